@@ -1,0 +1,158 @@
+"""The two files that describe a container, as types.
+
+``spec.json`` is written once, before the container is made, and never changed. ``state.json`` is replaced by
+the container's monitor whenever something happens. Both are plain JSON objects; the types below exist for
+the type checker only, so that helper processes need not import `typing`: import this module's names under
+``if TYPE_CHECKING``.
+
+Times are integers in nanoseconds since the epoch; durations are seconds as floats; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TypedDict
+
+    Status = Literal["created", "running", "paused", "restarting", "exited", "dead"]
+
+    class User(TypedDict, total=False):
+        """OCI ``process.user``, or what an image or a person wrote: ``name[:group]``."""
+
+        uid: int
+        gid: int
+        additionalGids: list[int]
+        username: str
+        """Resolved inside the root file system when the process starts; wins over uid and gid."""
+
+    class Process(TypedDict, total=False):
+        """OCI runtime specification 1.2, config.md, Process."""
+
+        terminal: bool
+        user: User
+        args: list[str]
+        env: list[str]
+        cwd: str
+        capabilities: dict[str, list[str]]
+        rlimits: list[dict[str, Any]]
+        noNewPrivileges: bool
+        oomScoreAdj: int
+
+    class OciConfig(TypedDict, total=False):
+        """The parts of an OCI ``config.json`` that the runtime acts on."""
+
+        ociVersion: str
+        process: Process
+        root: dict[str, Any]
+        hostname: str
+        domainname: str
+        mounts: list[dict[str, Any]]
+        linux: dict[str, Any]
+        annotations: dict[str, str]
+
+    class RootFilesystem(TypedDict, total=False):
+        """An overlay that is mounted inside the container's own mount namespace, never on the host."""
+
+        lower: list[str]
+        """Layer directories, uppermost first; at least one."""
+        upper: str
+        work: str
+
+    class Endpoint(TypedDict, total=False):
+        """One interface of a container."""
+
+        network: str
+        """The id of the network."""
+        interface: str
+        ipv4: str
+        """Address with prefix length, ``10.1.2.3/24``."""
+        gateway: str
+        mac: str
+        names: list[str]
+        internal: bool
+
+    class Healthcheck(TypedDict):
+        """What decides whether the container is healthy; ``test`` begins with CMD or CMD-SHELL."""
+
+        test: list[str]
+        interval: float
+        timeout: float
+        retries: int
+        start_period: float
+        start_interval: float
+
+    class RestartPolicy(TypedDict):
+        name: Literal["no", "always", "on-failure", "unless-stopped"]
+        max_attempts: int
+        """0: without limit."""
+
+    class Logging(TypedDict):
+        driver: Literal["json-file", "local", "none"]
+        max_size: int
+        max_files: int
+
+    class ContainerSpec(TypedDict, total=False):
+        """``spec.json``."""
+
+        version: int
+        id: str
+        """64 hexadecimal digits."""
+        name: str
+        project: str
+        service: str
+        number: int
+        oneoff: bool
+        image: str
+        """The image's id, ``sha256:...``."""
+        image_name: str
+        config_hash: str
+        labels: dict[str, str]
+        created: int
+        oci: OciConfig
+        rootfs: RootFilesystem
+        network_namespace: str
+        """Path that pins the container's network namespace; empty: that of the caller."""
+        endpoints: list[Endpoint]
+        ports: list[dict[str, Any]]
+        volumes: list[dict[str, Any]]
+        stop_signal: str
+        stop_grace_period: float
+        restart: RestartPolicy
+        healthcheck: Healthcheck | None
+        logging: Logging
+        stdin_open: bool
+        seccomp: str
+        """Path of a compiled BPF program; empty: unconfined."""
+
+    class Health(TypedDict):
+        status: Literal["starting", "healthy", "unhealthy"]
+        failing_streak: int
+        log: list[dict[str, Any]]
+
+    class ContainerState(TypedDict, total=False):
+        """``state.json``."""
+
+        version: int
+        status: Status
+        boot_id: str
+        """Another boot id than the running one: nothing recorded here runs any more."""
+        pid: int
+        """Process 1 of the container as the host sees it; 0 when none runs."""
+        start_time: int
+        """Field 22 of /proc/PID/stat, in clock ticks after boot; pid and start time name a process."""
+        monitor_pid: int
+        monitor_start_time: int
+        started_at: int
+        finished_at: int
+        exit_code: int | None
+        """None while it runs, and when it could not be learnt: never invented."""
+        oom_killed: bool
+        error: str
+        restart_count: int
+        stopped_by_user: bool
+        health: Health | None
+
+
+VERSION = 1
+SPEC_FILE = "spec.json"
+STATE_FILE = "state.json"
