@@ -1,0 +1,1 @@
+"""Speed and memory, side by side with Docker Compose where it is there."""
