@@ -1,0 +1,140 @@
+"""What can be done, as data: one class an action.
+
+`target` names the object as the user knows it; the engine finds ids, paths and addresses itself. `WORDS` says
+how an action is spoken of: ``create container shop-web-1`` in a plan, ``Container shop-web-1  Created`` when
+it is done.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class BuildImage(NamedTuple):
+    """Build the image `target` from the build section of `service`."""
+
+    target: str
+    service: str
+
+
+class FetchImage(NamedTuple):
+    """Get the image `target`, which is not in the store."""
+
+    target: str
+
+
+class CreateNetwork(NamedTuple):
+    """Make the network `target`, called `key` in the compose file; again, when only its record is there."""
+
+    target: str
+    key: str
+
+
+class RemoveNetwork(NamedTuple):
+    target: str
+
+
+class CreateVolume(NamedTuple):
+    """Make the volume `target`, called `key` in the compose file."""
+
+    target: str
+    key: str
+
+
+class RemoveVolume(NamedTuple):
+    target: str
+
+
+class CreateContainer(NamedTuple):
+    """Make the container `target` of a service; it does not run yet.
+
+    With `replaces` the container of that name is removed first; its anonymous volumes and addresses go on.
+    """
+
+    target: str
+    service: str
+    number: int
+    replaces: str | None = None
+
+
+class StartContainer(NamedTuple):
+    target: str
+
+
+class StopContainer(NamedTuple):
+    """Stop the container `target`; `grace_period` in seconds, None for the container's own."""
+
+    target: str
+    grace_period: float | None = None
+
+
+class RemoveContainer(NamedTuple):
+    """Remove the stopped container `target`, with its anonymous volumes where `volumes` is set."""
+
+    target: str
+    volumes: bool = False
+
+
+class WaitHealthy(NamedTuple):
+    """Wait until the container `target` is healthy; fail as soon as it cannot become so.
+
+    Without `required` a container that has no health check only has to run.
+    """
+
+    target: str
+    required: bool = True
+
+
+class WaitCompleted(NamedTuple):
+    """Wait until the container `target` has exited with code 0; fail with any other."""
+
+    target: str
+
+
+class RemoveSandbox(NamedTuple):
+    """Take away the network namespace and the helper processes of the project `target`."""
+
+    target: str
+
+
+Action = (
+    BuildImage
+    | FetchImage
+    | CreateNetwork
+    | RemoveNetwork
+    | CreateVolume
+    | RemoveVolume
+    | CreateContainer
+    | StartContainer
+    | StopContainer
+    | RemoveContainer
+    | WaitHealthy
+    | WaitCompleted
+    | RemoveSandbox
+)
+
+
+class Words(NamedTuple):
+    """How an action is spoken of."""
+
+    kind: str
+    does: str
+    doing: str
+    done: str
+
+
+WORDS: dict[type, Words] = {
+    BuildImage: Words("Image", "build image", "Building", "Built"),
+    FetchImage: Words("Image", "fetch image", "Fetching", "Fetched"),
+    CreateNetwork: Words("Network", "create network", "Creating", "Created"),
+    RemoveNetwork: Words("Network", "remove network", "Removing", "Removed"),
+    CreateVolume: Words("Volume", "create volume", "Creating", "Created"),
+    RemoveVolume: Words("Volume", "remove volume", "Removing", "Removed"),
+    CreateContainer: Words("Container", "create container", "Creating", "Created"),
+    StartContainer: Words("Container", "start container", "Starting", "Started"),
+    StopContainer: Words("Container", "stop container", "Stopping", "Stopped"),
+    RemoveContainer: Words("Container", "remove container", "Removing", "Removed"),
+    WaitHealthy: Words("Container", "wait for health of", "Waiting", "Healthy"),
+    WaitCompleted: Words("Container", "wait for completion of", "Waiting", "Exited"),
+    RemoveSandbox: Words("Project", "remove sandbox of", "Removing", "Removed"),
+}

@@ -1,0 +1,60 @@
+"""What is there: one snapshot, taken once, and everything that `reconcile` may know of the host."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ObservedContainer(NamedTuple):
+    """A container of the project. `status` is the truth, not the record: nothing "runs" without proof."""
+
+    name: str
+    service: str
+    number: int
+    status: str
+    config_hash: str
+    image: str
+    """The id of the image it was made from."""
+    oneoff: bool = False
+    health: str | None = None
+    exit_code: int | None = None
+    whole: bool = True
+    """False for the remains of a command that was killed while it made the container."""
+    connected: bool = True
+    """False when its network namespace is gone, as after a reboot."""
+    config: dict[str, object] | None = None
+    """The service's configuration when it was made, for words about what changed."""
+
+    @property
+    def running(self) -> bool:
+        return self.status in ("running", "restarting", "paused")
+
+
+class ObservedNetwork(NamedTuple):
+    key: str
+    name: str
+    config_hash: str
+    whole: bool = True
+    """False when only its record is there, as after a reboot."""
+    users: tuple[str, ...] = ()
+    """Containers of other projects on it."""
+
+
+class ObservedVolume(NamedTuple):
+    key: str
+    name: str
+    config_hash: str
+    users: tuple[str, ...] = ()
+    """Containers of other projects that use it."""
+
+
+class Observed(NamedTuple):
+    """The snapshot of one project."""
+
+    containers: tuple[ObservedContainer, ...] = ()
+    networks: tuple[ObservedNetwork, ...] = ()
+    volumes: tuple[ObservedVolume, ...] = ()
+    images: dict[str, str] = {}
+    """Image name -> id, for the names that the project uses and that are in the store."""
+    sandbox: bool = False
+    """Whether anything of the project's namespace or helper processes is there."""

@@ -1,0 +1,292 @@
+"""Project x Observed -> Plan, without input or output.
+
+`plan_images` says which images must be had first; when that is done the images are observed again and
+`plan_up` says the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.errors import PlanError
+from compose.plan.actions import (
+    WORDS,
+    BuildImage,
+    CreateContainer,
+    CreateNetwork,
+    CreateVolume,
+    FetchImage,
+    RemoveContainer,
+    RemoveNetwork,
+    StartContainer,
+    StopContainer,
+    WaitCompleted,
+    WaitHealthy,
+)
+from compose.plan.changes import changes
+from compose.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from compose.plan.observed import Observed, ObservedContainer
+    from compose.plan.target import Target, Wanted, WantedNetwork
+
+
+class UpOptions(NamedTuple):
+    force_recreate: bool = False
+    no_recreate: bool = False
+    no_start: bool = False
+    remove_orphans: bool = False
+    wait: bool = False
+    timeout: float | None = None
+    """Seconds that a container gets to stop; None: its own grace period."""
+    full: bool = True
+    """False when services were named on the command line: then nothing else is an orphan."""
+
+
+def plan_images(target: Target, observed: Observed, *, build: bool = False) -> Plan:
+    """Build what must be built and fetch what is missing; services that share a name share the work."""
+    plan = Plan()
+    seen: set[str] = set()
+    for service in target.services:
+        if service.image in seen:
+            continue
+        seen.add(service.image)
+        buildable = bool(service.config.get("build"))
+        policy = service.config.get("pull_policy")
+        missing = service.image not in observed.images
+        if buildable and (build or policy == "build" or missing):
+            cause = "not built yet" if missing else "--build" if build else "pull_policy: build"
+            plan.add(BuildImage(service.image, service.name), cause=cause)
+        elif not buildable and missing:
+            if policy == "never":
+                raise PlanError(
+                    f"service {service.name}: no image {service.image} in the store and pull_policy is never",
+                    hint=f"build it, or remove 'pull_policy: never' from {service.name}",
+                )
+            plan.add(FetchImage(service.image), cause="not in the store")
+    return plan
+
+
+def plan_up(target: Target, observed: Observed, options: UpOptions) -> Plan:
+    """Everything that leads from what is there to what is wanted."""
+    return _Up(target, observed, options).plan
+
+
+class _Up:
+    """One pass of `plan_up`; its attributes are what the steps tell each other."""
+
+    def __init__(self, target: Target, observed: Observed, options: UpOptions) -> None:
+        self.target = target
+        self.observed = observed
+        self.options = options
+        self.plan = Plan()
+        self.by_name = {container.name: container for container in observed.containers}
+        self.containers_of: dict[str, list[ObservedContainer]] = {}
+        for container in observed.containers:
+            if not container.oneoff:
+                self.containers_of.setdefault(container.service, []).append(container)
+        self.started: dict[str, list[int]] = {}
+        """Service -> its start operations in this plan."""
+        self.recreated: set[str] = set()
+        self.stopped_for: dict[str, int] = {}
+        """Container name -> the operation that stopped or removed it early."""
+        self.waits: dict[str, int] = {}
+        self.made: dict[str, int] = {}
+        """``network KEY`` or ``volume KEY`` -> the operation that makes it."""
+        self.changed_networks: set[str] = set()
+        self.orphans()
+        self.networks()
+        self.volumes()
+        for service in target.services:
+            self.service(service)
+        if options.wait and not options.no_start:
+            self.wait_for_all()
+
+    # What is not in the file any more ---------------------------------------------------------------------
+
+    def orphans(self) -> None:
+        if not self.options.remove_orphans:
+            return
+        wanted = {service.name for service in self.target.services}
+        for container in self.observed.containers:
+            if container.service not in wanted and not container.oneoff:
+                self.remove(container, "orphan")
+
+    def remove(self, container: ObservedContainer, cause: str) -> int:
+        after = self.stop(container, cause)
+        return self.plan.add(RemoveContainer(container.name), cause=cause, after=after)
+
+    def stop(self, container: ObservedContainer, cause: str) -> list[int]:
+        if container.name in self.stopped_for:
+            return [self.stopped_for[container.name]]
+        if not container.running:
+            return []
+        stop = self.plan.add(StopContainer(container.name, self.options.timeout), cause=cause)
+        self.stopped_for[container.name] = stop
+        return [stop]
+
+    # Networks and volumes ---------------------------------------------------------------------------------
+
+    def networks(self) -> None:
+        present = {network.key: network for network in self.observed.networks}
+        for key, wanted in self.target.networks.items():
+            if wanted.external:
+                continue
+            network = present.get(key)
+            if network is None:
+                self.made[f"network {key}"] = self.plan.add(
+                    CreateNetwork(wanted.name, key), cause="new", undo=RemoveNetwork(wanted.name)
+                )
+            elif (network.config_hash, network.name) != (wanted.config_hash, wanted.name):
+                self.replace_network(wanted, network.name, network.users)
+            elif not network.whole:
+                self.made[f"network {key}"] = self.plan.add(
+                    CreateNetwork(wanted.name, key), cause="only its record is there"
+                )
+
+    def replace_network(self, wanted: WantedNetwork, old_name: str, users: tuple[str, ...]) -> None:
+        if users:
+            raise PlanError(
+                f"network {old_name} has changed but is in use by {', '.join(users)}",
+                hint="stop those containers first",
+            )
+        self.changed_networks.add(wanted.key)
+        stops: list[int] = []
+        for service in self.target.services:
+            if wanted.key in (service.config.get("networks") or {}):
+                for container in self.containers_of.get(service.name, []):
+                    stops += self.stop(container, f"network {wanted.key} changed")
+        removal = self.plan.add(RemoveNetwork(old_name), cause="its configuration changed", after=stops)
+        self.made[f"network {wanted.key}"] = self.plan.add(
+            CreateNetwork(wanted.name, wanted.key),
+            cause="its configuration changed",
+            after=[removal],
+            undo=RemoveNetwork(wanted.name),
+        )
+
+    def volumes(self) -> None:
+        present = {volume.key for volume in self.observed.volumes}
+        for key, wanted in self.target.volumes.items():
+            if not wanted.external and key not in present:
+                self.made[f"volume {key}"] = self.plan.add(CreateVolume(wanted.name, key), cause="new")
+
+    # Services ---------------------------------------------------------------------------------------------
+
+    def service(self, service: Wanted) -> None:
+        wanted_names = [
+            service.container(self.target.project, number) for number in range(1, service.scale + 1)
+        ]
+        for number, name in enumerate(wanted_names, 1):
+            self.container(service, number, name)
+        for container in self.containers_of.get(service.name, []):
+            if container.name not in wanted_names:
+                cause = "renamed" if container.number <= service.scale else f"scaled to {service.scale}"
+                self.remove(container, cause)
+
+    def container(self, service: Wanted, number: int, name: str) -> None:
+        existing = self.by_name.get(name)
+        if existing is None:
+            action = CreateContainer(name, service.name, number)
+            self.create_and_start(service, action, "new", [])
+            return
+        cause = self.cause_to_recreate(service, existing)
+        if cause:
+            self.recreated.add(service.name)
+            stops = self.stop(existing, cause)
+            action = CreateContainer(name, service.name, number, replaces=name)
+            self.create_and_start(service, action, cause, stops)
+            return
+        restart = next((d for d, how in service.dependencies.items() if self.restarts_with(d, how)), None)
+        if restart is not None and existing.running:
+            stops = self.stop(existing, f"{restart} was recreated")
+            self.start(service, name, f"{restart} was recreated", stops)
+        elif not existing.running:
+            self.start(service, name, f"it is {existing.status}", [])
+
+    def restarts_with(self, dependency: str, how: Mapping[str, Any]) -> bool:
+        return bool(how.get("restart")) and dependency in self.recreated
+
+    def cause_to_recreate(self, service: Wanted, existing: ObservedContainer) -> str:
+        """Why the container cannot stay, or ""."""
+        if not existing.whole:
+            return "half-made"
+        if not existing.connected:
+            return "its network is gone"
+        if self.options.force_recreate:
+            return "--force-recreate"
+        if self.options.no_recreate:
+            return ""
+        for key in service.config.get("networks") or {}:
+            if key in self.changed_networks:
+                return f"network {key} changed"
+        if existing.config_hash != service.config_hash:
+            return changes(existing.config or {}, service.config)
+        image = self.observed.images.get(service.image)
+        if image is not None and image != existing.image:
+            return f"image {service.image} is newer"
+        return ""
+
+    def create_and_start(
+        self, service: Wanted, action: CreateContainer, cause: str, stops: list[int]
+    ) -> None:
+        after = list(stops)
+        for key in service.config.get("networks") or {}:
+            after += self.after_making(f"network {key}")
+        for mount in service.config.get("volumes") or []:
+            if mount.get("type") == "volume" and mount.get("source"):
+                after += self.after_making(f"volume {mount['source']}")
+        created = self.plan.add(action, cause=cause, after=after, undo=RemoveContainer(action.target))
+        self.start(service, action.target, "", [created])
+
+    def after_making(self, what: str) -> list[int]:
+        return [self.made[what]] if what in self.made else []
+
+    def start(self, service: Wanted, name: str, cause: str, after: list[int]) -> None:
+        if self.options.no_start:
+            return
+        for dependency, how in service.dependencies.items():
+            after = after + self.dependency(dependency, how)
+        start = self.plan.add(StartContainer(name), cause=cause, after=after)
+        self.started.setdefault(service.name, []).append(start)
+
+    # Dependencies -----------------------------------------------------------------------------------------
+
+    def dependency(self, name: str, how: Mapping[str, Any]) -> list[int]:
+        """The operations that must be over before a service that depends on `name` may start."""
+        service = next((other for other in self.target.services if other.name == name), None)
+        if service is None:
+            return []
+        condition = how.get("condition", "service_started")
+        if condition == "service_healthy":
+            return self.wait(service, WaitHealthy)
+        if condition == "service_completed_successfully":
+            return self.wait(service, WaitCompleted)
+        return self.started.get(name, [])
+
+    def wait(self, service: Wanted, kind: type[WaitHealthy] | type[WaitCompleted]) -> list[int]:
+        """One wait a container, shared by everything that waits for it; none where it is over already."""
+        waits: list[int] = []
+        for number in range(1, service.scale + 1):
+            name = service.container(self.target.project, number)
+            key = f"{WORDS[kind].does} {name}"
+            if key not in self.waits:
+                if service.name not in self.started and self.is_over(name, kind):
+                    continue
+                self.waits[key] = self.plan.add(kind(name), after=self.started.get(service.name, []))
+            waits.append(self.waits[key])
+        return waits
+
+    def is_over(self, name: str, kind: type[WaitHealthy] | type[WaitCompleted]) -> bool:
+        container = self.by_name.get(name)
+        if container is None:
+            return False
+        if kind is WaitHealthy:
+            return container.running and container.health == "healthy"
+        return not container.running and container.exit_code == 0
+
+    def wait_for_all(self) -> None:
+        for service in self.target.services:
+            self.wait(service, WaitHealthy)

@@ -1,0 +1,57 @@
+"""What a project asks for, as `reconcile` sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Wanted(NamedTuple):
+    """A service as `reconcile` sees it."""
+
+    name: str
+    config: Mapping[str, Any]
+    """The canonical form of the Compose specification."""
+    config_hash: str
+    image: str
+    """The name of its image, also when it is built."""
+    scale: int = 1
+    container_name: str | None = None
+
+    def container(self, project: str, number: int) -> str:
+        return self.container_name or f"{project}-{self.name}-{number}"
+
+    @property
+    def dependencies(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.config.get("depends_on") or {}
+
+    @property
+    def has_healthcheck(self) -> bool:
+        check = self.config.get("healthcheck") or {}
+        return not check.get("disable") and bool(check.get("test")) and check["test"][0] != "NONE"
+
+
+class WantedNetwork(NamedTuple):
+    key: str
+    name: str
+    config_hash: str
+    external: bool = False
+
+
+class WantedVolume(NamedTuple):
+    key: str
+    name: str
+    config_hash: str
+    external: bool = False
+
+
+class Target(NamedTuple):
+    """What a project asks for: its services in dependency order, networks and volumes by key."""
+
+    project: str
+    services: tuple[Wanted, ...]
+    networks: Mapping[str, WantedNetwork]
+    volumes: Mapping[str, WantedVolume]

@@ -1,0 +1,114 @@
+"""Observed -> Plan for stopping and taking away: no project is needed for what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.plan.actions import RemoveContainer, RemoveNetwork, RemoveSandbox, RemoveVolume, StopContainer
+from compose.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from compose.plan.observed import Observed, ObservedContainer
+
+
+class DownOptions(NamedTuple):
+    services: Collection[str] = ()
+    """Only these; empty: all of the project."""
+    volumes: bool = False
+    remove_orphans: bool = True
+    timeout: float | None = None
+
+
+def plan_stop(
+    project: str,
+    observed: Observed,
+    services: Collection[str],
+    dependencies: Mapping[str, Collection[str]],
+    timeout: float | None,
+) -> Plan:
+    """Stop containers, dependents before what they depend on."""
+    plan = Plan()
+    _stop(
+        plan, [c for c in observed.containers if not services or c.service in services], dependencies, timeout
+    )
+    return plan
+
+
+def plan_down(
+    project: str,
+    observed: Observed,
+    options: DownOptions,
+    *,
+    known: Collection[str] | None = None,
+    dependencies: Mapping[str, Collection[str]] | None = None,
+    external_volumes: Collection[str] = (),
+) -> Plan:
+    """Take away containers, networks, the sandbox and, when asked, volumes.
+
+    `known` are the services of the file; containers of others are orphans. `dependencies` orders the stops.
+    """
+
+    def chosen(container: ObservedContainer) -> bool:
+        if options.services:
+            return container.service in options.services
+        return options.remove_orphans or known is None or container.service in known
+
+    plan = Plan()
+    containers = [container for container in observed.containers if chosen(container)]
+    stops = _stop(plan, containers, dependencies or {}, options.timeout)
+    removals = [
+        plan.add(RemoveContainer(c.name, options.volumes), after=stops.get(c.name, []), cause="")
+        for c in containers
+    ]
+    staying = len(containers) < len(observed.containers)
+    if options.services and staying:
+        return plan
+    removed: list[int] = []
+    for network in observed.networks:
+        if not network.users and not staying:
+            removed.append(plan.add(RemoveNetwork(network.name), after=removals))
+    if options.volumes:
+        for volume in observed.volumes:
+            if not volume.users and volume.key not in external_volumes:
+                plan.add(RemoveVolume(volume.name), after=removals)
+    if not staying and (observed.sandbox or containers or observed.networks):
+        plan.add(RemoveSandbox(project), after=removals + removed)
+    return plan
+
+
+def _stop(
+    plan: Plan,
+    containers: list[ObservedContainer],
+    dependencies: Mapping[str, Collection[str]],
+    timeout: float | None,
+) -> dict[str, list[int]]:
+    """Add the stops; container name -> the operations after which it is stopped."""
+    dependents: dict[str, set[str]] = {}
+    for service, needs in dependencies.items():
+        for need in needs:
+            dependents.setdefault(need, set()).add(service)
+    by_service: dict[str, list[ObservedContainer]] = {}
+    for container in containers:
+        by_service.setdefault(container.service, []).append(container)
+    stopped: dict[str, list[int]] = {}
+    of_service: dict[str, list[int]] = {}
+
+    def stop(service: str) -> list[int]:
+        """The operations after which `service` and all that depends on it are stopped."""
+        if service in of_service:
+            return of_service[service]
+        of_service[service] = []
+        before = sorted({op for other in sorted(dependents.get(service, ())) for op in stop(other)})
+        mine: list[int] = []
+        for container in by_service.get(service, []):
+            if container.running:
+                mine.append(plan.add(StopContainer(container.name, timeout), after=before))
+                stopped[container.name] = [mine[-1]]
+        of_service[service] = mine or before
+        return of_service[service]
+
+    for service in by_service:
+        stop(service)
+    return stopped

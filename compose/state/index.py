@@ -1,0 +1,261 @@
+"""The index: one SQLite file that knows every project, container, network, volume and address.
+
+A row is the *intent*: it is committed before the thing is made and deleted after the thing is gone, so that
+whatever a killed command left behind is named here. What a thing is like, and how it fares, stands in the
+files beside it (state/paths.py), never here.
+
+Locking: changes of one project happen under its project lock (state/lock.py). What is shared between
+projects (names, subnets, addresses) is decided inside one ``BEGIN IMMEDIATE`` transaction, `Index.change`. The
+journal is a plain rollback journal with full sync: slower than a write-ahead log, safe on every file system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+
+from compose.errors import StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from compose.state.paths import Paths
+
+VERSION = 1
+_BUSY_TIMEOUT = 60.0
+
+_SCHEMA = """
+CREATE TABLE projects (
+    name TEXT PRIMARY KEY, directory TEXT NOT NULL, files TEXT NOT NULL);
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, project TEXT NOT NULL, service TEXT NOT NULL,
+    number INTEGER NOT NULL, oneoff INTEGER NOT NULL, config_hash TEXT NOT NULL, image TEXT NOT NULL,
+    created INTEGER NOT NULL);
+CREATE INDEX containers_of_project ON containers (project);
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, project TEXT NOT NULL, key TEXT NOT NULL,
+    subnet TEXT NOT NULL, gateway TEXT NOT NULL, internal INTEGER NOT NULL, config_hash TEXT NOT NULL,
+    labels TEXT NOT NULL);
+CREATE TABLE uplinks (project TEXT PRIMARY KEY, subnet TEXT NOT NULL UNIQUE);
+CREATE TABLE endpoints (
+    network TEXT NOT NULL, slot TEXT NOT NULL, ipv4 TEXT NOT NULL,
+    PRIMARY KEY (network, slot), UNIQUE (network, ipv4));
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY, project TEXT NOT NULL, key TEXT NOT NULL, container TEXT NOT NULL,
+    driver TEXT NOT NULL, labels TEXT NOT NULL, config_hash TEXT NOT NULL, created INTEGER NOT NULL);
+"""
+
+
+class ContainerRow:
+    """One row of ``containers``."""
+
+    __slots__ = ("config_hash", "created", "id", "image", "name", "number", "oneoff", "project", "service")
+
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        project: str,
+        service: str,
+        number: int,
+        oneoff: int,
+        config_hash: str,
+        image: str,
+        created: int,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.project = project
+        self.service = service
+        self.number = number
+        self.oneoff = bool(oneoff)
+        self.config_hash = config_hash
+        self.image = image
+        self.created = created
+
+
+class NetworkRow:
+    """One row of ``networks``; `key` is the name in the compose file."""
+
+    __slots__ = ("config_hash", "gateway", "id", "internal", "key", "labels", "name", "project", "subnet")
+
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        project: str,
+        key: str,
+        subnet: str,
+        gateway: str,
+        internal: int,
+        config_hash: str,
+        labels: str,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.project = project
+        self.key = key
+        self.subnet = subnet
+        self.gateway = gateway
+        self.internal = bool(internal)
+        self.config_hash = config_hash
+        self.labels: dict[str, str] = json.loads(labels)
+
+
+class VolumeRow:
+    """One row of ``volumes``; `container` is the id of the owner of an anonymous volume, else empty."""
+
+    __slots__ = ("config_hash", "container", "created", "driver", "key", "labels", "name", "project")
+
+    def __init__(
+        self,
+        name: str,
+        project: str,
+        key: str,
+        container: str,
+        driver: str,
+        labels: str,
+        config_hash: str,
+        created: int,
+    ) -> None:
+        self.name = name
+        self.project = project
+        self.key = key
+        self.container = container
+        self.driver = driver
+        self.labels: dict[str, str] = json.loads(labels)
+        self.config_hash = config_hash
+        self.created = created
+
+
+class ProjectRow:
+    """One row of ``projects``."""
+
+    __slots__ = ("directory", "files", "name")
+
+    def __init__(self, name: str, directory: str, files: str) -> None:
+        self.name = name
+        self.directory = directory
+        self.files: list[str] = json.loads(files)
+
+
+class Index:
+    """A connection to the index. One a process, one thread at a time, never across a fork."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._path = paths.index
+        try:
+            self._connection = sqlite3.connect(
+                self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA synchronous = FULL")
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                self._initialise()
+            elif version != VERSION:
+                raise StateError(
+                    f"{self._path}: layout {version} of another pycompose version, this one reads {VERSION}",
+                    hint="use that version, or set PYCOMPOSE_DATA_DIR to a new directory",
+                )
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
+
+    def _initialise(self) -> None:
+        with self.change() as transaction:
+            (version,) = transaction.execute("PRAGMA user_version").fetchone()
+            if version:
+                return
+            for statement in _SCHEMA.split(";"):
+                transaction.execute(statement)
+            transaction.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _damaged(self, error: sqlite3.Error) -> StateError:
+        return StateError(
+            f"{self._path}: {error}",
+            hint=f"if it is damaged, type: mv {self._path} {self._path}.damaged, then run 'up' again",
+        )
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One exclusive transaction: committed and synced at the end, or rolled back whole."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._damaged(error) from None
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rows(self, query: str, arguments: Iterable[Any] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(query, tuple(arguments)).fetchall()
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
+
+    # Reading ----------------------------------------------------------------------------------------------
+
+    def projects(self) -> list[ProjectRow]:
+        return [ProjectRow(*row) for row in self._rows("SELECT * FROM projects ORDER BY name")]
+
+    def project(self, name: str) -> ProjectRow | None:
+        rows = self._rows("SELECT * FROM projects WHERE name = ?", (name,))
+        return ProjectRow(*rows[0]) if rows else None
+
+    def containers(self, project: str | None = None) -> list[ContainerRow]:
+        """The containers of one project, or of all, by service and number."""
+        where, arguments = ("WHERE project = ?", (project,)) if project is not None else ("", ())
+        rows = self._rows(f"SELECT * FROM containers {where} ORDER BY service, number", arguments)
+        return [ContainerRow(*row) for row in rows]
+
+    def container_named(self, name: str) -> ContainerRow | None:
+        rows = self._rows("SELECT * FROM containers WHERE name = ?", (name,))
+        return ContainerRow(*rows[0]) if rows else None
+
+    def networks(self, project: str | None = None) -> list[NetworkRow]:
+        where, arguments = ("WHERE project = ?", (project,)) if project is not None else ("", ())
+        return [
+            NetworkRow(*row) for row in self._rows(f"SELECT * FROM networks {where} ORDER BY key", arguments)
+        ]
+
+    def network_named(self, name: str) -> NetworkRow | None:
+        rows = self._rows("SELECT * FROM networks WHERE name = ?", (name,))
+        return NetworkRow(*rows[0]) if rows else None
+
+    def volumes(self, project: str | None = None) -> list[VolumeRow]:
+        where, arguments = ("WHERE project = ?", (project,)) if project is not None else ("", ())
+        return [
+            VolumeRow(*row) for row in self._rows(f"SELECT * FROM volumes {where} ORDER BY name", arguments)
+        ]
+
+    def volume_named(self, name: str) -> VolumeRow | None:
+        rows = self._rows("SELECT * FROM volumes WHERE name = ?", (name,))
+        return VolumeRow(*rows[0]) if rows else None
+
+    def endpoints(self, network: str) -> dict[str, str]:
+        """Slot -> IPv4 address in one network."""
+        return dict(self._rows("SELECT slot, ipv4 FROM endpoints WHERE network = ?", (network,)))
+
+    def uplink(self, project: str) -> str | None:
+        """The subnet of a project's uplink."""
+        rows = self._rows("SELECT subnet FROM uplinks WHERE project = ?", (project,))
+        return rows[0][0] if rows else None
+
+    def subnets(self) -> list[str]:
+        """Every subnet that is taken on this host: networks and uplinks."""
+        return [row[0] for row in self._rows("SELECT subnet FROM networks UNION SELECT subnet FROM uplinks")]
