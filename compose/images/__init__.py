@@ -1,0 +1,1 @@
+"""Images: the store, their layers, the Dockerfile builder, the bootstrap of known distributions."""
