@@ -296,7 +296,7 @@ def header(entry: Entry) -> bytes:
     records = {_XATTR + key: value for key, value in entry.xattrs.items()}
     seconds, nanoseconds = divmod(entry.mtime, 10**9)
     if nanoseconds or seconds < 0 or seconds >= 1 << 33:
-        records["mtime"] = b"%d.%09d" % divmod(entry.mtime, 10**9) if seconds >= 0 else b"%d" % seconds
+        records["mtime"] = (b"-" if seconds < 0 else b"") + b"%d.%09d" % divmod(abs(entry.mtime), 10**9)
         seconds = max(0, min(seconds, (1 << 33) - 1))
     numbers = (("uid", entry.uid, 1 << 21), ("gid", entry.gid, 1 << 21), ("size", entry.size, 1 << 33))
     for key, value, limit in numbers:

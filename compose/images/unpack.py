@@ -68,8 +68,11 @@ def unpack(
     that `wanted` refuses are left out. The stream is read to its end. What a failure left behind stays; the
     caller throws the whole tree away.
     """
-    unpacker = Unpacker(directory, whiteouts=whiteouts, keep_directory_links=keep_directory_links,
-    owner=owner) entries = size = 0 with contextlib.closing(unpacker):
+    unpacker = Unpacker(
+        directory, whiteouts=whiteouts, keep_directory_links=keep_directory_links, owner=owner
+    )
+    entries = size = 0
+    with contextlib.closing(unpacker):
         for entry, content in read(source, limits):
             if wanted is not None and not wanted(entry):
                 continue
@@ -109,13 +112,13 @@ class Unpacker:
             self._add(entry, content)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise ImageError(f"unpack {os.fsdecode(entry.name)[:200]!r}: {reason}") from error
+            raise ImageError(f"unpack {_show(entry.name)}: {reason}") from error
 
     def _add(self, entry: Entry, content: Content) -> None:
         path = clean(entry.name)
         if not path:
             if entry.kind != stat.S_IFDIR:
-                raise ImageError(f"unpack {os.fsdecode(entry.name)!r}: the root can only be a directory")
+                raise ImageError(f"unpack {_show(entry.name)}: the root can only be a directory")
             self._set_directory(self._root, path, entry)
             return
         above, _, name = path.rpartition(b"/")
@@ -225,7 +228,7 @@ class Unpacker:
             self._hard_link(parent, name, entry)
         elif entry.kind == stat.S_IFLNK:
             if not entry.link:
-                raise ImageError(f"unpack {os.fsdecode(entry.name)!r}: a link without a target")
+                raise ImageError(f"unpack {_show(entry.name)}: a link without a target")
             os.symlink(entry.link, name, dir_fd=parent)
             os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
@@ -250,7 +253,7 @@ class Unpacker:
         target = clean(entry.link)
         above, _, last = target.rpartition(b"/")
         if not last or (self._whiteouts and last.startswith(WHITEOUT_PREFIX)):
-            raise ImageError(f"unpack {os.fsdecode(entry.name)!r}: a hard link to {os.fsdecode(entry.link)!r}")
+            raise ImageError(f"unpack {_show(entry.name)}: a hard link to {_show(entry.link)}")
         directory = open_in_root(self._root, above, _DIRECTORY)
         try:
             os.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
@@ -259,9 +262,9 @@ class Unpacker:
 
     def _node(self, parent: int, name: bytes, entry: Entry, uid: int, gid: int) -> None:
         if entry.kind == stat.S_IFCHR and entry.device == (0, 0):
-            raise ImageError(f"unpack {os.fsdecode(entry.name)!r}: the device 0/0 means a whiteout to overlayfs")
+            raise ImageError(f"unpack {_show(entry.name)}: the device 0/0 means a whiteout to overlayfs")
         if entry.device[0] >= 1 << 12 or entry.device[1] >= 1 << 20:
-            raise ImageError(f"unpack {os.fsdecode(entry.name)!r}: a device number out of range")
+            raise ImageError(f"unpack {_show(entry.name)}: a device number out of range")
         os.mknod(name, entry.kind | 0o600, os.makedev(*entry.device), dir_fd=parent)
         os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, entry.mode, dir_fd=parent)  # a node that was just made is no link
@@ -275,7 +278,7 @@ class Unpacker:
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                     continue  # a later entry took its place
-                raise ImageError(f"unpack {os.fsdecode(path)[:200]!r}: {os.strerror(error.errno or 0)}") from error
+                raise ImageError(f"unpack {_show(path)}: {error.strerror}") from error
             try:
                 os.utime(descriptor, ns=(mtime, mtime))
             finally:
@@ -287,7 +290,7 @@ def clean(name: bytes) -> bytes:
     """`name` without ``.`` and doubled or leading slashes; a ``..`` in it is an `ImageError`."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        raise ImageError(f"the archive has a name that leaves it: {os.fsdecode(name)[:200]!r}")
+        raise ImageError(f"the archive has a name that leaves it: {_show(name)}")
     return b"/".join(parts)
 
 
@@ -300,6 +303,10 @@ def set_xattrs(descriptor: int, xattrs: dict[str, bytes]) -> None:
             except OSError as error:
                 if error.errno != errno.ENOTSUP or name == "security.capability":
                     raise
+
+
+def _show(name: bytes) -> str:
+    return repr(os.fsdecode(name[:200]))
 
 
 def _within(path: bytes, directory: bytes) -> bool:
