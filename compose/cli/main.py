@@ -1,0 +1,130 @@
+"""Global options, the table of commands, and the one place that turns errors into text and exit codes.
+
+A command's module is imported only when that command is asked for: its arguments cost nothing to the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+
+from compose.errors import ComposeError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+COMMANDS = {
+    "build": "Build or rebuild services",
+    "config": "Parse, resolve and render the compose file in canonical form",
+    "down": "Stop and remove containers and networks",
+    "exec": "Execute a command in a running container",
+    "logs": "View output from containers",
+    "ls": "List running compose projects",
+    "ps": "List containers",
+    "up": "Create and start containers",
+    "version": "Show the version",
+}
+
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line, as ours everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"see '{self.prog} --help'")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``pycompose ARGUMENTS`` and return its exit code."""
+    debug = "--debug" in arguments
+    try:
+        return _run(list(arguments))
+    except ComposeError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"pycompose: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"  {error.hint}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads us any more. Die as other programs do, and without a second complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if debug:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"pycompose: {error.strerror or error}{where}\n")
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _global_parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        options.command = ["version"]
+    if not options.command:
+        parser.print_help()
+        return 0
+    name, *rest = options.command
+    if name == "help":
+        return _run([*rest[:1], "--help"])
+    if name not in COMMANDS:
+        import difflib
+
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        raise UsageError(
+            f"no such command: {name}",
+            hint=f"did you mean '{close[0]}'?" if close else "see 'pycompose --help'",
+        )
+    module = importlib.import_module(f"compose.cli.{name}")
+    command = _Parser(prog=f"pycompose {name}", description=COMMANDS[name], allow_abbrev=False)
+    command.add_argument("--dry-run", action="store_true", default=options.dry_run, help=argparse.SUPPRESS)
+    module.add_arguments(command)
+    code = module.run(command.parse_args(rest, namespace=options))
+    return int(code)
+
+
+def _global_parser() -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    parser = _Parser(
+        prog="pycompose",
+        usage="pycompose [OPTIONS] COMMAND",
+        description="Multi-container stacks from one YAML file, on an embedded container runtime.",
+        epilog=f"commands:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="compose file, '-' for stdin; repeatable",
+    )
+    add("-p", "--project-name", metavar="NAME", help="project name")
+    add("--project-directory", metavar="PATH", help="base of relative paths (default: of the first file)")
+    add("--env-file", action="append", default=[], metavar="FILE", help="another file than .env; repeatable")
+    add("--profile", action="append", default=[], metavar="NAME", help="enable a profile; repeatable")
+    add("--parallel", type=int, default=None, metavar="N", help="at most N operations at once")
+    add(
+        "--progress",
+        choices=("auto", "tty", "plain", "quiet"),
+        default=os.environ.get("COMPOSE_PROGRESS", "auto"),
+    )
+    add("--ansi", choices=("never", "always", "auto"), default=os.environ.get("COMPOSE_ANSI", "auto"))
+    add("--dry-run", action="store_true", help="print the plan and change nothing")
+    add("--debug", action="store_true", help="show tracebacks")
+    add("-v", "--version", action="store_true", help="show the version")
+    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser

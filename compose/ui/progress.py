@@ -1,0 +1,172 @@
+"""How a plan fares: one line a change where nobody looks, a region that is redrawn on a terminal.
+
+Everything goes to standard error, so that standard output belongs to what was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from compose.plan.actions import WORDS
+from compose.ui.terminal import RESET, colours, printable
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from compose.errors import ComposeError
+    from compose.plan.plan import Operation
+
+
+class Plain:
+    """A line whenever something is done: for files, pipes and continuous integration."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last: dict[str, str] = {}
+
+    def started(self, operation: Operation) -> None:
+        words = WORDS[type(operation.action)]
+        self._line(words.kind, operation.action.target, words.doing)
+
+    def finished(self, operation: Operation) -> None:
+        words = WORDS[type(operation.action)]
+        self._line(words.kind, operation.action.target, words.done)
+
+    def failed(self, operation: Operation, error: ComposeError) -> None:
+        self._line(WORDS[type(operation.action)].kind, operation.action.target, "Error")
+
+    def detail(self, what: str, status: str, fraction: float | None) -> None:
+        """A step inside an operation, such as a line of a build; a repeated one is not shown again."""
+        status = status.rstrip()
+        if self._last.get(what) != status:
+            self._last[what] = status
+            for line in status.splitlines():
+                self._stream.write(f" {printable(what)} | {printable(line)}\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        pass
+
+    def _line(self, kind: str, target: str, status: str) -> None:
+        self._stream.write(f" {kind} {printable(target)}  {status}\n")
+        self._stream.flush()
+
+
+class Quiet(Plain):
+    """Nothing at all: errors come from elsewhere."""
+
+    def detail(self, what: str, status: str, fraction: float | None) -> None:
+        pass
+
+    def _line(self, kind: str, target: str, status: str) -> None:
+        pass
+
+
+class _Row:
+    __slots__ = ("begun", "detail", "ended", "failed", "kind", "status", "target")
+
+    def __init__(self, kind: str, target: str) -> None:
+        self.kind = kind
+        self.target = target
+        self.begun = time.monotonic()
+        self.ended: float | None = None
+        self.failed = False
+        self.status = ""
+        self.detail = ""
+
+
+class Terminal:
+    """A row an object, redrawn in place when something changes; never wider or higher than the terminal."""
+
+    def __init__(self, stream: TextIO, title: str) -> None:
+        self._stream = stream
+        self._title = title
+        self._colour = colours(stream)
+        self._rows: dict[tuple[str, str], _Row] = {}
+        self._details: dict[str, str] = {}
+        self._height = 0
+        self._drawn = 0.0
+
+    def started(self, operation: Operation) -> None:
+        row = self._row(operation)
+        row.status = WORDS[type(operation.action)].doing
+        row.ended = None
+        self._draw()
+
+    def finished(self, operation: Operation) -> None:
+        row = self._row(operation)
+        row.status = WORDS[type(operation.action)].done
+        row.ended = time.monotonic()
+        row.detail = ""
+        self._draw()
+
+    def failed(self, operation: Operation, error: ComposeError) -> None:
+        row = self._row(operation)
+        row.status = "Error"
+        row.failed = True
+        row.ended = time.monotonic()
+        self._draw()
+
+    def detail(self, what: str, status: str, fraction: float | None) -> None:
+        """The last line of a build or a download stands behind its object."""
+        lines = status.rstrip().splitlines()
+        percent = f"{fraction:4.0%} " if fraction is not None else ""
+        text = percent + printable(lines[-1] if lines else "")
+        for row in self._rows.values():
+            if row.target == what and row.ended is None:
+                row.detail = text
+        if time.monotonic() - self._drawn > 0.05:
+            self._draw()
+
+    def close(self) -> None:
+        self._draw()
+
+    def _row(self, operation: Operation) -> _Row:
+        key = (WORDS[type(operation.action)].kind, operation.action.target)
+        return self._rows.setdefault(key, _Row(*key))
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        width, height = _size(self._stream)
+        done = sum(row.ended is not None for row in self._rows.values())
+        lines = [f"[+] {self._title} {done}/{len(self._rows)}"]
+        rows = list(self._rows.values())
+        room = max(height - 2, 1)
+        if len(rows) > room:  # what still runs is what a person wants to see
+            rows = sorted(rows, key=lambda row: row.ended is not None)[:room]
+        lines += [self._text(row, width) for row in rows]
+        back = f"\x1b[{self._height}A" if self._height else ""
+        self._stream.write(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J")
+        self._stream.flush()
+        self._height = len(lines)
+
+    def _text(self, row: _Row, width: int) -> str:
+        seconds = (row.ended or time.monotonic()) - row.begun
+        mark = "✘" if row.failed else "✔" if row.ended is not None else "⠿"
+        name = f"{row.kind} {printable(row.target)}"
+        text = f" {mark} {name:<30}  {row.status:<9} {seconds:5.1f}s {row.detail}"[: width - 1]
+        if not self._colour:
+            return text
+        number = 31 if row.failed else 32 if row.ended is not None else 36
+        return f"\x1b[{number}m{text}{RESET}"
+
+
+def _size(stream: TextIO) -> tuple[int, int]:
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except OSError:
+        return 80, 24
+    return size.columns or 80, size.lines or 24
+
+
+def reporter(title: str, mode: str = "auto") -> Plain | Terminal:
+    """The reporter for ``--progress``: ``auto``, ``tty``, ``plain`` or ``quiet``."""
+    stream = sys.stderr
+    if mode == "quiet":
+        return Quiet(stream)
+    if mode == "tty" or (mode == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb"):
+        return Terminal(stream, title)
+    return Plain(stream)
