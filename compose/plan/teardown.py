@@ -73,7 +73,8 @@ def plan_down(
         for volume in observed.volumes:
             if not volume.users and volume.key not in external_volumes:
                 plan.add(RemoveVolume(volume.name), after=removals)
-    if not staying and (observed.sandbox or containers or observed.networks):
+    shared = any(network.users for network in observed.networks)
+    if not staying and not shared and (observed.sandbox or containers or observed.networks):
         plan.add(RemoveSandbox(project), after=removals + removed)
     return plan
 

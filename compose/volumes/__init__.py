@@ -1,7 +1,7 @@
 """Named and anonymous volumes: their directories, their first content, their end.
 
     VOLUMES/NAME/data         what containers see
-    VOLUMES/NAME/filling.PID  content on its way in; becomes ``data`` by rename, so a volume is filled or empty
+    VOLUMES/NAME/filling.PID  content on its way in; becomes ``data`` by rename: a volume is filled or empty
 
 The index says which volumes there are; a directory without a row is the rest of something killed.
 """

@@ -1,0 +1,259 @@
+"""Plans as text: what `up` and `down` decide, without input or output."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from compose.errors import PlanError
+from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
+from compose.plan.reconcile import UpOptions, plan_images, plan_up
+from compose.plan.target import Target, Wanted, WantedNetwork, WantedVolume
+from compose.plan.teardown import DownOptions, plan_down, plan_stop
+
+
+def wanted(name: str, *, scale: int = 1, hash: str | None = None, **config: Any) -> Wanted:
+    config.setdefault("networks", {"default": None})
+    return Wanted(name, config, hash or f"hash-{name}", f"image-{name}", scale)
+
+
+def target(*services: Wanted, volumes: tuple[str, ...] = ()) -> Target:
+    return Target(
+        "shop",
+        services,
+        {"default": WantedNetwork("default", "shop_default", "net-1")},
+        {key: WantedVolume(key, f"shop_{key}", "vol-1") for key in volumes},
+    )
+
+
+def running(service: str, number: int = 1, **changes: Any) -> ObservedContainer:
+    container = ObservedContainer(
+        f"shop-{service}-{number}", service, number, "running", f"hash-{service}", f"id-{service}"
+    )
+    return container._replace(**changes)
+
+
+def observed(*containers: ObservedContainer, **changes: Any) -> Observed:
+    everything = Observed(
+        containers,
+        (ObservedNetwork("default", "shop_default", "net-1"),),
+        (),
+        {f"image-{c.service}": f"id-{c.service}" for c in containers},
+        sandbox=True,
+    )
+    return everything._replace(**changes)
+
+
+def text(plan: object) -> str:
+    return str(plan)
+
+
+def lines(expected: str) -> str:
+    return dedent(expected).strip()
+
+
+WEB_AND_DB = target(
+    wanted("db", volumes=[{"type": "volume", "source": "data", "target": "/data"}]),
+    wanted("web", depends_on={"db": {"condition": "service_healthy"}}),
+    volumes=("data",),
+)
+
+
+def test_everything_is_made_in_dependency_order() -> None:
+    assert text(plan_up(WEB_AND_DB, Observed(), UpOptions())) == lines("""
+        1. create network shop_default  (new)
+        2. create volume shop_data  (new)
+        3. create container shop-db-1  (new)  after 1, 2
+        4. start container shop-db-1  after 3
+        5. create container shop-web-1  (new)  after 1
+        6. wait for health of shop-db-1  after 4
+        7. start container shop-web-1  after 5, 6
+    """)
+
+
+def test_a_second_up_does_nothing() -> None:
+    there = observed(
+        running("db", health="healthy"),
+        running("web"),
+        volumes=(ObservedVolume("data", "shop_data", "vol-1"),),
+    )
+    assert not plan_up(WEB_AND_DB, there, UpOptions())
+
+
+def test_a_changed_service_is_recreated_alone_and_says_what_changed() -> None:
+    there = observed(
+        running("db", health="healthy"),
+        running(
+            "web", config_hash="old", config={"environment": {"TZ": "UTC"}, "networks": {"default": None}}
+        ),
+        volumes=(ObservedVolume("data", "shop_data", "vol-1"),),
+    )
+    web = wanted("web", environment={"TZ": "CET"}, depends_on={"db": {"condition": "service_healthy"}})
+    changed = WEB_AND_DB._replace(services=(WEB_AND_DB.services[0], web))
+    assert text(plan_up(changed, there, UpOptions())) == lines("""
+        1. stop container shop-web-1  (environment.TZ changed)
+        2. create container shop-web-1  (environment.TZ changed)  after 1
+        3. start container shop-web-1  after 2
+    """)
+
+
+def test_a_newer_image_recreates_its_containers() -> None:
+    there = observed(running("web", image="id-old"))
+    assert text(plan_up(target(wanted("web")), there, UpOptions())) == lines("""
+        1. stop container shop-web-1  (image image-web is newer)
+        2. create container shop-web-1  (image image-web is newer)  after 1
+        3. start container shop-web-1  after 2
+    """)
+
+
+def test_what_has_exited_is_started_again() -> None:
+    there = observed(running("web", status="exited", exit_code=0))
+    assert (
+        text(plan_up(target(wanted("web")), there, UpOptions()))
+        == "1. start container shop-web-1  (it is exited)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"whole": False, "status": "created"}, "half-made"),
+        ({"connected": False, "status": "exited"}, "its network is gone"),
+    ],
+)
+def test_what_cannot_be_used_is_recreated(changes: dict[str, Any], cause: str) -> None:
+    there = observed(running("web", **changes))
+    assert text(plan_up(target(wanted("web")), there, UpOptions())) == lines(f"""
+        1. create container shop-web-1  ({cause})
+        2. start container shop-web-1  after 1
+    """)
+
+
+def test_a_network_whose_record_alone_is_there_is_made_again() -> None:
+    there = observed(
+        running("web", status="exited", connected=False),
+        networks=(ObservedNetwork("default", "shop_default", "net-1", whole=False),),
+    )
+    assert text(plan_up(target(wanted("web")), there, UpOptions())) == lines("""
+        1. create network shop_default  (only its record is there)
+        2. create container shop-web-1  (its network is gone)  after 1
+        3. start container shop-web-1  after 2
+    """)
+
+
+def test_a_changed_network_takes_its_containers_with_it() -> None:
+    there = observed(running("web"), networks=(ObservedNetwork("default", "shop_default", "net-0"),))
+    assert text(plan_up(target(wanted("web")), there, UpOptions())) == lines("""
+        1. stop container shop-web-1  (network default changed)
+        2. remove network shop_default  (its configuration changed)  after 1
+        3. create network shop_default  (its configuration changed)  after 2
+        4. create container shop-web-1  (network default changed)  after 1, 3
+        5. start container shop-web-1  after 4
+    """)
+
+
+def test_a_changed_network_that_others_use_is_refused() -> None:
+    there = observed(networks=(ObservedNetwork("default", "shop_default", "net-0", users=("blog-web-1",)),))
+    with pytest.raises(PlanError, match="shop_default has changed but is in use by blog-web-1"):
+        plan_up(target(wanted("web")), there, UpOptions())
+
+
+def test_scaling_down_removes_the_last_ones() -> None:
+    there = observed(running("web"), running("web", 2), running("web", 3, status="exited"))
+    assert text(plan_up(target(wanted("web", scale=1)), there, UpOptions())) == lines("""
+        1. stop container shop-web-2  (scaled to 1)
+        2. remove container shop-web-2  (scaled to 1)  after 1
+        3. remove container shop-web-3  (scaled to 1)
+    """)
+
+
+def test_orphans_stay_unless_asked() -> None:
+    there = observed(running("web"), running("old"))
+    assert not plan_up(target(wanted("web")), there, UpOptions())
+    assert text(plan_up(target(wanted("web")), there, UpOptions(remove_orphans=True))) == lines("""
+        1. stop container shop-old-1  (orphan)
+        2. remove container shop-old-1  (orphan)  after 1
+    """)
+
+
+def test_a_dependent_restarts_with_its_dependency_when_it_asks_for_it() -> None:
+    db = wanted("db", hash="new")
+    web = wanted("web", depends_on={"db": {"condition": "service_started", "restart": True}})
+    there = observed(running("db"), running("web"))
+    assert text(plan_up(target(db, web), there, UpOptions())) == lines("""
+        1. stop container shop-db-1  (networks added)
+        2. create container shop-db-1  (networks added)  after 1
+        3. start container shop-db-1  after 2
+        4. stop container shop-web-1  (db was recreated)
+        5. start container shop-web-1  (db was recreated)  after 3, 4
+    """)
+
+
+def test_a_one_off_that_has_completed_is_not_waited_for() -> None:
+    migrate = wanted("migrate")
+    web = wanted("web", depends_on={"migrate": {"condition": "service_completed_successfully"}})
+    assert text(plan_up(target(migrate, web), observed(), UpOptions())) == lines("""
+        1. create container shop-migrate-1  (new)
+        2. start container shop-migrate-1  after 1
+        3. create container shop-web-1  (new)
+        4. wait for completion of shop-migrate-1  after 2
+        5. start container shop-web-1  after 3, 4
+    """)
+
+
+def test_images_are_built_once_a_name_and_fetched_when_missing() -> None:
+    web = Wanted("web", {"build": {"context": "."}}, "h", "shop-web")
+    worker = Wanted("worker", {"build": {"context": "."}}, "h", "shop-web")
+    db = Wanted("db", {}, "h", "debian:bookworm")
+    assert text(plan_images(target(web, worker, db), Observed())) == lines("""
+        1. build image shop-web  (not built yet)
+        2. fetch image debian:bookworm  (not in the store)
+    """)
+    there = Observed(images={"shop-web": "a", "debian:bookworm": "b"})
+    assert not plan_images(target(web, worker, db), there)
+    assert (
+        text(plan_images(target(web, worker, db), there, build=True)) == "1. build image shop-web  (--build)"
+    )
+
+
+def test_pull_policy_never_is_an_error_before_anything_happens() -> None:
+    with pytest.raises(PlanError, match="no image debian:bookworm in the store and pull_policy is never"):
+        plan_images(target(Wanted("db", {"pull_policy": "never"}, "h", "debian:bookworm")), Observed())
+
+
+def test_down_stops_dependents_first_and_removes_everything() -> None:
+    there = observed(running("db"), running("web"), volumes=(ObservedVolume("data", "shop_data", "v"),))
+    plan = plan_down("shop", there, DownOptions(volumes=True), dependencies={"web": ["db"], "db": []})
+    assert text(plan) == lines("""
+        1. stop container shop-web-1
+        2. stop container shop-db-1  after 1
+        3. remove container shop-db-1  after 2
+        4. remove container shop-web-1  after 1
+        5. remove network shop_default  after 3, 4
+        6. remove volume shop_data  after 3, 4
+        7. remove sandbox of shop  after 3, 4, 5
+    """)
+
+
+def test_down_keeps_volumes_and_networks_that_others_use() -> None:
+    there = observed(
+        running("web", status="exited"),
+        networks=(ObservedNetwork("default", "shop_default", "n", users=("blog-web-1",)),),
+        volumes=(ObservedVolume("data", "shop_data", "v"),),
+    )
+    assert text(plan_down("shop", there, DownOptions())) == "1. remove container shop-web-1"
+
+
+def test_down_of_nothing_is_nothing() -> None:
+    assert not plan_down("shop", Observed(), DownOptions(volumes=True))
+
+
+def test_stop_orders_through_services_that_do_not_run() -> None:
+    there = observed(running("a"), running("b", status="exited"), running("c"))
+    plan = plan_stop("shop", there, (), {"a": ["b"], "b": ["c"], "c": []}, None)
+    assert text(plan) == lines("""
+        1. stop container shop-a-1
+        2. stop container shop-c-1  after 1
+    """)
