@@ -1,0 +1,1 @@
+"""Scenarios on the command line; the title of each is an obligation."""

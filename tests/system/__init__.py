@@ -1,0 +1,1 @@
+"""Tests as root, with real namespaces, mounts and processes."""
