@@ -24,11 +24,15 @@ if TYPE_CHECKING:
         additionalGids: list[int]
         username: str
         """Resolved inside the root file system when the process starts; wins over uid and gid."""
+        additionalGroups: list[str]
+        """Names or numbers (``group_add``), resolved like `username`."""
 
     class Process(TypedDict, total=False):
         """OCI runtime specification 1.2, config.md, Process."""
 
         terminal: bool
+        consoleSize: dict[str, int]
+        """``height`` and ``width`` of the terminal in characters."""
         user: User
         args: list[str]
         env: list[str]

@@ -1,0 +1,25 @@
+"""unshare and setns."""
+
+from __future__ import annotations
+
+from compose.linux.libc import syscall
+from compose.linux.numbers import SYS_setns, SYS_unshare
+
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    syscall(SYS_unshare, flags, what="unshare")
+
+
+def setns(descriptor: int, kinds: int) -> None:
+    """setns(2): join the namespaces `kinds` of a pidfd, or the one namespace of a namespace descriptor."""
+    syscall(SYS_setns, descriptor, kinds, what="setns")

@@ -1,0 +1,34 @@
+"""Signal masks and dispositions, without the cost of the `signal` module."""
+
+from __future__ import annotations
+
+import ctypes
+
+from compose.linux.libc import check, function
+
+_SIG_BLOCK = 0
+_SIG_SETMASK = 2
+_SET_BYTES = 128
+_UNCHANGEABLE = (9, 19, 32, 33)  # SIGKILL, SIGSTOP, and the two that belong to the C library
+
+_sigprocmask = function("sigprocmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
+_signal = function("signal", ctypes.c_int, ctypes.c_void_p, result=ctypes.c_void_p)
+
+
+def block_all() -> bytes:
+    """Block every signal; returns the former mask for `set_mask`."""
+    former = ctypes.create_string_buffer(_SET_BYTES)
+    check(_sigprocmask(_SIG_BLOCK, b"\xff" * _SET_BYTES, former), "sigprocmask")
+    return former.raw
+
+
+def set_mask(mask: bytes = bytes(_SET_BYTES)) -> None:
+    """Set the mask of blocked signals; without an argument nothing is blocked."""
+    check(_sigprocmask(_SIG_SETMASK, mask, None), "sigprocmask")
+
+
+def default_all() -> None:
+    """Give every signal its default action: Python ignores SIGPIPE and SIGXFSZ, and exec keeps that."""
+    for number in range(1, 65):
+        if number not in _UNCHANGEABLE:
+            _signal(number, None)

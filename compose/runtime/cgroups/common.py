@@ -1,0 +1,176 @@
+"""The one protocol over both versions of control groups, and the choice between them."""
+
+from __future__ import annotations
+
+import os
+
+from compose.errors import ContainerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ROOT = "/sys/fs/cgroup"
+OWN_LEAF = "_keeper"
+"""Where a project's own processes live: a group with processes cannot pass controllers on (v2)."""
+
+
+class Cgroup:
+    """The control group of one container.
+
+    `path` is relative to the hierarchy's root. `unavailable` names the controllers whose limits were asked
+    for and cannot be given on this host; the caller says so once.
+    """
+
+    __slots__ = ("path", "unavailable")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.unavailable: list[str] = []
+
+    def join(self) -> None:
+        """Move the calling process in; called in the child, before it enters any namespace."""
+        raise NotImplementedError
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Set OCI ``linux.resources``; adds to `unavailable`."""
+        raise NotImplementedError
+
+    def pids(self) -> list[int]:
+        """The processes in the group and below, as seen from here."""
+        raise NotImplementedError
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop all processes where they are, or let them go on; returns when that is so."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """SIGKILL to everything in the group, without a chance to fork away."""
+        raise NotImplementedError
+
+    def oom_kills(self) -> int:
+        """How many processes of the group the kernel has killed for want of memory."""
+        raise NotImplementedError
+
+    def statistics(self) -> dict[str, int]:
+        """``memory`` (bytes), ``memory_limit`` (bytes, 0: none), ``cpu`` (ns), ``pids``; what is known."""
+        raise NotImplementedError
+
+    def open_mounts(self) -> dict[str, int] | None:
+        """v1: a detached clone of the group's directory in each hierarchy, by name. v2: None."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Remove the group; its processes must have ended. A group that is gone already is fine."""
+        raise NotImplementedError
+
+
+def version() -> int:
+    """1, or 2 where the whole tree is version 2 (a hybrid tree counts as 1: its controllers are there)."""
+    from compose.runtime.cgroups import v2
+
+    return 2 if v2.is_unified() else 1
+
+
+def prepare(project: str) -> tuple[str, list[str]]:
+    """Move the calling process (a project's keeper) into a group of its own, out of its caller's.
+
+    Returns the base path for the project's containers, and the controllers that are missing on this host.
+    """
+    if version() == 2:
+        from compose.runtime.cgroups import v2
+
+        return v2.prepare(project)
+    from compose.runtime.cgroups import v1
+
+    return v1.prepare(project)
+
+
+def create(base: str, name: str, resources: dict[str, Any] | None = None) -> Cgroup:
+    """Make (or find) the group `name` below `base` and set its limits; ContainerError when it cannot be."""
+    group = find(base, name, make=True)
+    group.update(resources or {})
+    return group
+
+
+def find(base: str, name: str, *, make: bool = False) -> Cgroup:
+    """The group `name` below `base`; without `make` it need not be there."""
+    path = f"{base}/{name}".strip("/")
+    if ".." in path.split("/"):
+        raise ContainerError(f"control group {path}: not a path below the root")
+    try:
+        if version() == 2:
+            from compose.runtime.cgroups import v2
+
+            return v2.CgroupV2(path, make=make)
+        from compose.runtime.cgroups import v1
+
+        return v1.CgroupV1(path, make=make)
+    except OSError as error:
+        raise ContainerError(f"make control group {path}: {os.strerror(error.errno or 0)}") from None
+
+
+def remove_base(base: str) -> None:
+    """Remove a project's own groups once its last process has left them; what is in use stays."""
+    if version() == 2:
+        from compose.runtime.cgroups import v2
+
+        v2.remove_base(base)
+        return
+    from compose.runtime.cgroups import v1
+
+    v1.remove_base(base)
+
+
+def write(path: str, value: str) -> None:
+    """Write one value to a control file with a single write(2)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def read(path: str) -> str:
+    """The text of a control file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+    finally:
+        os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+def keyed(path: str) -> dict[str, int]:
+    """A flat keyed file (``key value`` lines) as numbers; empty when it is not there."""
+    try:
+        lines = read(path).splitlines()
+    except OSError:
+        return {}
+    return {key: int(value) for key, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
+
+
+def number(path: str) -> int:
+    """A control file that holds one number; 0 for "max" and when it is not there."""
+    try:
+        text = read(path).strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdigit() else 0
+
+
+def remove_tree(path: str) -> None:
+    """Remove a group and the groups below it, deepest first; raises OSError EBUSY when one has processes."""
+    try:
+        with os.scandir(path) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for group in below:
+        remove_tree(group)
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,258 @@
+"""Control groups version 1: a hierarchy a controller, the same path in each."""
+
+from __future__ import annotations
+
+import os
+
+from compose.linux import mount as m
+from compose.runtime.cgroups import common
+from compose.runtime.cgroups.common import OWN_LEAF, Cgroup, keyed, number, read, remove_tree, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NEEDED = ("memory", "cpu", "cpuset", "pids", "devices", "freezer", "blkio", "hugetlb")
+_SETTINGS = {
+    ("memory", "limit"): ("memory", "memory.limit_in_bytes"),
+    ("memory", "reservation"): ("memory", "memory.soft_limit_in_bytes"),
+    ("memory", "swap"): ("memory", "memory.memsw.limit_in_bytes"),
+    ("memory", "swappiness"): ("memory", "memory.swappiness"),
+    ("memory", "disableOOMKiller"): ("memory", "memory.oom_control"),
+    ("cpu", "shares"): ("cpu", "cpu.shares"),
+    ("cpu", "period"): ("cpu", "cpu.cfs_period_us"),
+    ("cpu", "quota"): ("cpu", "cpu.cfs_quota_us"),
+    ("cpu", "realtimePeriod"): ("cpu", "cpu.rt_period_us"),
+    ("cpu", "realtimeRuntime"): ("cpu", "cpu.rt_runtime_us"),
+    ("cpu", "cpus"): ("cpuset", "cpuset.cpus"),
+    ("cpu", "mems"): ("cpuset", "cpuset.mems"),
+    ("pids", "limit"): ("pids", "pids.max"),
+    ("blockIO", "weight"): ("blkio", "blkio.weight"),
+}
+"""OCI resource -> controller and file. A value that says "no limit" is not written to a new group."""
+
+_THROTTLES = {
+    "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
+    "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
+    "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
+    "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
+    "weightDevice": "blkio.weight_device",
+}
+_FREEZE_ROUNDS = 10_000
+
+
+def hierarchies() -> dict[str, str]:
+    """Mount point of each hierarchy by its name: ``memory``, ``cpu,cpuacct``, ``systemd``."""
+    found: dict[str, str] = {}
+    for line in read("/proc/self/mountinfo").splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ")[:3]
+        point = left.split(" ")[4]
+        if kind == "cgroup" and point.startswith(common.ROOT + "/"):
+            found.setdefault(os.path.basename(point), point)
+    return found
+
+
+def by_controller(found: dict[str, str]) -> dict[str, str]:
+    """Mount points by controller: ``cpu`` and ``cpuacct`` may share one."""
+    return {controller: point for name, point in found.items() for controller in name.split(",")}
+
+
+def prepare(project: str) -> tuple[str, list[str]]:
+    """See `common.prepare`."""
+    base = f"pycompose/{project}"
+    group = CgroupV1(f"{base}/{OWN_LEAF}", make=True)
+    group.join()
+    known = by_controller(hierarchies())
+    return base, [name for name in _NEEDED if name not in known and name != "hugetlb"]
+
+
+def remove_base(base: str) -> None:
+    """See `common.remove_base`."""
+    for point in hierarchies().values():
+        for path in (f"{point}/{base}/{OWN_LEAF}", f"{point}/{base}", f"{point}/{base.split('/')[0]}"):
+            try:
+                os.rmdir(path)
+            except OSError:  # in use, or not there: both are fine
+                continue
+
+
+class CgroupV1(Cgroup):
+    """One directory in each hierarchy."""
+
+    __slots__ = ("_directories",)
+
+    def __init__(self, path: str, *, make: bool) -> None:
+        super().__init__(path)
+        self._directories = {name: f"{point}/{path}" for name, point in hierarchies().items()}
+        if make:
+            self._make()
+
+    def _make(self) -> None:
+        for name, directory in list(self._directories.items()):
+            try:
+                os.makedirs(directory, 0o755, exist_ok=True)
+            except OSError as error:
+                if error.errno not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to use
+                    raise
+                del self._directories[name]
+        cpuset = self._of("cpuset")
+        if cpuset:
+            _fill_cpuset(cpuset, cpuset.removesuffix(f"/{self.path}"))
+
+    def _of(self, controller: str) -> str | None:
+        for name, directory in self._directories.items():
+            if controller in name.split(","):
+                return directory
+        return None
+
+    def join(self) -> None:
+        for directory in self._directories.values():
+            write(f"{directory}/cgroup.procs", "0")
+
+    def update(self, resources: dict[str, Any]) -> None:
+        missing: list[str] = []
+        for (section, key), (controller, file) in _ordered(resources):
+            value = resources[section][key]
+            self._set(controller, file, _text(value), missing)
+        blocks = resources.get("blockIO") or {}
+        for key, file in _THROTTLES.items():
+            for entry in blocks.get(key) or ():
+                amount = entry.get("rate", entry.get("weight", 0))
+                self._set("blkio", file, f"{entry['major']}:{entry['minor']} {amount}", missing)
+        for page in resources.get("hugepageLimits") or ():
+            self._set("hugetlb", f"hugetlb.{page['pageSize']}.limit_in_bytes", str(page["limit"]), missing)
+        for rule in resources.get("devices") or ():
+            file = "devices.allow" if rule.get("allow") else "devices.deny"
+            self._set("devices", file, device_rule(rule), missing)
+        self.unavailable = list(dict.fromkeys([*self.unavailable, *missing]))
+
+    def _set(self, controller: str, file: str, value: str, missing: list[str]) -> None:
+        directory = self._of(controller)
+        if directory is None:
+            missing.append(controller)
+            return
+        try:
+            write(f"{directory}/{file}", value)
+        except FileNotFoundError:
+            missing.append(file)
+        except OSError as error:
+            raise _refused(file, value, error) from None
+
+    def pids(self) -> list[int]:
+        directory = self._of("freezer") or next(iter(self._directories.values()), "")
+        return _pids(directory)
+
+    def freeze(self, *, frozen: bool) -> None:
+        directory = self._of("freezer")
+        if directory is None:
+            raise OSError(95, "freeze: no freezer controller")
+        state = "FROZEN" if frozen else "THAWED"
+        for _ in range(_FREEZE_ROUNDS):  # a process that forks meanwhile makes it start over
+            write(f"{directory}/freezer.state", state)
+            if read(f"{directory}/freezer.state").strip() == state:
+                return
+
+    def kill(self) -> None:
+        frozen = self._of("freezer") is not None
+        try:
+            if frozen:
+                self.freeze(frozen=True)
+            for pid in self.pids():
+                try:
+                    os.kill(pid, 9)
+                except ProcessLookupError:
+                    continue
+        except FileNotFoundError:
+            return
+        finally:
+            if frozen:
+                try:
+                    self.freeze(frozen=False)
+                except FileNotFoundError:
+                    frozen = False
+
+    def oom_kills(self) -> int:
+        return keyed(f"{self._of('memory') or ''}/memory.oom_control").get("oom_kill", 0)
+
+    def statistics(self) -> dict[str, int]:
+        memory, cpu, pids = self._of("memory"), self._of("cpuacct"), self._of("pids")
+        found = {}
+        if memory:
+            inactive = keyed(f"{memory}/memory.stat").get("total_inactive_file", 0)
+            found["memory"] = max(0, number(f"{memory}/memory.usage_in_bytes") - inactive)
+            limit = number(f"{memory}/memory.limit_in_bytes")
+            found["memory_limit"] = 0 if limit > 1 << 60 else limit
+        if cpu:
+            found["cpu"] = number(f"{cpu}/cpuacct.usage")
+        if pids:
+            found["pids"] = number(f"{pids}/pids.current")
+        return found
+
+    def open_mounts(self) -> dict[str, int] | None:
+        found = {}
+        for name, directory in self._directories.items():
+            found[name] = m.open_tree(m.AT_FDCWD, directory, m.OPEN_TREE_CLONE)
+        return found
+
+    def remove(self) -> None:
+        for directory in self._directories.values():
+            remove_tree(directory)
+
+
+def device_rule(rule: dict[str, Any]) -> str:
+    """An OCI device rule as the devices controller writes it: ``c 1:3 rwm``."""
+    kind = rule.get("type") or "a"
+    if kind == "a" and rule.get("major") is None:
+        return "a"
+    numbers = ":".join("*" if value is None or value < 0 else str(value) for value in _numbers(rule))
+    return f"{kind} {numbers} {rule.get('access') or 'rwm'}"
+
+
+def _numbers(rule: dict[str, Any]) -> tuple[int | None, int | None]:
+    return rule.get("major"), rule.get("minor")
+
+
+def _ordered(resources: dict[str, Any]) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """The settings that are asked for; memory before memory and swap, which may not be smaller."""
+    return [
+        (key, target)
+        for key, target in _SETTINGS.items()
+        if (resources.get(key[0]) or {}).get(key[1]) not in (None, "", False)
+    ]
+
+
+def _text(value: object) -> str:
+    if value is True:
+        return "1"
+    if isinstance(value, int) and value < 0:
+        return "-1"
+    return str(value)
+
+
+def _fill_cpuset(directory: str, root: str) -> None:
+    """A new cpuset is empty and takes nobody: copy each level from the one above, unless it is set."""
+    relative = directory.removeprefix(root).strip("/").split("/")
+    above = root
+    for part in relative:
+        below = f"{above}/{part}"
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not read(f"{below}/{file}").strip():
+                write(f"{below}/{file}", read(f"{above}/{file}").strip())
+        above = below
+
+
+def _pids(directory: str) -> list[int]:
+    found = []
+    for path, _, _ in os.walk(directory):
+        try:
+            found += [int(word) for word in read(f"{path}/cgroup.procs").split()]
+        except OSError:  # removed meanwhile
+            continue
+    return found
+
+
+def _refused(file: str, value: str, error: OSError) -> Exception:
+    from compose.errors import ContainerError
+
+    return ContainerError(f"set {file} to {value}: {os.strerror(error.errno or 0)}")

@@ -1,0 +1,235 @@
+"""Control groups version 2: one tree, controllers passed on level by level."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from compose.errors import ContainerError
+from compose.linux.files import CGROUP2_SUPER_MAGIC, file_system_type
+from compose.runtime.cgroups import common, devices, systemd
+from compose.runtime.cgroups.common import OWN_LEAF, Cgroup, keyed, number, read, remove_tree, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
+_NEEDED = ("cpu", "cpuset", "io", "memory", "pids")
+
+
+def is_unified() -> bool:
+    """Whether /sys/fs/cgroup itself is the version 2 tree."""
+    try:
+        descriptor = os.open(common.ROOT, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return file_system_type(descriptor) == CGROUP2_SUPER_MAGIC
+    finally:
+        os.close(descriptor)
+
+
+def own_path() -> str:
+    """The calling process's group, relative to the root."""
+    for line in read("/proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            return line[3:].strip("/")
+    return ""
+
+
+def prepare(project: str) -> tuple[str, list[str]]:
+    """See `common.prepare`."""
+    base = ""
+    if systemd.is_running():
+        try:
+            systemd.start_scope(f"pycompose-{project}.scope", os.getpid(), f"pycompose project {project}")
+            base = own_path()
+        except OSError:
+            base = ""
+    if not base:
+        base = f"pycompose/{project}"
+        os.makedirs(f"{common.ROOT}/{base}", 0o755, exist_ok=True)
+    leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
+    os.makedirs(leaf, 0o755, exist_ok=True)
+    write(f"{leaf}/cgroup.procs", "0")
+    return base, [name for name in _NEEDED if name not in enable_controllers(base)]
+
+
+def enable_controllers(path: str) -> list[str]:
+    """Pass every controller on, from the root down to the children of `path`; returns those that arrived."""
+    directory = common.ROOT
+    _enable(directory)
+    for part in path.strip("/").split("/"):
+        directory = f"{directory}/{part}"
+        _enable(directory)
+    return read(f"{directory}/cgroup.subtree_control").split()
+
+
+def _enable(directory: str) -> None:
+    there = read(f"{directory}/cgroup.controllers").split()
+    enabled = read(f"{directory}/cgroup.subtree_control").split()
+    for name in CONTROLLERS:
+        if name in there and name not in enabled:
+            try:
+                write(f"{directory}/cgroup.subtree_control", f"+{name}")
+            except OSError:  # not delegated, or processes in the way: reported as missing
+                continue
+
+
+def remove_base(base: str) -> None:
+    """See `common.remove_base`. A systemd scope ends by itself with its last process."""
+    paths = [f"{base}/{OWN_LEAF}", base]
+    if base.startswith("pycompose/"):
+        paths.append("pycompose")
+    for path in paths:
+        try:
+            os.rmdir(f"{common.ROOT}/{path}")
+        except OSError:  # in use, or not there: both are fine
+            continue
+
+
+class CgroupV2(Cgroup):
+    """One directory."""
+
+    __slots__ = ("_directory",)
+
+    def __init__(self, path: str, *, make: bool) -> None:
+        super().__init__(path)
+        self._directory = f"{common.ROOT}/{path}"
+        if make:
+            base = os.path.dirname(path)
+            os.makedirs(f"{common.ROOT}/{base}", 0o755, exist_ok=True)
+            enable_controllers(base)
+            os.makedirs(self._directory, 0o755, exist_ok=True)
+
+    def join(self) -> None:
+        write(f"{self._directory}/cgroup.procs", "0")
+
+    def update(self, resources: dict[str, Any]) -> None:
+        missing: list[str] = []
+        for controller, file, value in settings(resources):
+            self._set(controller, file, value, missing)
+        if resources.get("devices"):
+            try:
+                devices.attach(self._directory, resources["devices"])
+            except OSError:
+                missing.append("devices")
+        self.unavailable = list(dict.fromkeys([*self.unavailable, *missing]))
+
+    def _set(self, controller: str, file: str, value: str, missing: list[str]) -> None:
+        try:
+            write(f"{self._directory}/{file}", value)
+        except FileNotFoundError:
+            missing.append(controller)
+        except OSError as error:
+            raise ContainerError(f"set {file} to {value}: {os.strerror(error.errno or 0)}") from None
+
+    def pids(self) -> list[int]:
+        found = []
+        for path, _, _ in os.walk(self._directory):
+            try:
+                found += [int(word) for word in read(f"{path}/cgroup.procs").split()]
+            except OSError:  # removed meanwhile, or a threaded group
+                continue
+        return found
+
+    def freeze(self, *, frozen: bool) -> None:
+        wanted = int(frozen)
+        write(f"{self._directory}/cgroup.freeze", str(wanted))
+        events = os.open(f"{self._directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            poll = select.poll()
+            poll.register(events, select.POLLPRI)
+            while f"frozen {wanted}" not in os.pread(events, 4096, 0).decode():
+                if not poll.poll(10_000):
+                    raise OSError(110, "freeze: the processes do not come to rest")
+        finally:
+            os.close(events)
+
+    def kill(self) -> None:
+        try:
+            write(f"{self._directory}/cgroup.kill", "1")
+        except FileNotFoundError:
+            return
+
+    def oom_kills(self) -> int:
+        found = keyed(f"{self._directory}/memory.events")
+        return found.get("oom_kill", 0)
+
+    def statistics(self) -> dict[str, int]:
+        found = {}
+        inactive = keyed(f"{self._directory}/memory.stat").get("inactive_file", 0)
+        if os.path.exists(f"{self._directory}/memory.current"):
+            found["memory"] = max(0, number(f"{self._directory}/memory.current") - inactive)
+            found["memory_limit"] = number(f"{self._directory}/memory.max")
+        usage = keyed(f"{self._directory}/cpu.stat").get("usage_usec")
+        if usage is not None:
+            found["cpu"] = usage * 1000
+        if os.path.exists(f"{self._directory}/pids.current"):
+            found["pids"] = number(f"{self._directory}/pids.current")
+        return found
+
+    def open_mounts(self) -> dict[str, int] | None:
+        return None
+
+    def remove(self) -> None:
+        remove_tree(self._directory)
+
+
+def settings(resources: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """OCI resources as (controller, file, value) of version 2."""
+    found: list[tuple[str, str, str]] = []
+    memory = resources.get("memory") or {}
+    limit = memory.get("limit")
+    if limit:
+        found.append(("memory", "memory.max", _limit(limit)))
+    if memory.get("reservation"):
+        found.append(("memory", "memory.low", _limit(memory["reservation"])))
+    if memory.get("swap"):  # OCI: memory and swap together; here: swap alone
+        swap = memory["swap"]
+        found.append(
+            ("memory", "memory.swap.max", "max" if swap < 0 else str(max(0, swap - max(limit or 0, 0))))
+        )
+    cpu = resources.get("cpu") or {}
+    if cpu.get("shares"):
+        found.append(("cpu", "cpu.weight", str(weight_of_shares(cpu["shares"]))))
+    if cpu.get("quota") or cpu.get("period"):
+        quota = cpu.get("quota") or -1
+        found.append(("cpu", "cpu.max", f"{'max' if quota < 0 else quota} {cpu.get('period') or 100000}"))
+    for key, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
+        if cpu.get(key):
+            found.append(("cpuset", file, cpu[key]))
+    pids = (resources.get("pids") or {}).get("limit")
+    if pids:
+        found.append(("pids", "pids.max", _limit(pids)))
+    for page in resources.get("hugepageLimits") or ():
+        found.append(("hugetlb", f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
+    found += _block_settings(resources.get("blockIO") or {})
+    found += [(key.partition(".")[0], key, value) for key, value in (resources.get("unified") or {}).items()]
+    return found
+
+
+def weight_of_shares(shares: int) -> int:
+    """cpu.shares (2 to 262144) on the scale of cpu.weight (1 to 10000), as runc converts it."""
+    return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
+
+
+def _block_settings(blocks: dict[str, Any]) -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+    if blocks.get("weight"):  # 10 to 1000 on the scale of io.weight, 1 to 10000
+        found.append(("io", "io.weight", str(1 + (blocks["weight"] - 10) * 9999 // 990)))
+    words = {
+        "throttleReadBpsDevice": "rbps",
+        "throttleWriteBpsDevice": "wbps",
+        "throttleReadIOPSDevice": "riops",
+        "throttleWriteIOPSDevice": "wiops",
+    }
+    for key, word in words.items():
+        for entry in blocks.get(key) or ():
+            found.append(("io", "io.max", f"{entry['major']}:{entry['minor']} {word}={entry['rate']}"))
+    return found
+
+
+def _limit(value: int) -> str:
+    return "max" if value < 0 else str(value)

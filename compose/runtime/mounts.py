@@ -1,0 +1,320 @@
+"""The mounts of an OCI configuration, made inside the container's mount namespace.
+
+In two parts, because sources are the host's business and targets the container's:
+
+    open_sources()  in the host's mount namespace: every bind source becomes a detached clone of its mount,
+                    looked up once; it keeps its peer group, so that shared propagation works
+    attach()        in the container's: file systems are made, sources are given their options while detached,
+                    and each is moved onto a target found below the root's descriptor
+
+Mounts are attached in the order of their depth, so that one never hides another.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from compose.linux import mount as m
+from compose.runtime.rootfs import open_plain, open_target
+from compose.runtime.steps import DEVICE, MASK, MOUNT, MOUNT_SOURCE, MOUNT_TARGET, READ_ONLY, Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from compose.runtime.steps import Progress
+
+_SET = {
+    "ro": m.MOUNT_ATTR_RDONLY,
+    "nosuid": m.MOUNT_ATTR_NOSUID,
+    "nodev": m.MOUNT_ATTR_NODEV,
+    "noexec": m.MOUNT_ATTR_NOEXEC,
+    "nodiratime": m.MOUNT_ATTR_NODIRATIME,
+    "nosymfollow": m.MOUNT_ATTR_NOSYMFOLLOW,
+}
+_CLEAR = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "diratime": "nodiratime"}
+_ATIME = {
+    "relatime": m.MOUNT_ATTR_RELATIME,
+    "noatime": m.MOUNT_ATTR_NOATIME,
+    "strictatime": m.MOUNT_ATTR_STRICTATIME,
+}
+_PROPAGATION = {
+    "private": m.MS_PRIVATE,
+    "shared": m.MS_SHARED,
+    "slave": m.MS_SLAVE,
+    "unbindable": m.MS_UNBINDABLE,
+}
+_IGNORED = frozenset({"defaults", "async", "norelatime", "nostrictatime", "atime", "bind", "rbind"})
+
+
+class Options:
+    """An OCI mount's option list, sorted by what each one acts on."""
+
+    __slots__ = (
+        *("attr_clr", "attr_set", "bind", "data", "propagation", "propagation_recursive"),
+        *("recursive", "tree_clr", "tree_set"),
+    )
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.attr_set = 0
+        self.attr_clr = 0
+        self.tree_set = 0
+        self.tree_clr = 0
+        self.propagation = 0
+        self.propagation_recursive = False
+        self.bind = "bind" in words or "rbind" in words
+        self.recursive = "rbind" in words
+        self.data: dict[str, str] = {}
+        for word in words:
+            self._take(word)
+
+    def _take(self, word: str) -> None:
+        if word in _IGNORED:
+            return
+        if word in _SET:
+            self.attr_set |= _SET[word]
+        elif word in _CLEAR:
+            self.attr_clr |= _SET[_CLEAR[word]]
+        elif word in _ATIME:
+            self.attr_clr |= m.MOUNT_ATTR__ATIME
+            self.attr_set |= _ATIME[word]
+        elif word[:1] == "r" and word[1:] in _SET:
+            self.tree_set |= _SET[word[1:]]
+        elif word[:1] == "r" and word[1:] in _CLEAR:
+            self.tree_clr |= _SET[_CLEAR[word[1:]]]
+        elif word in _PROPAGATION:
+            self.propagation = _PROPAGATION[word]
+        elif word[:1] == "r" and word[1:] in _PROPAGATION:
+            self.propagation = _PROPAGATION[word[1:]]
+            self.propagation_recursive = True
+        else:
+            key, _, value = word.partition("=")
+            self.data[key] = value
+
+    def apply(self, tree: int) -> None:
+        """Give the detached bind mount `tree` these options."""
+        propagation = self.propagation or m.MS_PRIVATE
+        whole = m.AT_RECURSIVE if self.recursive else 0
+        m.mount_setattr(tree, "", flags=m.AT_EMPTY_PATH | whole, propagation=propagation)
+        if self.attr_set or self.attr_clr:
+            m.mount_setattr(tree, "", flags=m.AT_EMPTY_PATH, attr_set=self.attr_set, attr_clr=self.attr_clr)
+        if self.tree_set or self.tree_clr:
+            flags = m.AT_EMPTY_PATH | m.AT_RECURSIVE
+            m.mount_setattr(tree, "", flags=flags, attr_set=self.tree_set, attr_clr=self.tree_clr)
+
+
+def in_order(mounts: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """The mounts with their places in the configuration, parents before what lies below them."""
+    return sorted(
+        enumerate(mounts), key=lambda pair: len([p for p in pair[1]["destination"].split("/") if p])
+    )
+
+
+def is_bind(mount: dict[str, Any]) -> bool:
+    """Whether the mount shows an existing file or directory of the host."""
+    words = mount.get("options") or ()
+    return mount.get("type") == "bind" or "bind" in words or "rbind" in words
+
+
+def open_sources(mounts: Sequence[dict[str, Any]], progress: Progress) -> dict[int, int]:
+    """Detached clones of all bind sources, by place in `mounts`; in the host's mount namespace."""
+    found = {}
+    for index, mount in enumerate(mounts):
+        if is_bind(mount):
+            progress.at(MOUNT_SOURCE, index)
+            recursive = m.AT_RECURSIVE if "rbind" in (mount.get("options") or ()) else 0
+            found[index] = m.open_tree(m.AT_FDCWD, mount["source"], m.OPEN_TREE_CLONE | recursive)
+    return found
+
+
+def attach_all(
+    root: int,
+    mounts: Sequence[dict[str, Any]],
+    sources: dict[int, int],
+    cgroups: dict[str, int] | None,
+    progress: Progress,
+) -> None:
+    """Make and attach every mount below `root`; `cgroups` is what `Cgroup.open_mounts` gave."""
+    for index, mount in in_order(mounts):
+        progress.at(MOUNT, index)
+        kind = mount.get("type") or ""
+        options = Options(mount.get("options") or ())
+        if index in sources:
+            tree = sources[index]
+            options.apply(tree)
+            directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        else:
+            tree = _new_file_system(kind, mount, options, cgroups)
+            directory = True
+        progress.at(MOUNT_TARGET, index)
+        target = open_target(root, mount["destination"], directory=directory)
+        progress.at(MOUNT, index)
+        if kind == "tmpfs" and "mode" not in options.data and index not in sources:
+            _take_over_attributes(tree, target)
+        m.move_mount(tree, target)
+        os.close(target)
+        if kind == "cgroup" and cgroups:
+            _attach_hierarchies(tree, cgroups, options)
+        os.close(tree)
+
+
+def _new_file_system(
+    kind: str, mount: dict[str, Any], options: Options, cgroups: dict[str, int] | None
+) -> int:
+    attributes = options.attr_set | options.tree_set
+    if kind == "cgroup":
+        if cgroups is None:
+            return m.new_mount("cgroup2", {}, attributes, "cgroup")
+        return m.new_mount(
+            "tmpfs", {"mode": "755", "size": "64k"}, attributes & ~m.MOUNT_ATTR_RDONLY, "tmpfs"
+        )
+    tree = m.new_mount(kind, options.data, attributes, mount.get("source") or kind)
+    if mount["destination"] == "/dev":
+        fill_dev(tree)
+    return tree
+
+
+def _attach_hierarchies(tree: int, cgroups: dict[str, int], options: Options) -> None:
+    """Cgroup v1: the container's directory of each hierarchy, on a tmpfs, with links for joined ones."""
+    for name, source in cgroups.items():
+        os.mkdir(name, 0o755, dir_fd=tree)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree)
+        m.mount_setattr(
+            source, "", flags=m.AT_EMPTY_PATH, attr_set=options.attr_set, propagation=m.MS_PRIVATE
+        )
+        m.move_mount(source, place)
+        os.close(place)
+        os.close(source)
+        for alias in name.split(","):
+            if alias != name:
+                os.symlink(name, alias, dir_fd=tree)
+    m.mount_setattr(tree, "", flags=m.AT_EMPTY_PATH, attr_set=options.attr_set)
+
+
+def _take_over_attributes(tree: int, target: int) -> None:
+    """A tmpfs over a directory of the image looks like it: mode and owner, as Docker has it."""
+    found = os.fstat(target)
+    os.chmod(".", stat.S_IMODE(found.st_mode), dir_fd=tree)
+    os.chown(".", found.st_uid, found.st_gid, dir_fd=tree)
+
+
+# /dev
+
+_DEVICES = (
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+)
+_LINKS = (
+    ("ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
+
+
+def fill_dev(tree: int) -> None:
+    """The standard devices and links on a new and still detached /dev."""
+    for name, major, minor in _DEVICES:
+        make_device(tree, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+    for name, text in _LINKS:
+        os.symlink(text, name, dir_fd=tree)
+
+
+def make_device(directory: int, name: str, mode: int, device: int) -> None:
+    """A device node with exactly this mode, whatever the umask is."""
+    os.mknod(name, mode, device, dir_fd=directory)
+    os.chmod(name, stat.S_IMODE(mode), dir_fd=directory)
+
+
+def make_devices(root: int, devices: Sequence[dict[str, Any]], progress: Progress) -> None:
+    """The nodes of OCI ``linux.devices``, replacing what the image has at their paths."""
+    kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+    for index, device in enumerate(devices):
+        progress.at(DEVICE, index)
+        parent, _, name = device["path"].rstrip("/").rpartition("/")
+        directory = open_target(root, parent or "/", directory=True)
+        mode = kinds[device["type"]] | device.get("fileMode", 0o666)
+        number = os.makedev(device.get("major", 0), device.get("minor", 0))
+        try:
+            make_device(directory, name, mode, number)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_IFMT(found.st_mode) != stat.S_IFMT(mode) or found.st_rdev != number:
+                raise
+        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=directory, follow_symlinks=False)
+        os.close(directory)
+
+
+# Masked and read-only paths
+
+
+class Masks:
+    """Covers paths by /dev/null or an empty directory; the first cover is cloned for all others."""
+
+    __slots__ = ("_directory", "_null")
+
+    def __init__(self, null: int) -> None:
+        """`null` is a detached clone of the host's /dev/null, from `open_null`."""
+        self._null = null
+        self._directory = -1
+
+    def cover(self, root: int, paths: Sequence[str], progress: Progress) -> None:
+        """Cover those of `paths` that exist."""
+        for index, path in enumerate(paths):
+            progress.at(MASK, index)
+            try:
+                target = open_plain(root, path, os.O_PATH)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if stat.S_ISDIR(os.fstat(target).st_mode):
+                self._directory = self._put(self._directory, target, directory=True)
+            else:
+                self._null = self._put(self._null, target, directory=False)
+            os.close(target)
+
+    def _put(self, cover: int, target: int, *, directory: bool) -> int:
+        if cover == -1:
+            attributes = m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC
+            cover = m.new_mount("tmpfs", {"size": "4k", "nr_inodes": "2"}, attributes)
+            m.move_mount(cover, target)
+            return cover
+        try:
+            clone = m.clone_tree(cover)  # works once the cover is attached
+        except OSError:
+            m.move_mount(cover, target)
+            return cover
+        m.move_mount(clone, target)
+        os.close(clone)
+        return cover
+
+
+def open_null() -> int:
+    """A detached clone of the host's /dev/null, after making sure that it is character device 1:3."""
+    tree = m.open_tree(m.AT_FDCWD, "/dev/null", m.OPEN_TREE_CLONE)
+    found = os.fstat(tree)
+    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
+        raise Failure(MASK, 19)  # ENODEV
+    m.mount_setattr(tree, "", flags=m.AT_EMPTY_PATH, propagation=m.MS_PRIVATE)
+    return tree
+
+
+def make_read_only(root: int, paths: Sequence[str], progress: Progress) -> None:
+    """Cover those of `paths` that exist by a read-only view of themselves."""
+    for index, path in enumerate(paths):
+        progress.at(READ_ONLY, index)
+        try:
+            target = open_plain(root, path, os.O_PATH)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        clone = m.clone_tree(target, recursive=True)
+        m.mount_setattr(clone, "", flags=m.AT_EMPTY_PATH | m.AT_RECURSIVE, attr_set=m.MOUNT_ATTR_RDONLY)
+        m.move_mount(clone, target)
+        os.close(clone)
+        os.close(target)
