@@ -11,14 +11,19 @@ import errno
 import os
 import stat
 
+from compose.linux.files import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+)
 from compose.linux.libc import function
+from compose.linux.numbers import SYS_openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SYS_OPENAT2 = 437  # the same number on every architecture
-NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 0x01, 0x02, 0x04, 0x08, 0x10
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEST = 48  # directories held open at once while a tree is removed
 
@@ -44,7 +49,7 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0
     if how is None:
         how = _hows[key] = _How(flags | os.O_CLOEXEC, mode, resolve)
     for _ in range(32):
-        found = _syscall(_SYS_OPENAT2, directory, path or b".", ctypes.addressof(how), ctypes.sizeof(how))
+        found = _syscall(SYS_openat2, directory, path or b".", ctypes.addressof(how), ctypes.sizeof(how))
         if found >= 0:
             return int(found)
         number = ctypes.get_errno()
@@ -55,17 +60,19 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0
 
 def open_in_root(root: int, path: bytes, flags: int, mode: int = 0) -> int:
     """Open `path` as a process whose root directory is `root` would: links are followed, never out of it."""
-    return openat2(root, path.lstrip(b"/"), flags, IN_ROOT | NO_MAGICLINKS, mode)
+    return openat2(root, path.lstrip(b"/"), flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, mode)
 
 
 def open_beneath(directory: int, path: bytes, flags: int, mode: int = 0) -> int:
     """Open `path` below `directory`; a link or ``..`` that leaves it is an error (EXDEV)."""
-    return openat2(directory, path, flags, BENEATH | NO_MAGICLINKS, mode)
+    return openat2(directory, path, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, mode)
 
 
 def open_plain(directory: int, path: bytes, flags: int, mode: int = 0) -> int:
     """Open `path` below `directory`, where no component may be a symbolic link (ELOOP)."""
-    return openat2(directory, path, flags, BENEATH | NO_MAGICLINKS | NO_SYMLINKS, mode)
+    return openat2(
+        directory, path, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS, mode
+    )
 
 
 def remove_tree(directory: int, name: bytes) -> None:

@@ -1,0 +1,95 @@
+"""Looking at an image's tree, and changing it: an overlay mount that nobody else sees.
+
+The mount is made by a thread with a mount namespace and a working directory of its own and handed out as a
+descriptor of a detached copy (``open_tree``): it has no path, and is gone when its descriptor is closed,
+after ``kill -9`` as well. Layers are named by their descriptors' numbers, with /proc/self/fd as the thread's
+working directory: mount(2) takes one page of options, which absolute paths would fill at 39 layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from compose.errors import ImageError
+from compose.linux import mount as m
+from compose.linux.namespaces import CLONE_NEWNS, unshare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_CLONE_FS = 0x200
+# Renamed directories and metadata-only copies would live in xattrs that a layer cannot carry.
+_FEATURES = "redirect_dir=off,metacopy=off,index=off,xino=off"
+_PAGE = 4095
+_O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def in_private_mounts(work: Callable[[], int]) -> int:
+    """Run `work` in a thread with a mount namespace and working directory of its own; its result or error."""
+    results: list[int] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            unshare(CLONE_NEWNS | _CLONE_FS)
+            m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
+            results.append(work())
+        except BaseException as error:  # handed to the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="overlay")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@contextlib.contextmanager
+def mounted(
+    store: str, layers: Sequence[str], *, upper: str | None = None, work: str | None = None
+) -> Iterator[int]:
+    """A descriptor of the merged tree of `layers` (lowest first); writable if `upper` and `work` are given.
+
+    `store` is the image store, whose directory ``empty`` is used. Raises `ImageError`.
+    """
+    try:
+        descriptor = in_private_mounts(lambda: _mount(store, layers, upper, work))
+    except OSError as error:
+        raise ImageError(f"mount the layers of an image: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _mount(store: str, layers: Sequence[str], upper: str | None, work: str | None) -> int:
+    # overlayfs wants two lower directories, or an upper one
+    lower = [*reversed(layers), *[f"{store}/empty"] * (len(layers) < 2)]
+    opened: list[int] = []
+    try:
+        for path in lower:
+            opened.append(os.open(path, _O_PATH_DIRECTORY))
+        options = "lowerdir=" + ":".join(map(str, opened))
+        if upper is not None and work is not None:
+            opened += [os.open(upper, _O_PATH_DIRECTORY), os.open(work, _O_PATH_DIRECTORY)]
+            options += f",upperdir={opened[-2]},workdir={opened[-1]}"
+        options += "," + _FEATURES
+        if len(options) > _PAGE:
+            raise ImageError(f"an image of {len(layers)} layers is more than one mount takes")
+        os.chdir("/proc/self/fd")
+        target = f"{store}/scratch"
+        m.mount(
+            "overlay", target, "overlay", m.MS_NODEV | m.MS_NOSUID | (0 if upper else m.MS_RDONLY), options
+        )
+        tree = m.open_tree(m.AT_FDCWD, target, m.OPEN_TREE_CLONE)
+        try:
+            return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        finally:
+            os.close(tree)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
