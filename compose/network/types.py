@@ -6,10 +6,11 @@ they name a neighbour (``10.1.2.1``). An empty string means "none", or the defau
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from compose.runtime import spec
 
 SHARED = "_shared"

@@ -1,0 +1,372 @@
+"""Containers' network namespaces: links, addresses, routes and the name service's address, for many at once.
+
+Three passes, because each namespace is worth entering only once:
+
+1. each container's namespace: make, pin, settings, ``lo``, the sockets and rules of the name service; keep a
+   netlink socket that stays in there;
+2. each sandbox: all veth pairs in one batch, one end a port of the bridge, the other end in the container;
+3. through the kept sockets: addresses and routes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.errors import NetworkError
+from compose.network import labels, links, nft, sandbox
+from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
+from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from compose.network.types import ContainerLinks, Endpoint
+
+NAME_SERVICE = "127.0.0.11"
+_FIRST_SOURCE_TABLE = 101
+
+_DEFAULTS = {
+    "net/ipv4/ip_unprivileged_port_start": "0",  # as Docker does: user nginx may listen on 80
+    "net/ipv4/ping_group_range": "0 2147483647",
+}
+_DEFAULTS6 = {
+    "net/ipv6/conf/all/accept_ra": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/default/disable_ipv6": "1",  # lo, which is there already, keeps ::1
+}
+
+Sockets = tuple[int, int]
+"""Descriptors of the name service in one container: UDP, then TCP (listening)."""
+
+
+class _Inside:
+    """A container's namespace while it is being furnished."""
+
+    __slots__ = ("descriptor", "new", "route", "sockets")
+
+    def __init__(self, descriptor: int, *, new: bool, route: Netlink, sockets: Sockets | None) -> None:
+        self.descriptor = descriptor
+        self.new = new
+        self.route = route
+        self.sockets = sockets
+
+    def close(self) -> None:
+        self.route.close()
+        os.close(self.descriptor)
+
+
+def create(namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks]) -> dict[str, Sockets]:
+    """Furnish the namespaces of containers; returns the sockets of those that want names.
+
+    After an error nothing is taken back: the next call completes it, or `remove` removes it.
+    """
+    namespaces.prepare()
+    made: dict[str, _Inside] = {}
+    finished = False
+    try:
+        try:
+            for one in containers:
+                made[one.id] = _furnish(namespaces, one)
+        finally:
+            namespaces.enter(namespaces.host)
+        _link(namespaces, project, containers, made)
+        try:
+            for one in containers:
+                _address(namespaces, one, made[one.id])
+        finally:
+            namespaces.enter(namespaces.host)
+        finished = True
+        return {identity: inside.sockets for identity, inside in made.items() if inside.sockets}
+    finally:
+        for inside in made.values():
+            inside.close()
+            if not finished:
+                for descriptor in inside.sockets or ():
+                    os.close(descriptor)
+
+
+# -- first pass: the namespace itself -------------------------------------------------------------------
+
+
+def _furnish(namespaces: Namespaces, one: ContainerLinks) -> _Inside:
+    try:
+        descriptor, new = namespaces.ensure(namespaces.paths.container_namespace(one.id))
+    except OSError as error:
+        raise NetworkError(
+            f"create the network namespace of container {one.id[:12]}: {error.strerror}"
+        ) from error
+    route = None
+    try:
+        if not new:
+            namespaces.enter(descriptor)
+        for name, value in (_DEFAULTS | _DEFAULTS6 if has_ipv6() else _DEFAULTS).items():
+            set_sysctl(name, value)
+        for name, value in one.sysctls.items():
+            set_sysctl(name.replace(".", "/"), value)
+        route = Netlink(ROUTE)
+        route.apply([_loopback_up()])
+        sockets = _serve_names(one, new=new) if one.dns else None
+        return _Inside(descriptor, new=new, route=route, sockets=sockets)
+    except BaseException:
+        os.close(descriptor)
+        if route is not None:
+            route.close()
+        raise
+
+
+def _serve_names(one: ContainerLinks, *, new: bool) -> Sockets:
+    """The two sockets at a spare port of 127.0.0.11, and the rules that lead port 53 there."""
+    opened = []
+    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            server = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            opened.append(server)
+            server.bind((NAME_SERVICE, 0))
+        opened[1].listen(64)
+        rules = _name_rules(*(server.getsockname()[1] for server in opened), new=new)
+        with Netlink(NETFILTER) as netlink:
+            failures = netlink.transaction(rules)
+        if failures:
+            raise NetworkError(
+                f"lead names of container {one.id[:12]} to us: {failures[0]}", hint="modprobe nft_nat"
+            )
+    except BaseException:
+        for server in opened:
+            server.close()
+        raise
+    return opened[0].detach(), opened[1].detach()
+
+
+_templates: dict[str, Template] = {}
+
+
+def _loopback_up() -> Message:
+    if "lo" not in _templates:
+        _templates["lo"] = Template(links.set_up("lo").data, {})
+    return Message("set lo up", _templates["lo"].fill())
+
+
+def _name_rules(udp: int, tcp: int, *, new: bool) -> list[Message]:
+    """Replace our table in a container's namespace; encoded once, for it is 2 ms of work."""
+    table = labels.TABLE
+    marks = {"udp": (0xA5C3, socket.IPPROTO_UDP), "tcp": (0x5C3A, socket.IPPROTO_TCP)}
+    if "table" not in _templates:
+        _templates["table"] = Template(nft.table(nft.IPV4, table).data, {})
+        _templates["delete"] = Template(nft.delete_table(nft.IPV4, table).data, {})
+        _templates["chain"] = Template(
+            nft.chain(
+                nft.IPV4, table, "output", kind="nat", hook=nft.OUTPUT, priority=nft.PRIORITY_DNAT
+            ).data,
+            {},
+        )
+        for key, (mark, protocol) in marks.items():
+            encoded = nft.rule(
+                nft.IPV4,
+                table,
+                "output",
+                nft.daddr(NAME_SERVICE),
+                nft.dport(protocol, 53),
+                nft.dnat(NAME_SERVICE, mark),
+            )
+            _templates[key] = Template(encoded.data, {"port": mark.to_bytes(2, "big")})
+    steps = ["table", "chain"] if new else ["table", "delete", "table", "chain"]
+    messages = [Message(f"{step} {table}", _templates[step].fill()) for step in steps]
+    for key, port in (("udp", udp), ("tcp", tcp)):
+        messages.append(
+            Message(f"add rule to {table} output", _templates[key].fill(port=port.to_bytes(2, "big")))
+        )
+    return messages
+
+
+# -- second pass: the pairs ------------------------------------------------------------------------------
+
+
+class _Pair(NamedTuple):
+    container: str
+    endpoint: Endpoint
+    inside: _Inside
+
+
+def _link(
+    namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks], made: Mapping[str, _Inside]
+) -> None:
+    by_sandbox: dict[str, list[_Pair]] = {}
+    for one in containers:
+        for endpoint in one.endpoints:
+            pair = _Pair(one.id, endpoint, made[one.id])
+            by_sandbox.setdefault(endpoint.sandbox or project, []).append(pair)
+    for name, pairs in by_sandbox.items():
+        with namespaces.inside(namespaces.paths.project_namespace(name), f"connect to networks of {name}"):
+            _make_pairs(pairs)
+
+
+def _make_pairs(pairs: Sequence[_Pair]) -> None:
+    shapes: dict[tuple[str, str, int, int], tuple[Template, Template]] = {}
+    stale, messages = [], []
+    for pair in pairs:
+        name = labels.port(pair.container, pair.endpoint.network)
+        there = (
+            bool(links.index_of(pair.endpoint.interface, pair.inside.route.fileno()))
+            if not pair.inside.new
+            else False
+        )
+        if there and links.index_of(name):
+            continue
+        # a port whose other end went to a namespace that is lost, or an end that lost its port
+        stale.append(name)
+        messages += _pair_messages(pair, name, shapes)
+    with Netlink(ROUTE) as netlink:
+        present = [name for name in stale if links.index_of(name)]
+        netlink.apply(links.delete_links(present))
+        failures = netlink.attempt(messages)
+    if failures:
+        raise NetworkError(f"connect containers to their networks: {failures[0]}")
+
+
+def _pair_messages(
+    pair: _Pair, name: str, shapes: dict[tuple[str, str, int, int], tuple[Template, Template]]
+) -> list[Message]:
+    endpoint = pair.endpoint
+    bridge = labels.bridge(endpoint.network)
+    key = (endpoint.network, endpoint.interface, endpoint.mtu, len(pair.container))
+    if key not in shapes:
+        index = links.index_of(bridge)
+        if not index:
+            raise NetworkError(
+                f"container {pair.container[:12]}: network {endpoint.network} is not there",
+                hint="pycompose up",
+            )
+        shapes[key] = _shape(endpoint, index, endpoint.mtu or links.mtu_of(bridge), len(pair.container))
+    veth, alias = shapes[key]
+    mac = endpoint.mac or labels.mac_of(endpoint.ipv4 or "0.0.0.0")
+    return [
+        Message(
+            f"add link {name} for container {pair.container[:12]}",
+            veth.fill(
+                name=name.encode(),
+                mac=bytes.fromhex(mac.replace(":", "")),
+                namespace=pair.inside.descriptor.to_bytes(4, _ENDIAN),
+            ),
+        ),
+        Message(f"set alias of {name}", alias.fill(name=name.encode(), container=pair.container.encode())),
+    ]
+
+
+_ENDIAN = sys.byteorder
+_NAME_MARK = "v" + "\1" * 14
+_MAC_MARK = "02:fe:dc:ba:98:76"
+_FD_MARK = 0x7ED1C0DE
+
+
+def _shape(endpoint: Endpoint, bridge: int, mtu: int, id_length: int) -> tuple[Template, Template]:
+    container = "\2" * id_length
+    veth, alias = links.add_pair(
+        _NAME_MARK,
+        endpoint.interface,
+        _FD_MARK,
+        mtu,
+        peer_mac=_MAC_MARK,
+        master=bridge,
+        alias_is=labels.port_alias(container, endpoint.network),
+    )
+    name = _NAME_MARK.encode()
+    return (
+        Template(
+            veth.data,
+            {
+                "name": name,
+                "mac": bytes.fromhex(_MAC_MARK.replace(":", "")),
+                "namespace": _FD_MARK.to_bytes(4, _ENDIAN),
+            },
+        ),
+        Template(alias.data, {"name": name, "container": container.encode()}),
+    )
+
+
+# -- third pass: addresses and routes --------------------------------------------------------------------
+
+
+def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> None:
+    messages: list[Message] = []
+    routes: list[Message] = []
+    defaults = {4: False, 6: False}
+    for number, endpoint in enumerate(one.endpoints):
+        index = links.index_of(endpoint.interface, inside.route.fileno())
+        if endpoint.ipv6:
+            namespaces.enter(inside.descriptor)
+            set_sysctl(f"net/ipv6/conf/{endpoint.interface}/disable_ipv6", "0")
+        messages += [links.set_up(endpoint.interface)]
+        messages += [
+            links.add_address(index, address) for address in (endpoint.ipv4, endpoint.ipv6) if address
+        ]
+        for version, address, gateway in (
+            (4, endpoint.ipv4, endpoint.gateway),
+            (6, endpoint.ipv6, endpoint.gateway6),
+        ):
+            if endpoint.internal or not gateway or not address:
+                continue
+            if not defaults[version]:
+                defaults[version] = True
+                routes.append(links.add_default_route(gateway))
+                continue
+            # what came in by another network goes out by it again: netd of another project may be waiting
+            table = _FIRST_SOURCE_TABLE + number
+            routes += [
+                links.add_default_route(gateway, table=table),
+                links.add_source_rule(address.partition("/")[0], table),
+            ]
+    failures = inside.route.attempt([*messages, *routes])
+    if failures:
+        raise NetworkError(f"configure the network of container {one.id[:12]}: {failures[0]}")
+
+
+# -- removal ---------------------------------------------------------------------------------------------
+
+
+def remove(namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks]) -> list[str]:
+    """Delete links and let go of the namespaces; goes on past errors and returns them.
+
+    Links of endpoints that are not named are found from inside the container's namespace, which is slower.
+    """
+    problems: list[str] = []
+    by_sandbox: dict[str, list[str]] = {}
+    for one in containers:
+        for endpoint in one.endpoints:
+            port = labels.port(one.id, endpoint.network)
+            by_sandbox.setdefault(endpoint.sandbox or project, []).append(port)
+    for name, ports in by_sandbox.items():
+        path = namespaces.paths.project_namespace(name)
+        if os.path.exists(path):
+            problems += _delete_ports(namespaces, path, ports)
+    for one in containers:
+        problems += _let_go(namespaces, one)
+    return problems
+
+
+def _delete_ports(namespaces: Namespaces, path: str, ports: Sequence[str]) -> list[str]:
+    try:
+        with namespaces.inside(path, "disconnect containers"), Netlink(ROUTE) as netlink:
+            return [str(failure) for failure in netlink.attempt(links.delete_links(ports))]
+    except (NetworkError, OSError) as error:
+        return [f"disconnect containers: {error}"]
+
+
+def _let_go(namespaces: Namespaces, one: ContainerLinks) -> list[str]:
+    path = namespaces.paths.container_namespace(one.id)
+    problems: list[str] = []
+    try:
+        descriptor = None if one.endpoints else namespaces.open(path)
+        if descriptor is not None:
+            try:
+                namespaces.enter(descriptor)
+                problems += sandbox.empty()
+            finally:
+                namespaces.enter(namespaces.host)
+                os.close(descriptor)
+        namespaces.remove(path)
+    except (NetworkError, OSError) as error:
+        problems.append(f"remove the network namespace of container {one.id[:12]}: {error}")
+    return problems

@@ -1,0 +1,278 @@
+"""The way out of a sandbox, and everything that we change on the host for it.
+
+    host                                               sandbox
+    pc-HHHHHHHH 10.199.x.y/30  ----- veth pair -----   uplink 10.199.x.(y+1)/30, default route
+
+    table ip pc-HHHHHHHH      masquerade what comes from the sandbox's address and leaves elsewhere;
+                              drop what goes to another project's uplink
+    conf/INTERFACE/forwarding of pc-HHHHHHHH, and of the interfaces with a default route where it was off
+    foreign chains            two rules in each that drops what is forwarded (foreign.py)
+
+All but the forwarding of the host's own interfaces goes with the project. That is common to all projects:
+its former value is recorded before it is changed, in DATA/uplink.json, and put back by the last `destroy`:
+
+    {"boot_id": ..., "host": identity of the host's network namespace,
+     "projects": {NAME: {"interface", "host", "inside", "prefix", "chains"}},
+     "former": {"net/ipv4/conf/eth0/forwarding": "0"}}
+
+A record of another boot or namespace says nothing about this one. The caller holds the lock of network
+set-up, so that nobody else reads or writes the record meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import ipaddress
+import os
+from typing import Any
+
+from compose.errors import NetworkError
+from compose.network import foreign, labels, links, nft
+from compose.network.addresses import read_routes
+from compose.network.namespaces import Namespaces, get_sysctl, has_ipv6, set_sysctl
+from compose.network.netlink import NETFILTER, ROUTE, Netlink
+from compose.network.types import Uplink
+from compose.state.files import read_json, replace_json
+
+POOLS = ("10.199.0.0/16", "172.31.128.0/17", "192.168.192.0/18")
+"""Where the pairs of addresses come from, a /30 each, around the host's routes."""
+DEFAULT_MTU = 1500
+_PREFIX = 30
+
+
+class Record:
+    """DATA/uplink.json; `save` before the change that it describes."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._path = f"{namespaces.paths.data}/uplink.json"
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            valid = {"boot_id": file.read().strip(), "host": namespaces.host_identity}
+        self.content: dict[str, Any] = {**valid, "projects": {}, "former": {}}
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            found = read_json(self._path)
+            if all(found.get(key) == value for key, value in valid.items()):
+                self.content["projects"] = dict(found["projects"])
+                self.content["former"] = dict(found["former"])
+
+    @property
+    def projects(self) -> dict[str, dict[str, Any]]:
+        return self.content["projects"]  # type: ignore[no-any-return]
+
+    @property
+    def former(self) -> dict[str, str]:
+        return self.content["former"]  # type: ignore[no-any-return]
+
+    def save(self) -> None:
+        """Write it, or remove it when it says nothing."""
+        if self.projects or self.former:
+            replace_json(self._path, self.content, durable=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+
+
+def alias_of(namespaces: Namespaces, project: str) -> str:
+    """What the host's end is marked with: the project, and the directory that it belongs to."""
+    return f"{labels.uplink_alias(project)} {namespaces.paths.run}"
+
+
+def host_mtu() -> int:
+    """The MTU of the interface with the default route, in the namespace that the thread is in."""
+    routes = read_routes()
+    mtu = min(
+        (links.mtu_of(route.interface) or DEFAULT_MTU for route in routes if route.is_default),
+        default=DEFAULT_MTU,
+    )
+    return max(mtu, 576)
+
+
+def create(namespaces: Namespaces, project: str) -> Uplink:
+    """Make or complete the uplink of a sandbox that is there. The thread is in the host's namespace."""
+    record = Record(namespaces)
+    name, mtu = labels.uplink(project), host_mtu()
+    entry = record.projects.get(project) or {}
+    with Netlink(ROUTE) as netlink:
+        _refuse_stranger(namespaces, netlink, project)
+        if not entry:
+            host, inside = _choose_pair(project, record)
+            entry = {"interface": name, "host": host, "inside": inside, "prefix": _PREFIX, "chains": []}
+            record.projects[project] = entry
+            record.save()
+        host, inside = entry["host"], entry["inside"]
+        _make_pair(namespaces, netlink, project, mtu)
+        netlink.apply(
+            [
+                links.set_up(name),
+                links.set_alias(name, alias_of(namespaces, project)),
+                links.add_address(links.index_of(name), f"{host}/{_PREFIX}"),
+            ]
+        )
+    _configure_inside(namespaces, project, host, inside)
+    _make_table(name, inside)
+    _forward(record, name)
+    entry["chains"] = [str(chain) for chain in foreign.open_for(name)]
+    record.save()
+    directory = namespaces.paths.project_run(project)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    replace_json(f"{directory}/uplink.json", {"host": host, "inside": inside}, durable=False)
+    return Uplink(name, host, inside, _PREFIX, mtu, _warnings(name))
+
+
+def _refuse_stranger(namespaces: Namespaces, netlink: Netlink, project: str) -> None:
+    """The same project of another data directory is up: its link must not be taken away."""
+    name, ours = labels.uplink(project), alias_of(namespaces, project)
+    if not links.index_of(name):
+        return
+    for link in links.links(netlink):
+        if link.name == name and link.alias and link.alias != ours:
+            raise NetworkError(
+                f"project {project} is already up on this host ({link.alias.split(' ')[-1]})",
+                hint="give this one another name: --project-name NAME",
+            )
+
+
+def _choose_pair(project: str, record: Record) -> tuple[str, str]:
+    """A free /30; where the search begins depends on the project, so that its addresses tend to stay."""
+    taken = [route.network for route in read_routes() if not route.is_default]
+    taken += [
+        ipaddress.ip_network(f"{entry['host']}/{_PREFIX}", strict=False)  # type: ignore[misc]
+        for entry in record.projects.values()
+    ]
+    start = int.from_bytes(hashlib.sha256(project.encode()).digest()[:4], "big")
+    for text in POOLS:
+        pool = ipaddress.IPv4Network(text)
+        if any(other.prefixlen <= pool.prefixlen and other.overlaps(pool) for other in taken):
+            continue
+        count = pool.num_addresses // 4
+        for offset in range(count):
+            first = int(pool.network_address) + 4 * ((start + offset) % count)
+            pair = ipaddress.IPv4Network((first, _PREFIX))
+            if not any(pair.overlaps(other) for other in taken):
+                return str(pair[1]), str(pair[2])
+    raise NetworkError(f"project {project}: no addresses are left for its uplink in {', '.join(POOLS)}")
+
+
+def _make_pair(namespaces: Namespaces, netlink: Netlink, project: str, mtu: int) -> None:
+    """The veth pair; one whose other end is not in the sandbox (a lost one's) is replaced."""
+    name = labels.uplink(project)
+    with namespaces.inside(namespaces.paths.project_namespace(project), f"connect {project}"):
+        whole = bool(links.index_of(labels.INSIDE))
+    if whole and links.index_of(name):
+        return
+    descriptor = namespaces.open(namespaces.paths.project_namespace(project))
+    assert descriptor is not None
+    try:
+        netlink.apply([links.delete_link(name)])
+        netlink.apply(links.add_pair(name, labels.INSIDE, descriptor, mtu))
+    finally:
+        os.close(descriptor)
+    if has_ipv6():
+        set_sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
+
+
+def _configure_inside(namespaces: Namespaces, project: str, host: str, inside: str) -> None:
+    path = namespaces.paths.project_namespace(project)
+    with namespaces.inside(path, f"connect {project}"), Netlink(ROUTE) as netlink:
+        index = links.index_of(labels.INSIDE)
+        netlink.apply(
+            [
+                links.set_up(labels.INSIDE),
+                links.add_address(index, f"{inside}/{_PREFIX}"),
+                links.add_default_route(host),
+            ]
+        )
+
+
+def _make_table(name: str, inside: str) -> None:
+    messages = [
+        nft.table(nft.IPV4, name),
+        nft.chain(
+            nft.IPV4, name, "postrouting", kind="nat", hook=nft.POSTROUTING, priority=nft.PRIORITY_SNAT
+        ),
+        nft.chain(nft.IPV4, name, "forward", kind="filter", hook=nft.FORWARD, priority=nft.PRIORITY_FILTER),
+        nft.flush_chain(nft.IPV4, name, "postrouting"),
+        nft.flush_chain(nft.IPV4, name, "forward"),
+        nft.rule(
+            nft.IPV4, name, "postrouting", nft.saddr(inside), nft.oifname(name, equal=False), nft.masquerade()
+        ),
+        nft.rule(
+            nft.IPV4,
+            name,
+            "forward",
+            nft.iifname(name),
+            nft.oifname_begins(labels.UPLINK_PREFIX),
+            nft.verdict(nft.DROP),
+        ),
+    ]
+    with Netlink(NETFILTER) as netlink:
+        failures = netlink.transaction(messages)
+    if failures:
+        raise NetworkError(f"masquerade {name}: {failures[0]}", hint="modprobe nft_masq")
+
+
+def _forward(record: Record, name: str) -> None:
+    """Forwarding is decided by the interface that a packet comes in by: ours, and the outer ones."""
+    set_sysctl(f"net/ipv4/conf/{name}/forwarding", "1")
+    for interface in dict.fromkeys(route.interface for route in read_routes() if route.is_default):
+        setting = f"net/ipv4/conf/{interface}/forwarding"
+        former = get_sysctl(setting)
+        if former is None or former == "1":
+            continue
+        record.former.setdefault(setting, former)
+        record.save()
+        set_sysctl(setting, "1")
+
+
+def _warnings(name: str) -> list[str]:
+    if not foreign.legacy_tables():
+        return []
+    return [
+        f"old iptables rules are in force, which pycompose cannot read; if containers reach nothing: "
+        f"iptables-legacy -I FORWARD -i {name} -j ACCEPT; iptables-legacy -I FORWARD -o {name} -j ACCEPT"
+    ]
+
+
+def destroy(namespaces: Namespaces, project: str) -> list[str]:
+    """Undo `create`; goes on past errors and returns them. The last one puts former values back."""
+    record = Record(namespaces)
+    name = labels.uplink(project)
+    problems: list[str] = []
+    with Netlink(ROUTE) as netlink:
+        try:
+            _refuse_stranger(namespaces, netlink, project)
+        except NetworkError:  # a link of somebody else, who has the rules of that name as well
+            mine = False
+        else:
+            mine = True
+            problems += [str(failure) for failure in netlink.attempt([links.delete_link(name)])]
+    if mine:
+        problems += foreign.close_for(name)
+        with Netlink(NETFILTER) as rules:
+            problems += [
+                str(failure)
+                for failure in rules.transaction([nft.delete_table(nft.IPV4, name)])
+                if failure.number != errno.ENOENT
+            ]
+    record.projects.pop(project, None)
+    if not record.projects:
+        problems += restore(record)
+    record.save()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{namespaces.paths.project_run(project)}/uplink.json")
+    return [f"remove the uplink of {project}: {problem}" for problem in problems]
+
+
+def restore(record: Record) -> list[str]:
+    """Put former values back; those that somebody changed after us stay. Returns what went wrong."""
+    problems = []
+    for setting, value in list(record.former.items()):
+        try:
+            if get_sysctl(setting) == "1":
+                set_sysctl(setting, value)
+        except NetworkError as error:
+            problems.append(str(error))
+        else:
+            del record.former[setting]
+    return problems
