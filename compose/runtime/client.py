@@ -1,0 +1,341 @@
+"""What the rest of the program uses to run containers: blocking calls, made in worker threads.
+
+    keeper = Keeper.ensure(paths, project)      one a project, started when there is none (2 ms, overlaps)
+    keeper.put_all({"dns/ID": [udp, tcp]})      descriptors that outlive the command
+    keeper.start(identity)                      returns when process 1 has been executed
+    keeper.exec(identity, process, [0, 1, 2], tty=False).wait()
+    keeper.stop(identity)                       returns when nothing of the container runs
+    keeper.shutdown()                           ends netd and the keeper
+
+`start` and whatever concerns descriptors goes to the keeper's socket, everything else straight to the
+monitor of the container: when the keeper is dead these work as well. Objects hold no connection and may be
+shared by threads.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from compose.errors import ContainerError
+from compose.linux import sockets
+from compose.runtime import protocol, spawn
+from compose.runtime.records import read_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from compose.linux.sockets import Socket
+    from compose.runtime.protocol import Message
+    from compose.runtime.spec import ContainerSpec, ContainerState, Process
+    from compose.state.paths import Paths
+
+__all__ = ["ExecSession", "Keeper", "read_state", "run_once"]
+
+NETD = spawn.DEFAULTS["netd"]
+ISOLATION = spawn.DEFAULTS["isolation"]
+
+_MOST_AT_ONCE = 250
+_PATIENCE = 3.0
+"""Seconds to wait for the successor of a helper that died."""
+
+
+class Keeper:
+    """The keeper of one project, as seen from outside."""
+
+    __slots__ = ("paths", "project")
+
+    def __init__(self, paths: Paths, project: str) -> None:
+        self.paths = paths
+        self.project = project
+
+    @classmethod
+    def ensure(cls, paths: Paths, project: str, *, netd: str = NETD, isolation: str = ISOLATION) -> Keeper:
+        """The project's keeper, started when there is none; two callers at once get the same one.
+
+        Does not wait until it is ready: the first request does. `netd` and `isolation` name modules, for
+        tests. The project counts as not stopping afterwards.
+        """
+        spawn.ensure_keeper(paths, project, netd=netd, isolation=isolation, stopping=False)
+        return cls(paths, project)
+
+    @classmethod
+    def find(cls, paths: Paths, project: str) -> Keeper | None:
+        """The project's keeper, or None when none runs."""
+        found = cls(paths, project)
+        try:
+            sockets.connect(paths.project_run(project), protocol.KEEPER_SOCKET).close()
+        except OSError:
+            return None
+        return found
+
+    # descriptors --------------------------------------------------------------------------------------------
+
+    def put(self, name: str, descriptors: Sequence[int]) -> None:
+        """Give the keeper copies of `descriptors` under `name`, in the place of what it had there."""
+        self.put_all({name: descriptors})
+
+    def put_all(self, named: Mapping[str, Sequence[int]]) -> None:
+        """Give the keeper many descriptors at once; all of them are held when this returns."""
+        batch: dict[str, Sequence[int]] = {}
+        count = 0
+        for name, descriptors in named.items():
+            if batch and count + len(descriptors) > _MOST_AT_ONCE:
+                self._put(batch)
+                batch, count = {}, 0
+            batch[name] = descriptors
+            count += len(descriptors)
+        if batch:
+            self._put(batch)
+
+    def _put(self, named: Mapping[str, Sequence[int]]) -> None:
+        flat = [number for descriptors in named.values() for number in descriptors]
+        names = [[name, len(descriptors)] for name, descriptors in named.items()]
+        self._ask("put", flat, names=names)
+
+    def drop(self, *names: str) -> None:
+        """Let the keeper, netd and monitors close what they hold under these names."""
+        self._ask("drop", names=names)
+
+    def names(self) -> list[str]:
+        """The names of everything that the keeper holds for the engine."""
+        return list(self._ask("names")["names"])
+
+    # containers ---------------------------------------------------------------------------------------------
+
+    def start(self, identity: str) -> int:
+        """Start a container whose spec.json is written; process 1 has been executed when this returns.
+
+        Returns the number of process 1. Raises `ContainerError` with the step that failed.
+        """
+        try:
+            return int(self._ask("start", id=identity)["pid"])
+        except ConnectionError:
+            raise ContainerError(
+                f"container {identity[:12]}: its monitor died while it started the container"
+            ) from None
+
+    def adopt(self, identity: str) -> None:
+        """Give a running container whose helpers have all died a new monitor; one that has one keeps it."""
+        self._ask("adopt", id=identity)
+
+    def stop(
+        self, identity: str, signal: str | int | None = None, grace: float | None = None
+    ) -> ContainerState:
+        """Stop a container; nothing of it runs, and its state is on disk, when this returns.
+
+        `signal` and `grace` (seconds; negative: wait for ever) stand for what spec.json says. Stopping what
+        does not run is no error. Raises `ContainerError` when processes cannot be ended.
+        """
+        self._tell(identity, "stop", signal=signal, grace=grace)
+        return self._settled(identity)
+
+    def kill(self, identity: str, signal: str | int = "SIGKILL") -> None:
+        """Send a signal to process 1; raises `ContainerError` when the container does not run."""
+        if self._tell(identity, "kill", signal=signal) is None:
+            raise ContainerError(f"container {identity[:12]} is not running")
+
+    def pause(self, identity: str) -> None:
+        """Freeze every process of the container."""
+        if self._tell(identity, "pause") is None:
+            raise ContainerError(f"container {identity[:12]} is not running")
+
+    def unpause(self, identity: str) -> None:
+        """Thaw every process of the container."""
+        if self._tell(identity, "unpause") is None:
+            raise ContainerError(f"container {identity[:12]} is not running")
+
+    def wait(self, identity: str) -> ContainerState:
+        """The state of a container when it has ended for good: not while its restart policy starts it
+        again."""
+        self._tell(identity, "wait")
+        return self._settled(identity)
+
+    def exec(
+        self, identity: str, process: Process, descriptors: Sequence[int] = (), *, tty: bool = False
+    ) -> ExecSession:
+        """Run one more process in a container.
+
+        Without `tty` the three `descriptors` become its standard ones. With it the session's `terminal` is
+        the master of a new pseudo-terminal, for the caller to read, write and resize; nobody stands between.
+        Raises
+        `ContainerError` with the step that failed.
+        """
+        if not tty and len(descriptors) != 3:
+            raise ValueError("three descriptors or a terminal")
+        connection = self._monitor(identity)
+        if connection is None:
+            raise ContainerError(f"container {identity[:12]} is not running")
+        try:
+            protocol.request(connection, "exec", () if tty else descriptors, process=process, tty=tty)
+            message, received = protocol.receive(connection)
+            protocol.check(message)
+        except BaseException:
+            connection.close()
+            raise
+        assert message is not None
+        return ExecSession(self, connection, message["pid"], message["start_time"], received)
+
+    def attach(self, identity: str) -> int | None:
+        """What writes to process 1: the terminal's master, the pipe of its standard input, or None."""
+        connection = self._monitor(identity)
+        if connection is None:
+            raise ContainerError(f"container {identity[:12]} is not running")
+        try:
+            protocol.request(connection, "attach")
+            message, received = protocol.receive(connection)
+            protocol.check(message)
+        finally:
+            connection.close()
+        return received[0] if received else None
+
+    # the project --------------------------------------------------------------------------------------------
+
+    def set_stopping(self, stopping: bool) -> None:
+        """Say that the project goes down: from now on nothing is restarted, whatever dies."""
+        self._ask("stopping", stopping=stopping)
+
+    def shutdown(self, *, force: bool = False) -> None:
+        """End netd and the keeper, which have ended when this returns.
+
+        Raises `ContainerError` while containers run, unless forced: then these are killed first.
+        """
+        try:
+            connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
+        except OSError:
+            return
+        try:
+            protocol.request(connection, "shutdown", force=force)
+            message, received = protocol.receive(connection)
+            if message is not None:
+                protocol.check(message)
+                spawn.wait_for_end(received[0])
+                os.close(received[0])
+        finally:
+            connection.close()
+
+    # talking ------------------------------------------------------------------------------------------------
+
+    def _ask(self, op: str, descriptors: Sequence[int] = (), **fields: Any) -> Message:
+        """One request to the keeper."""
+        try:
+            connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
+        except OSError:
+            raise ContainerError(
+                f"the keeper of project {self.project} does not run", hint="pycompose up -d"
+            ) from None
+        try:
+            protocol.request(connection, op, descriptors, **fields)
+            return protocol.check(protocol.receive(connection)[0])
+        finally:
+            connection.close()
+
+    def _tell(self, identity: str, op: str, **fields: Any) -> Message | None:
+        """One request to a monitor, repeated when it dies over it; None when the container does not run."""
+        while True:
+            connection = self._monitor(identity)
+            if connection is None:
+                return None
+            try:
+                protocol.request(connection, op, **fields)
+                return protocol.check(protocol.receive(connection)[0])
+            except ConnectionError:
+                continue
+            finally:
+                connection.close()
+
+    def _monitor(self, identity: str) -> Socket | None:
+        """A connection to the container's monitor, which is given a successor when it is dead; None when the
+        container does not run."""
+        deadline = time.monotonic() + _PATIENCE
+        adopted = False
+        while True:
+            try:
+                return sockets.connect(self.paths.container_run(identity), protocol.MONITOR_SOCKET)
+            except OSError:
+                state = read_state(self.paths, identity)
+            if state.get("status") not in ("running", "paused", "restarting"):
+                return None
+            if time.monotonic() > deadline:
+                raise ContainerError(f"container {identity[:12]} runs, but its monitor does not answer")
+            if not adopted and time.monotonic() > deadline - _PATIENCE / 2:
+                spawn.ensure_successor(self.paths, self.project)
+                self.adopt(identity)
+                adopted = True
+            time.sleep(0.01)
+
+    def _settled(self, identity: str) -> ContainerState:
+        return read_state(self.paths, identity)
+
+
+class ExecSession:
+    """A process that was started in a running container."""
+
+    __slots__ = ("_connection", "_keeper", "_start_time", "pid", "terminal")
+
+    def __init__(
+        self, keeper: Keeper, connection: Socket, pid: int, start_time: int, received: Sequence[int]
+    ) -> None:
+        self._keeper = keeper
+        self._connection = connection
+        self._start_time = start_time
+        self.pid = pid
+        self.terminal: int | None = received[0] if received else None
+
+    def fileno(self) -> int:
+        """Becomes readable when `wait` would not block."""
+        return self._connection.fileno()
+
+    def wait(self) -> int | None:
+        """The exit code (128 + signal when one ended it); None when it cannot be learnt."""
+        try:
+            message = protocol.receive(self._connection)[0]
+        except OSError:
+            message = None
+        if message is None:
+            try:
+                message = self._keeper._ask("reaped", pid=self.pid, start_time=self._start_time, wait=True)
+            except (ContainerError, OSError):
+                return None
+        code = message.get("exit_code")
+        return None if code is None else int(code)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal its size in characters."""
+        if self.terminal is not None:
+            from compose.linux.terminal import set_window_size
+
+            set_window_size(self.terminal, rows, columns)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        protocol.request(self._connection, "signal", signal=number)
+
+    def close(self) -> None:
+        """Let go; the process runs on, but for a hang-up when it has a terminal."""
+        self._connection.close()
+        if self.terminal is not None:
+            os.close(self.terminal)
+            self.terminal = None
+
+
+def run_once(
+    paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int, *, isolation: str = ISOLATION
+) -> int:
+    """Run a container that needs no keeper, log or restart, on the given descriptors; its exit code.
+
+    Used by builds. The container is killed as a whole when the caller dies or is interrupted. Raises
+    `ContainerError` with the step that failed.
+    """
+    connection, process = spawn.start_once(paths, isolation)
+    try:
+        protocol.request(connection, "run", (stdin, stdout, stderr), spec=spec)
+        message = protocol.check(protocol.receive(connection)[0])
+    except ConnectionError:
+        raise ContainerError("the process that ran the container died") from None
+    finally:
+        connection.close()
+        process.wait()
+    return int(message["exit_code"])

@@ -1,0 +1,174 @@
+"""What clients ask of a monitor: stop, kill, pause, wait, exec, attach.
+
+A request comes on a connection of its own. ``stop``, ``wait`` and ``exec`` are answered when the thing has
+happened; a connection that ends before means that the monitor died, and the client asks its successor again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from compose.errors import ComposeError, ContainerError
+from compose.linux import process, sockets
+from compose.runtime import protocol, records
+from compose.runtime.children import exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from compose.linux.sockets import Socket
+    from compose.runtime.monitor import Monitor
+    from compose.runtime.protocol import Message
+
+
+class Session:
+    """A process that a client started in the container."""
+
+    __slots__ = ("connection", "pid", "pidfd")
+
+    def __init__(self, connection: Socket, pid: int, pidfd: int) -> None:
+        self.connection: Socket | None = connection
+        self.pid = pid
+        self.pidfd = pidfd
+
+
+class Control:
+    """The listening socket of a monitor, and everybody who waits for something."""
+
+    def __init__(self, monitor: Monitor, listener: Socket) -> None:
+        self._monitor = monitor
+        self._loop = monitor.loop
+        self._listener = listener
+        self._waiting: list[Socket] = []
+        self._sessions: list[Session] = []
+        listener.setblocking(False)
+        self._loop.reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._loop.forget(self._listener.fileno())
+        self._listener.close()
+
+    def answer_waiting(self) -> None:
+        """Tell everybody that the container has ended for good."""
+        for session in list(self._sessions):
+            self._session_ended(session)
+        for connection in self._waiting:
+            protocol.answer(connection)
+            connection.close()
+        self._waiting.clear()
+
+    def _accept(self) -> None:
+        connection = sockets.accept(self._listener)
+        if connection is None:
+            return
+        connection.setblocking(True)
+        self._loop.reader(connection.fileno(), lambda: self._serve(connection))
+
+    def _serve(self, connection: Socket) -> None:
+        self._loop.forget(connection.fileno())
+        received: list[int] = []
+        kept = False
+        try:
+            message, received = protocol.receive(connection)
+            if message is not None:
+                protocol.check_version(message)
+                kept = self._dispatch(connection, message, received)
+        except (ComposeError, OSError, ValueError, KeyError, TypeError) as error:
+            protocol.refuse(connection, error)
+        finally:
+            for number in received:
+                os.close(number)
+            if not kept:
+                connection.close()
+
+    def _dispatch(self, connection: Socket, message: Message, received: list[int]) -> bool:
+        """Act on one request; whether the connection is still needed."""
+        monitor = self._monitor
+        match message.get("op"):
+            case "stop":
+                self._waiting.append(connection)
+                try:
+                    monitor.stop(message.get("signal"), message.get("grace"))
+                except ComposeError:
+                    self._waiting.remove(connection)
+                    raise
+                return True
+            case "wait":
+                self._waiting.append(connection)
+                return True
+            case "exec":
+                self._exec(connection, message, received)
+                return True
+            case "kill":
+                monitor.kill(message["signal"])
+                protocol.answer(connection)
+            case "pause" | "unpause":
+                self._pause(paused=message["op"] == "pause")
+                protocol.answer(connection)
+            case "attach":
+                protocol.answer(connection, monitor.writers())
+            case other:
+                raise ContainerError(f"the monitor does not know the request {other!r}")
+        return False
+
+    def _pause(self, *, paused: bool) -> None:
+        status = self._monitor.state.get("status")
+        if status != ("running" if paused else "paused"):
+            raise ContainerError(f"container {self._monitor.identity[:12]} is {status}")
+        self._monitor.pause(paused=paused)
+
+    # exec ---------------------------------------------------------------------------------------------------
+
+    def _exec(self, connection: Socket, message: Message, received: list[int]) -> None:
+        monitor = self._monitor
+        if monitor.state.get("status") == "paused":
+            raise ContainerError(f"container {monitor.identity[:12]} is paused", hint="pycompose unpause")
+        tty = bool(message.get("tty"))
+        what = {**message["process"], "terminal": tty}
+        if not tty and len(received) != 3:
+            raise ContainerError("exec without a terminal needs three descriptors")
+        stdio = received if not tty else [0, 0, 0]
+        launched = monitor.enter(what, *stdio)  # type: ignore[arg-type]
+        session = Session(connection, launched.pid, launched.pidfd)
+        self._sessions.append(session)
+        masters = [launched.master] if launched.master is not None else []
+        started = records.start_time(launched.pid)
+        protocol.answer(connection, masters, pid=launched.pid, start_time=started, warnings=launched.warnings)
+        for master in masters:
+            os.close(master)
+        self._loop.reader(session.pidfd, lambda: self._session_ended(session))
+        self._loop.reader(connection.fileno(), lambda: self._hear(session))
+
+    def _hear(self, session: Session) -> None:
+        """The client sends a signal, or goes; then the process runs on, as under Docker."""
+        assert session.connection is not None
+        try:
+            message, received = protocol.receive(session.connection)
+        except (OSError, ValueError):
+            message, received = None, []
+        for number in received:
+            os.close(number)
+        if message is None:
+            self._loop.forget(session.connection.fileno())
+            session.connection.close()
+            session.connection = None
+        elif message.get("op") == "signal":
+            try:
+                process.pidfd_send_signal(session.pidfd, int(message["signal"]))
+            except (OSError, KeyError, TypeError, ValueError):
+                pass
+
+    def _session_ended(self, session: Session) -> None:
+        """Say how it ended; at the container's end, every process in it has."""
+        try:
+            _pid, status = os.waitpid(session.pid, 0)
+            code: int | None = exit_code(status)
+        except ChildProcessError:
+            code = None
+        self._sessions.remove(session)
+        self._loop.forget(session.pidfd)
+        os.close(session.pidfd)
+        if session.connection is not None:
+            self._loop.forget(session.connection.fileno())
+            protocol.answer(session.connection, exit_code=code)
+            session.connection.close()

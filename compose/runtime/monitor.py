@@ -1,0 +1,611 @@
+"""The monitor: one process a container, from its start until it has ended for good.
+
+It is forked by the keeper, moves output, waits for process 1, runs health probes, starts the container again
+as its restart policy says, and serves the requests of clients (control.py). Everything that has to outlive
+it is held by the keeper as well: the read ends of output, the listening socket, the pidfd, standard input,
+the terminal.
+
+A monitor that takes over (`adopt`) finds in state.json what its predecessor had done. That one was killed
+
+    status               then                                             what the successor does
+    created, exited      while it started the container for a client      ends whatever is in the control
+    group restarting           while it waited, or started it again             the same, then waits again
+    running, paused      while the container ran, or after it had ended   goes on, or records the end
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from compose.errors import ComposeError, ContainerError
+from compose.linux import process, sockets
+from compose.runtime import adopt, children, protocol, records, restart, spawn
+from compose.runtime.control import Control
+from compose.runtime.link import Link
+from compose.runtime.loop import Loop
+from compose.runtime.output import STDERR, STDOUT, Output, make_fifo
+from compose.runtime.probe import Prober
+from compose.runtime.spec import VERSION
+from compose.runtime.stop import SIGKILL, Stopper, signal_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from compose.linux.sockets import Socket
+    from compose.runtime.loop import Timer
+    from compose.runtime.spec import ContainerSpec, ContainerState, Process
+    from compose.state.paths import Paths
+
+_RETRY_OUTPUT = 1.0
+_RETRY_KILL = 0.1
+_DEFAULT_GRACE = 10.0
+_STARTING_ERROR = "its monitor died while it started the container"
+
+
+class Context:
+    """What a monitor is told by the keeper that forks it."""
+
+    __slots__ = ("base", "identity", "isolation", "paths", "project")
+
+    def __init__(self, paths: Paths, project: str, identity: str, isolation: Any, base: str) -> None:
+        self.paths = paths
+        self.project = project
+        self.identity = identity
+        self.isolation = isolation
+        """The module `compose.runtime.isolation`, or a test's."""
+        self.base = base
+        """The control group below which the project's containers have theirs."""
+
+
+def main(
+    context: Context, channel: Socket, connection: Socket | None, held: dict[str, list[int]], task: str
+) -> None:
+    """A monitor's life. `task` is "start", for the client at `connection`, or "adopt"."""
+    monitor = Monitor(context, channel, held)
+    if task == "start":
+        assert connection is not None
+        monitor.start(connection)
+    else:
+        monitor.adopt()
+    monitor.loop.run()
+
+
+class Monitor:
+    """The process. Everything in it happens in callbacks of one loop."""
+
+    def __init__(self, context: Context, channel: Socket, held: dict[str, list[int]]) -> None:
+        self.context = context
+        self.paths = context.paths
+        self.identity = context.identity
+        self.loop = Loop()
+        self.link = Link(self.loop, context.paths, context.project, context.identity, channel)
+        self.link.held = held
+        self.link.on_end = self.end_now
+        self.spec: ContainerSpec = {}
+        self.state: ContainerState = {}
+        self.output: Output | None = None
+        self.sources: list[tuple[int, int]] = []
+        self.control: Control | None = None
+        self.prober: Prober | None = None
+        self.pid = 0
+        self.pidfd = -1
+        self.cgroup: Any = None
+        self._oom_kills = 0
+        self._stopper: Stopper | None = None
+        self._restart_timer: Timer | None = None
+        self._kill_timer: Timer | None = None
+        self._delay = 0.0
+        self._closed = False
+
+    # beginning ----------------------------------------------------------------------------------------------
+
+    def start(self, connection: Socket) -> None:
+        """Start the container for a client, which is answered when process 1 has been executed."""
+        try:
+            self.spec = records.read_spec(self.paths, self.identity)
+            former = records.recorded_state(self.paths, self.identity)
+            self.state = {"version": VERSION, "status": former.get("status", "created"), "restart_count": 0}
+            if "finished_at" in former:
+                self.state["finished_at"] = former["finished_at"]
+            self._prepare()
+            warnings = self._launch()
+        except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
+            self._failed(error)
+            protocol.refuse(connection, error)
+            connection.close()
+            self._close()
+            return
+        protocol.answer(connection, pid=self.pid, warnings=warnings)
+        connection.close()
+
+    def adopt(self) -> None:
+        """Take over from a monitor that died, at whatever moment."""
+        try:
+            self.spec = records.read_spec(self.paths, self.identity)
+            self.state = records.recorded_state(self.paths, self.identity)
+            self._kill_probe()
+            self._prepare()
+            self.cgroup = self.context.isolation.find(self.context.base, self.identity)
+        except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
+            self._failed(error)
+            self._close()
+            return
+        status = self.state.get("status")
+        if status in ("running", "paused"):
+            self._take_over()
+            return
+        self._end_stragglers()
+        if status == "restarting":
+            self._plan_restart()
+            return
+        self._failed(ContainerError(_STARTING_ERROR))
+        self._close()
+
+    def _take_over(self) -> None:
+        """The container runs, or ran when it was last heard of."""
+        self.pid = self.state.get("pid", 0)
+        self.pidfd = self._own_pidfd()
+        self._write()
+        if self.pidfd < 0:
+            self._ended(None)
+            return
+        self.loop.reader(self.pidfd, self._exited)
+        self._oom_kills = self.state.get("oom_kills", 0)
+        self._begin_probing(resumed=True)
+        if self.state.get("status") == "paused" and self.prober is not None:
+            self.prober.pause(paused=True)
+
+    def _own_pidfd(self) -> int:
+        """The pidfd that the keeper held; else one of the process that state.json proves to be ours; else
+        -1."""
+        held = self.link.held.get(f"monitor/{self.identity}/process")
+        if held:
+            return held[0]
+        if self.state.get("boot_id") != records.boot_id() or self.pid <= 0:
+            return -1
+        try:
+            pidfd = process.pidfd_open(self.pid)
+        except OSError:
+            return -1
+        if records.start_time(self.pid) == self.state.get("start_time"):
+            self.link.put({f"monitor/{self.identity}/process": [pidfd]})
+            return pidfd
+        os.close(pidfd)
+        return -1
+
+    def _kill_probe(self) -> None:
+        """A probe whose monitor died has nobody to time it out."""
+        name = f"monitor/{self.identity}/probe"
+        for pidfd in self.link.held.get(name, []):
+            try:
+                process.pidfd_send_signal(pidfd, SIGKILL)
+            except ProcessLookupError:
+                pass
+            os.close(pidfd)
+        if name in self.link.held:
+            self.link.drop(name)
+
+    # descriptors --------------------------------------------------------------------------------------------
+
+    @property
+    def terminal(self) -> bool:
+        """Whether process 1 has a terminal."""
+        return bool(self.spec["oci"]["process"].get("terminal"))
+
+    def _prepare(self) -> None:
+        """Everything that lies around the container, new or from the predecessor; the keeper holds it too."""
+        directory = self.paths.container_run(self.identity)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        logging = self.spec.get("logging") or {"driver": "json-file", "max_size": 0, "max_files": 1}
+        size, files = logging["max_size"], logging["max_files"]
+        if logging["driver"] == "none":  # kept only for whoever is attached
+            size, files = 1 << 20, 1
+        self.output = Output(f"{self.paths.container(self.identity)}/log", size, files)
+        fresh: dict[str, list[int]] = {}
+        if self.terminal:
+            pipe = self._held("pipe") or self._hold(fresh, "pipe", [*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)])
+            self.sources = [(pipe[0], STDOUT)]
+        else:
+            self.sources = []
+            for name, stream in (("stdout", STDOUT), ("stderr", STDERR)):
+                fifo = self._held(name)
+                if not fifo:
+                    fifo = self._hold(fresh, name, [make_fifo(f"{directory}/{name}", self._owner())])
+                self.sources.append((fifo[0], stream))
+        listening = self._held("socket")
+        if listening:
+            listener = sockets.adopt(os.dup(listening[0]))
+        else:
+            listener = sockets.listen(directory, protocol.MONITOR_SOCKET)
+            self._hold(fresh, "socket", [os.dup(listener.fileno())])
+        self.link.put(fresh)
+        for source, stream in self.sources:
+            self._read_from(source, stream)
+        for master in self._held("terminal"):
+            self._read_terminal(master)
+        self.control = Control(self, listener)
+
+    def _held(self, name: str) -> list[int]:
+        return self.link.held.get(f"monitor/{self.identity}/{name}", [])
+
+    def _hold(self, fresh: dict[str, list[int]], name: str, descriptors: list[int]) -> list[int]:
+        fresh[f"monitor/{self.identity}/{name}"] = descriptors
+        return descriptors
+
+    def _release(self, *names: str) -> None:
+        """Close descriptors of the run that has ended, here and at the keeper's."""
+        full = [f"monitor/{self.identity}/{name}" for name in names]
+        found = [name for name in full if name in self.link.held]
+        for name in found:
+            for number in self.link.held[name]:
+                self.loop.forget(number)
+                os.close(number)
+        if found:
+            self.link.drop(*found)
+
+    def _owner(self) -> int:
+        user = self.spec["oci"]["process"].get("user") or {}
+        return 0 if user.get("username") else int(user.get("uid", 0))
+
+    # output -------------------------------------------------------------------------------------------------
+
+    def _read_from(self, source: int, stream: int) -> None:
+        self.loop.reader(source, lambda: self._pump(source, stream))
+
+    def _pump(self, source: int, stream: int) -> None:
+        assert self.output is not None
+        try:
+            self.output.pump(source, stream)
+        except OSError:
+            if not self.output.make_room():  # the disk is full: the container waits until it is not
+                self.loop.forget(source)
+                self.loop.after(_RETRY_OUTPUT, lambda: self._read_from(source, stream))
+
+    def _read_terminal(self, master: int) -> None:
+        """From the terminal into a pipe, and from there as everything else: the pipe outlives us, bytes in
+        our memory would not."""
+        os.set_blocking(master, False)
+        pipe = self._held("pipe")[1]
+
+        def readable() -> None:
+            try:
+                moved = os.splice(master, pipe, 65536, flags=os.SPLICE_F_NONBLOCK)
+            except OSError:  # the pipe is full, or (EIO) nobody has the other side open
+                moved = 0
+            if not moved:
+                self.loop.forget(master)
+                self.loop.after(0.05, lambda: self._watch_terminal_again(master))
+
+        self.loop.reader(master, readable)
+
+    def _watch_terminal_again(self, master: int) -> None:
+        if master in self._held("terminal"):
+            self._read_terminal(master)
+
+    def _drain(self) -> None:
+        """Everything that the ended container has written."""
+        assert self.output is not None
+        pipe = self._held("pipe")
+        try:
+            for master in self._held("terminal"):
+                while self._drain_terminal(master, pipe[1]):
+                    self.output.drain(self.sources)
+            self.output.drain(self.sources)
+        except OSError:
+            if self.output.make_room():
+                self._drain()
+
+    @staticmethod
+    def _drain_terminal(master: int, pipe: int) -> bool:
+        try:
+            return bool(os.splice(master, pipe, 65536, flags=os.SPLICE_F_NONBLOCK))
+        except OSError:
+            return False
+
+    # running ------------------------------------------------------------------------------------------------
+
+    def _launch(self) -> list[str]:
+        """Start process 1; returns warnings. Raises `ContainerError`, `OSError`; nothing of it runs then."""
+        isolation = self.context.isolation
+        resources = (self.spec["oci"].get("linux") or {}).get("resources")
+        self.cgroup = isolation.create(self.context.base, self.identity, resources)
+        descriptors, fresh = self._open_stdio()
+        try:
+            self._oom_kills = self.cgroup.oom_kills()
+            launched = isolation.launch(self.spec, isolation.Stdio(*descriptors), self.cgroup)
+        except BaseException:
+            self._end_stragglers()
+            self.cgroup.remove()
+            self._close_all(fresh)
+            raise
+        finally:
+            for number in set(descriptors):
+                os.close(number)
+        self.pid, self.pidfd = launched.pid, launched.pidfd
+        self._hold(fresh, "process", [launched.pidfd])
+        if launched.master is not None:
+            self._hold(fresh, "terminal", [launched.master])
+        self.link.put(fresh)
+        self._record_start()
+        if launched.master is not None:
+            self._read_terminal(launched.master)
+        self.loop.reader(self.pidfd, self._exited)
+        self._begin_probing(resumed=False)
+        warnings = list(launched.warnings)
+        if self.cgroup.unavailable:
+            warnings.append(f"no limits for {', '.join(self.cgroup.unavailable)} on this host")
+        return warnings
+
+    def _open_stdio(self) -> tuple[list[int], dict[str, list[int]]]:
+        """The descriptors that the container gets, and those that are new for the keeper."""
+        fresh: dict[str, list[int]] = {}
+        if self.spec.get("stdin_open") and not self.terminal:
+            stdin, write = os.pipe2(os.O_CLOEXEC)
+            self._hold(fresh, "stdin", [write])
+        else:
+            stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        if self.terminal:
+            return [stdin, stdin, stdin], fresh
+        directory = self.paths.container_run(self.identity)
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        return [stdin, *(os.open(f"{directory}/{name}", flags) for name in ("stdout", "stderr"))], fresh
+
+    @staticmethod
+    def _close_all(named: dict[str, list[int]]) -> None:
+        for descriptors in named.values():
+            for number in descriptors:
+                os.close(number)
+
+    def _record_start(self) -> None:
+        for key in ("error", "exit_code", "finished_at"):
+            self.state.pop(key, None)  # type: ignore[misc]
+        self.state.update({
+            "status": "running",
+            "pid": self.pid,
+            "start_time": records.start_time(self.pid),
+            "started_at": time.time_ns(),
+            "exit_code": None,
+            "oom_killed": False,
+            "stopped_by_user": False,
+            "health": None,
+            "oom_kills": self._oom_kills,
+        })
+        check = self.spec.get("healthcheck")
+        if check:
+            self.state["health"] = {"status": "starting", "failing_streak": 0, "log": []}
+        self._write()
+
+    def _write(self, *, durable: bool = False) -> None:
+        """Replace state.json. A full disk must not end a container, so that failing is no error here."""
+        pid = os.getpid()
+        self.state["boot_id"] = records.boot_id()
+        self.state["monitor_pid"] = pid
+        self.state["monitor_start_time"] = records.start_time(pid)
+        try:
+            records.write_state(self.paths, self.identity, self.state, durable=durable)
+        except OSError:
+            self.loop.after(_RETRY_OUTPUT, self._write)
+
+    def enter(self, what: Process, stdin: int, stdout: int, stderr: int) -> Any:
+        """Put one more process into the container. Raises `ContainerError`."""
+        if self.pidfd < 0:
+            raise ContainerError(f"container {self.identity[:12]} is not running")
+        isolation = self.context.isolation
+        stdio = isolation.Stdio(stdin, stdout, stderr)
+        seccomp = self.spec.get("seccomp") or ""
+        return isolation.enter(self.pid, what, stdio, pidfd=self.pidfd, cgroup=self.cgroup, seccomp=seccomp)
+
+    # health -------------------------------------------------------------------------------------------------
+
+    def _begin_probing(self, *, resumed: bool) -> None:
+        check = self.spec.get("healthcheck")
+        if not check:
+            return
+        started = self.state["started_at"]
+        what = self.spec["oci"]["process"]
+        self.prober = Prober(
+            self.loop, check, what, self.enter, started, self._health_changed, self._guard_probe
+        )
+        known = self.state.get("health")
+        if resumed and known:
+            self.prober.machine.resume(known, (time.time_ns() - started) / 1e9)
+        self.prober.begin()
+
+    def _health_changed(self) -> None:
+        if self.prober is not None and self.pidfd >= 0:
+            self.state["health"] = self.prober.machine.record()
+            self._write()
+
+    def _guard_probe(self, pidfd: int | None) -> None:
+        name = f"monitor/{self.identity}/probe"
+        if pidfd is not None:
+            self.link.put({name: [pidfd]})
+        elif name in self.link.held:
+            self.link.drop(name)
+
+    # ending -------------------------------------------------------------------------------------------------
+
+    def stop(self, signal: str | int | None, grace: float | None) -> None:
+        """Stop the container on a user's behalf; `Control` hears of its end."""
+        number = signal_number(signal if signal is not None else self.spec.get("stop_signal"))
+        if grace is None:
+            grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
+        self.state["stopped_by_user"] = True
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+            self._restart_timer = None
+            self._finish_for_good()
+            return
+        if self.pidfd < 0:
+            return
+        self._write()
+        if self._stopper is not None:
+            self._stopper.cancel()
+        self._stopper = Stopper(self.loop, self.pid, self.pidfd, number, grace, self.kill_everything)
+        if self.state.get("status") == "paused":
+            self.pause(paused=False)
+
+    def kill(self, signal: str | int) -> None:
+        """Send a signal to process 1. Raises `ContainerError`."""
+        number = signal_number(signal)
+        if self.pidfd < 0:
+            raise ContainerError(f"container {self.identity[:12]} is not running")
+        if number in (SIGKILL, signal_number(self.spec.get("stop_signal"))):
+            self.state["stopped_by_user"] = True
+            self._write()
+        process.pidfd_send_signal(self.pidfd, number)
+
+    def kill_everything(self) -> None:
+        """SIGKILL to the whole tree, until it is gone."""
+        self._kill_timer = None
+        if self.pidfd < 0:
+            return
+        try:
+            process.pidfd_send_signal(self.pidfd, SIGKILL)
+            self.cgroup.kill()
+        except (OSError, ContainerError):
+            pass
+        self._kill_timer = self.loop.after(_RETRY_KILL, self.kill_everything)
+
+    def end_now(self) -> None:
+        """The project is shut down by force."""
+        self.stop("KILL", 0)
+
+    def writers(self) -> list[int]:
+        """What writes to process 1: the terminal's master, or the pipe of its standard input, if it has
+        one."""
+        return self._held("terminal") or self._held("stdin")
+
+    def pause(self, *, paused: bool) -> None:
+        """Freeze or thaw every process of the container. Raises `ContainerError`, `OSError`."""
+        self.cgroup.freeze(frozen=paused)
+        self.state["status"] = "paused" if paused else "running"
+        if self.prober is not None:
+            self.prober.pause(paused=paused)
+        self._write()
+
+    def _exited(self) -> None:
+        """Process 1 has ended, and with it every process of its pid namespace."""
+        started = self.state.get("start_time", 0)
+        self._ended(adopt.how_it_ended(self.link, self.pid, started, self.pidfd))
+
+    def _ended(self, code: int | None) -> None:
+        """Record the end of one run, and start the next one where the restart policy wants that."""
+        for timer in (self._stopper, self._kill_timer):
+            if timer is not None:
+                timer.cancel()
+        self._stopper = self._kill_timer = None
+        if self.prober is not None:
+            self.prober.end()
+            self.prober = None
+        self._end_stragglers()
+        self._drain()
+        oom_kills = self.cgroup.oom_kills()
+        self._release("process", "stdin", "terminal", "probe")
+        self.pidfd, self.pid = -1, 0
+        self.state.update({
+            "pid": 0,
+            "exit_code": code,
+            "oom_killed": oom_kills > self._oom_kills,
+            "finished_at": time.time_ns(),
+            "health": None,
+        })
+        if code is None:
+            self.state["error"] = "how the container ended could not be learnt"
+        if self._wants_restart(code):
+            self._plan_restart()
+        else:
+            self._finish_for_good()
+
+    def _wants_restart(self, code: int | None) -> bool:
+        policy = self.spec.get("restart") or {"name": "no", "max_attempts": 0}
+        stopped = self.state.get("stopped_by_user", False)
+        count = self.state.get("restart_count", 0)
+        return restart.wanted(policy, code, count, stopped_by_user=stopped) and not self._stopping()
+
+    def _stopping(self) -> bool:
+        """Whether the project goes down."""
+        return spawn.is_stopping(self.paths, self.context.project)
+
+    def _plan_restart(self) -> None:
+        ran = (self.state.get("finished_at", 0) - self.state.get("started_at", 0)) / 1e9
+        self._delay = restart.next_delay(self._delay, ran)
+        self.state["status"] = "restarting"
+        self._write()
+        self._restart_timer = self.loop.after(self._delay, self._restart)
+
+    def _restart(self) -> None:
+        self._restart_timer = None
+        if self._stopping():
+            self._finish_for_good()
+            return
+        self.state["restart_count"] = self.state.get("restart_count", 0) + 1
+        try:
+            self._launch()
+        except (ComposeError, OSError) as error:
+            now = time.time_ns()
+            self.state.update({"error": str(error), "started_at": now, "finished_at": now})
+            self.state["exit_code"] = _exit_code_of(error)
+            if self._wants_restart(self.state["exit_code"]):
+                self._plan_restart()
+            else:
+                self._finish_for_good()
+
+    def _end_stragglers(self) -> None:
+        """Kill what is left in the control group after process 1: processes that share a pid namespace."""
+        for _attempt in range(20):
+            try:
+                if not self.cgroup.pids():
+                    return
+                self.cgroup.kill()
+            except (OSError, ContainerError):
+                return
+            time.sleep(0.005)
+
+    def _failed(self, error: Exception) -> None:
+        """The container could not be started."""
+        self.state["status"] = "exited" if "finished_at" in self.state else "created"
+        self.state.update({"error": str(error), "pid": 0, "health": None})
+        self.state["exit_code"] = _exit_code_of(error)
+        self._write(durable=True)
+
+    def _finish_for_good(self) -> None:
+        self.state["status"] = "exited"
+        self.state["health"] = None
+        self._write(durable=True)
+        self._close()
+
+    def _close(self) -> None:
+        """Leave nothing but the log and state.json; then tell the keeper, then those who wait, and end."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.cgroup is not None:
+            try:
+                self.cgroup.remove()
+            except (OSError, ContainerError) as error:
+                self.state["error"] = f"remove the control group: {error}"
+                self._write()
+        if self.output is not None:
+            self.output.close()
+        directory = self.paths.container_run(self.identity)
+        if self.control is not None:
+            self.control.close()
+        for name in (protocol.MONITOR_SOCKET, "stdout", "stderr"):
+            children.remove_file(f"{directory}/{name}")
+        try:
+            os.rmdir(directory)
+        except OSError:
+            pass
+        self.link.done()
+        if self.control is not None:
+            self.control.answer_waiting()
+        self.loop.stop()
+
+
+def _exit_code_of(error: Exception) -> int:
+    """As Docker has it: 127 for a command that is not there, 126 for one that cannot be executed, else
+    128."""
+    return {"not found": 127, "permission": 126}.get(getattr(error, "reason", ""), 128)

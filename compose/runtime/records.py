@@ -1,0 +1,152 @@
+"""spec.json and state.json, read and written; and whether what they say is true.
+
+A process is named by its number, its start time (field 22 of /proc/PID/stat) and the boot id: a bare number
+may belong to somebody else by now. Nothing is called running here without that proof.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from compose.errors import StateError
+from compose.runtime import protocol
+from compose.runtime.spec import SPEC_FILE, STATE_FILE, VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from compose.runtime.spec import ContainerSpec, ContainerState
+    from compose.state.paths import Paths
+
+_READABLE = (VERSION,)
+_PATIENCE = 1.0
+"""Seconds within which a dead helper has been replaced, so that its successor tells how the container
+ended."""
+
+_boot_id = ""
+
+
+def boot_id() -> str:
+    """The identity of this boot of the kernel."""
+    global _boot_id
+    if not _boot_id:
+        with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+            _boot_id = file.read().decode().strip()
+    return _boot_id
+
+
+def process_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on (its index 0); empty when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except OSError:
+        return []
+    return text[text.rfind(b")") + 2 :].decode("ascii", "replace").split()
+
+
+def start_time(pid: int) -> int:
+    """When the process started, in clock ticks after boot; 0 when there is none."""
+    fields = process_fields(pid)
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def lives(pid: int, started: int) -> bool:
+    """Whether the process of this number and start time runs; a zombie does not."""
+    if pid <= 0 or started <= 0:
+        return False
+    fields = process_fields(pid)
+    return len(fields) > 19 and int(fields[19]) == started and fields[0] not in ("Z", "X", "x")
+
+
+def read(path: str) -> Any:
+    """A versioned JSON object; raises `StateError` for one that is missing, damaged or of another version."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            value = protocol.loads(file.readall())
+    except FileNotFoundError:
+        raise StateError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path} is damaged: {error}", hint=f"rm {path}") from None
+    if not isinstance(value, dict) or value.get("version") not in _READABLE:
+        raise StateError(f"{path} is of a version that this program does not know", hint=f"rm {path}")
+    return value
+
+
+def write(path: str, value: Any, *, durable: bool = False) -> None:
+    """Replace a versioned JSON object; readable with cat."""
+    from compose.state import files
+
+    files.replace(path, _pretty(value, "").encode() + b"\n", durable=durable)
+
+
+def _pretty(value: Any, indent: str) -> str:
+    """JSON with one line an entry of every object, as a person wants to read it."""
+    if not isinstance(value, dict) or not value:
+        return protocol.dumps(value).decode()
+    deeper = indent + " "
+    entries = [
+        f"{deeper}{protocol.dumps(key).decode()}: {_pretty(entry, deeper)}" for key, entry in value.items()
+    ]
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+
+
+def read_spec(paths: Paths, identity: str) -> ContainerSpec:
+    """A container's spec.json; raises `StateError`."""
+    spec: ContainerSpec = read(f"{paths.container(identity)}/{SPEC_FILE}")
+    return spec
+
+
+def write_spec(paths: Paths, spec: ContainerSpec) -> None:
+    """Write spec.json, once, before anything of the container is made; its directory exists afterwards."""
+    directory = paths.container(spec["id"])
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    write(f"{directory}/{SPEC_FILE}", spec, durable=True)
+
+
+def recorded_state(paths: Paths, identity: str) -> ContainerState:
+    """state.json as it stands; a container that was never started has none and is "created"."""
+    try:
+        state: ContainerState = read(f"{paths.container(identity)}/{STATE_FILE}")
+    except StateError as error:
+        if not str(error).endswith("is missing"):
+            raise
+        state = {"version": VERSION, "status": "created"}
+    return state
+
+
+def write_state(paths: Paths, identity: str, state: ContainerState, *, durable: bool = False) -> None:
+    """Replace state.json."""
+    write(f"{paths.container(identity)}/{STATE_FILE}", state, durable=durable)
+
+
+def read_state(paths: Paths, identity: str) -> ContainerState:
+    """What is true of a container now. Raises `StateError` when its record is damaged.
+
+    Waits up to a second while the container has ended and its monitor, or that one's successor, has not
+    written so yet. What nobody watched ends as "exited" without an exit code.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        state = recorded_state(paths, identity)
+        status = state.get("status", "created")
+        if status not in ("running", "paused", "restarting"):
+            return state
+        if state.get("boot_id") != boot_id():
+            return _ended(state, "the machine was restarted")
+        if status != "restarting" and lives(state.get("pid", 0), state.get("start_time", 0)):
+            return state
+        watched = lives(state.get("monitor_pid", 0), state.get("monitor_start_time", 0))
+        if status == "restarting" and watched:
+            return state
+        if time.monotonic() > deadline:
+            return _ended(state, "nobody watched the container when it ended")
+        time.sleep(0.01)
+
+
+def _ended(state: ContainerState, reason: str) -> ContainerState:
+    ended: ContainerState = {**state, "status": "exited", "pid": 0, "exit_code": None, "health": None}
+    ended["error"] = reason
+    return ended
