@@ -1,0 +1,1 @@
+"""Namespaces, addresses, names and published ports of projects."""
