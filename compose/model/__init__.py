@@ -1,0 +1,78 @@
+"""YAML text -> Project: what the files say, in the canonical form of `docker compose config`.
+
+Pure: it reads files and variables (all through `inputs.Inputs`), writes nothing but its cache, and touches
+nothing else. The heavy parts (yaml, jsonschema, networkx) are imported when the cache has no answer.
+"""
+
+from __future__ import annotations
+
+import os
+
+from compose.model.project import Project
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from compose.model.types import ServiceConfig
+
+__all__ = ["Project", "hash_of", "load"]
+
+# What a change of does not recreate a container: how many there are, what is built, what comes before.
+_NOT_HASHED = frozenset({"build", "depends_on", "develop", "profiles", "pull_policy", "scale", "attach"})
+
+
+def load(
+    files: Sequence[str] | None = None,
+    *,
+    project_directory: str | None = None,
+    project_name: str | None = None,
+    env_files: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    services: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    cache: str | None = None,
+) -> Project:
+    """The project of some files, or of those that docker compose would find from `cwd`.
+
+    `services` are names given on the command line: their profiles are active too. `cache` is the directory
+    that keeps finished projects (Paths.cache); None keeps nothing. Raises ModelError with file:line:column
+    for what is wrong in a file, UsageError for what is wrong in the call.
+    """
+    from compose.model.request import Request
+
+    request = Request(
+        files=tuple(files or ()),
+        project_directory=project_directory,
+        project_name=project_name,
+        env_files=tuple(env_files),
+        profiles=tuple(profiles),
+        services=tuple(services),
+        environment=os.environ if environment is None else environment,
+        cwd=cwd or os.getcwd(),
+    )
+    if cache is not None and "-" not in request.files:
+        from compose.model import cache as stored
+
+        return stored.load(request, cache)
+    from compose.model.assemble import assemble
+
+    return assemble(request)[0]
+
+
+def hash_of(service: ServiceConfig) -> str:
+    """A digest of what makes a container what it is: another one means that it must be recreated.
+
+    The SHA-256 of the canonical JSON without the keys that say how many containers there are, how the image
+    is built, or in which order things happen.
+    """
+    import hashlib
+    import json
+
+    relevant = {key: value for key, value in service.items() if key not in _NOT_HASHED}
+    deploy = relevant.get("deploy")
+    if isinstance(deploy, dict):
+        relevant["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
+    text = json.dumps(relevant, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

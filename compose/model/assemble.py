@@ -1,0 +1,224 @@
+"""Request -> Project, from the beginning: find the files, load them, fill in, check, select."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compose.errors import UsageError
+from compose.model import find
+from compose.model.check import check
+from compose.model.environment import read_env_files, read_label_files
+from compose.model.final import canonical
+from compose.model.inputs import Inputs
+from compose.model.interpolate import Interpolator, lookup_in
+from compose.model.loader import Group
+from compose.model.normalise import normalise
+from compose.model.project import RESOURCES, Project
+from compose.model.support import warn_of_unsupported
+from compose.model.tree import Map, Position, Seq, clone, dotted, plain
+
+if TYPE_CHECKING:
+    from compose.model.request import Request
+
+
+class Loading:
+    """One load on its way: what was found, which variables there are, what was warned of."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.inputs = Inputs(request.environment, request.cwd)
+        self.found = find.find(self.inputs, request.files, request.project_directory, request.env_files)
+        self.variables = dict(self.found.dotenv)
+        self.environment_lookup = lookup_in(self.variables, self.inputs.variable)
+        self.warnings: list[str] = list(self.found.warnings)
+        self.interpolator = Interpolator(self.lookup, self.warn)
+        self.name = ""
+
+    def lookup(self, name: str) -> str | None:
+        """A variable of the project: the process's, then .env's; COMPOSE_PROJECT_NAME is the name."""
+        if name == "COMPOSE_PROJECT_NAME" and self.name:
+            return self.name
+        return self.environment_lookup(name)
+
+    def warn(self, at: Position, text: str) -> None:
+        """Note a warning, once."""
+        line = f"{at}: {text}"
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+    def has(self, switch: str) -> bool:
+        """Whether a pass is switched off, such as ``no-interpolate``."""
+        return switch in self.request.switches
+
+    def find_name(self) -> None:
+        """The project's name: -p, COMPOSE_PROJECT_NAME, the last `name:` of the files, the directory's."""
+        chosen = self.request.project_name or self.environment_lookup("COMPOSE_PROJECT_NAME")
+        if chosen:
+            self.name = find.check_name(chosen)
+            return
+        written = self._written_name()
+        base = self.found.directory.rstrip("/").rpartition("/")[2]
+        self.name = find.normalised_name(written if written else base)
+        if not self.name:
+            raise UsageError(
+                f"no name for the project can be made of `{written or base}`", hint="give it one: -p NAME"
+            )
+
+    def _written_name(self) -> str | None:
+        from compose.model import parse
+
+        name: str | None = None
+        for file in self.found.files:
+            if not any(line.lstrip().startswith((b"name", b'"name', b"'name")) for line in self._lines(file)):
+                continue
+            for document, _ in parse.documents(self.inputs.read(file), self.inputs.shown(file)):
+                value = document.get("name") if isinstance(document, Map) else None
+                if isinstance(value, str) and value:
+                    name = value
+                    if not self.has("no-interpolate"):
+                        name = self.interpolator.text(value, document.where("name")[1], ("name",))
+        return name
+
+    def _lines(self, file: str) -> list[bytes]:
+        return self.inputs.read(file).splitlines()
+
+    def tree(self) -> Map:
+        """The files as one tree, validated and with what they imply, not yet in canonical form."""
+        self.find_name()
+        group = Group(
+            self.inputs,
+            self.found.directory,
+            self.lookup,
+            None if self.has("no-interpolate") else self.interpolator,
+            self.warn,
+            resolve_paths=not self.has("no-path-resolution"),
+        )
+        tree = group.load(self.found.files)
+        if not self.has("no-normalize"):
+            tree["name"] = self.name
+            normalise(tree, self.name, self.lookup)
+        return tree
+
+
+def assemble(request: Request) -> tuple[Project, Inputs]:
+    """The project, and the record of what was read for it."""
+    loading = Loading(request)
+    tree = loading.tree()
+    if not isinstance(tree.get("services"), Map):
+        tree.put("services", Map(tree.start))
+    warned = clone(tree)
+    canonical(tree)
+    profiles = _profiles(loading)
+    disabled = _split(tree, profiles, request.services)
+    if not loading.has("no-consistency"):
+        check(tree, set(disabled))
+    for name, service in tree["services"].items():
+        if not loading.has("no-env-resolution"):
+            read_env_files(service, name, loading.inputs, loading.lookup)
+        read_label_files(service, name, loading.inputs)
+    order = _order(tree)
+    _prune(tree)
+    for kind in ("services", *RESOURCES):
+        for key in [key for key in warned.get(kind) or () if key not in tree.get(kind, ())]:
+            del warned[kind][key]
+    warn_of_unsupported(warned, loading.warn)
+    return _project(loading, tree, disabled, profiles, order), loading.inputs
+
+
+def _profiles(loading: Loading) -> list[str]:
+    if loading.request.profiles:
+        return list(loading.request.profiles)
+    value = loading.environment_lookup("COMPOSE_PROFILES") or ""
+    return [one.strip() for one in value.split(",") if one.strip()]
+
+
+def _split(tree: Map, profiles: list[str], named: tuple[str, ...]) -> Map:
+    """Take the services out of the tree whose profiles are not active; returns them."""
+    services = tree["services"]
+    active = set(profiles)
+    for name in named:
+        if name in services:
+            active.update(services[name].get("profiles") or ())
+    disabled = Map(services.start)
+    for name, service in list(services.items()):
+        own = service.get("profiles") or ()
+        if own and "*" not in active and not active.intersection(own):
+            disabled.put(name, service, services.where(name))
+            del services[name]
+    return disabled
+
+
+def _order(tree: Map) -> list[str]:
+    """The services, each after those it depends on; networkx is needed only where there are dependencies."""
+    services = tree["services"]
+    if not any(service.get("depends_on") for service in services.values()):
+        return sorted(services)
+    from compose.graph import service_graph, start_order
+
+    places = {
+        (name, other): service["depends_on"].where(other)[0]
+        for name, service in services.items()
+        for other in service.get("depends_on") or ()
+    }
+    return start_order(service_graph(services), places)
+
+
+def _prune(tree: Map) -> None:
+    """Leave out the networks, volumes, configs, secrets and models that no active service uses."""
+    used: dict[str, set[str]] = {kind: set() for kind in RESOURCES}
+    for service in tree["services"].values():
+        used["networks"].update(service.get("networks") or ())
+        used["models"].update(service.get("models") or ())
+        for kind in ("configs", "secrets"):
+            used[kind].update(entry.get("source", "") for entry in service.get(kind) or ())
+        used["secrets"].update(
+            entry.get("source", "") for entry in (service.get("build") or {}).get("secrets") or ()
+        )
+        used["volumes"].update(
+            volume.get("source", "")
+            for volume in service.get("volumes") or ()
+            if volume.get("type") == "volume"
+        )
+    for kind in RESOURCES:
+        section = tree.get(kind)
+        if isinstance(section, Map):
+            for key in [key for key in section if key not in used[kind]]:
+                del section[key]
+
+
+def _project(loading: Loading, tree: Map, disabled: Map, profiles: list[str], order: list[str]) -> Project:
+    data: dict[str, Any] = {kind: _sorted(plain(tree.get(kind) or {})) for kind in ("services", *RESOURCES)}
+    data["disabled"] = _sorted(plain(disabled))
+    data["extensions"] = {key: plain(value) for key, value in tree.items() if key.startswith("x-")}
+    data["name"] = loading.name
+    data["directory"] = loading.found.directory
+    data["files"] = list(loading.found.files)
+    data["profiles"] = profiles
+    data["order"] = order
+    data["warnings"] = loading.warnings
+    data["positions"] = _positions(tree)
+    return Project(data)
+
+
+def _sorted(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: section[key] for key in sorted(section)}
+
+
+def _positions(tree: Map) -> dict[str, list[Any]]:
+    """The place of every key, for messages that are made later."""
+    result: dict[str, list[Any]] = {}
+
+    def visit(value: Any, path: tuple[str | int, ...]) -> None:
+        if isinstance(value, Map):
+            for key, item in value.items():
+                here = (*path, key)
+                result[dotted(here)] = list(value.where(key)[0])
+                visit(item, here)
+        elif isinstance(value, Seq):
+            for index, item in enumerate(value):
+                here = (*path, index)
+                result[dotted(here)] = list(value.where(index))
+                visit(item, here)
+
+    visit(tree, ())
+    return result

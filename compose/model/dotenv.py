@@ -1,0 +1,181 @@
+"""The grammar of .env files, as docker compose reads it.
+
+``NAME=value``, ``NAME: value``, ``export NAME=value``; ``NAME`` alone takes the value from the environment.
+Unquoted values end at `` #`` or the end of the line; single quotes take everything as it stands, double
+quotes know escapes; both may span lines. Unquoted and double-quoted values are interpolated, with the
+environment before the file's own variables.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from compose.model.interpolate import InvalidTemplate, MissingVariable, Template
+from compose.model.tree import Position, error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compose.errors import ModelError
+
+_BLANK = " \t\v\f\r\x85\xa0"
+_ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
+_ESCAPES = {
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "$": "$$",
+    '"': '"',
+    "\\": "\\",
+}
+
+
+def parse(
+    data: bytes, file: str, lookup: Callable[[str], str | None], known: dict[str, str] | None = None
+) -> dict[str, str]:
+    """The variables of a file; added to `known`, which later values may refer to."""
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return _Parser(text, file, lookup, {} if known is None else known).parse()
+
+
+def parse_raw(data: bytes, known: dict[str, str], lookup: Callable[[str], str | None]) -> dict[str, str]:
+    """``format: raw``: each line is NAME=VALUE as it stands; comments and empty lines are left out."""
+    for line in data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines():
+        line = line.lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if equals:
+            known[name] = value
+        else:
+            found = lookup(name)
+            if found is not None:
+                known[name] = found
+    return known
+
+
+class _Parser:
+    def __init__(
+        self, text: str, file: str, lookup: Callable[[str], str | None], known: dict[str, str]
+    ) -> None:
+        self.text = text
+        self.file = file
+        self.lookup = lookup
+        self.known = known
+        self.index = 0
+        self.template = Template(self._value_of)
+
+    def _value_of(self, name: str) -> str | None:
+        found = self.lookup(name)
+        return self.known.get(name) if found is None else found
+
+    def _error(self, index: int, problem: str, hint: str | None = None) -> ModelError:
+        line = self.text.count("\n", 0, index) + 1
+        column = index - (self.text.rfind("\n", 0, index) + 1) + 1
+        return error(Position(self.file, line, column), (), problem, hint)
+
+    def parse(self) -> dict[str, str]:
+        while self._to_statement():
+            start = self.index
+            name, inherited = self._name()
+            if " " in name:
+                raise self._error(start, f"`{name}` is not a name: it contains a space", "write NAME=value")
+            if inherited:
+                value = self.lookup(name)
+                if value is not None:
+                    self.known[name] = value
+                continue
+            self.known[name] = self._value()
+        return self.known
+
+    def _to_statement(self) -> bool:
+        """Skip blanks, empty lines and comments; False at the end."""
+        text = self.text
+        while self.index < len(text):
+            if text[self.index].isspace():
+                self.index += 1
+            elif text[self.index] == "#":
+                end = text.find("\n", self.index)
+                self.index = len(text) if end < 0 else end
+            else:
+                return True
+        return False
+
+    def _name(self) -> tuple[str, bool]:
+        exported = re.compile(r"export[ \t\v\f\r\x85\xa0\n]+").match(self.text, self.index)
+        if exported:
+            self.index = exported.end()
+        start = self.index
+        while self.index < len(self.text):
+            character = self.text[self.index]
+            if character in "=:\n":
+                name = self.text[start : self.index].rstrip()
+                self.index += 1
+                while self.index < len(self.text) and self.text[self.index] in _BLANK:
+                    self.index += 1
+                return name, character == "\n"
+            if not (character in _BLANK or character in "_.-[]" or character.isalnum()):
+                raise self._error(
+                    self.index,
+                    f"`{character}` cannot stand in the name of a variable",
+                    "write NAME=value, one a line; comments begin with #",
+                )
+            self.index += 1
+        return self.text[start:].rstrip(), True
+
+    def _value(self) -> str:
+        quote = self.text[self.index : self.index + 1]
+        start = self.index
+        if quote not in ("'", '"') or not quote:
+            end = self.text.find("\n", self.index)
+            line = self.text[self.index : end if end >= 0 else len(self.text)]
+            self.index = len(self.text) if end < 0 else end + 1
+            return self._expand(line.partition(" #")[0].rstrip(), start)
+        value = self._quoted(quote)
+        if quote == '"':
+            return self._expand(_ESCAPE.sub(_unescape, value), start)
+        return value
+
+    def _quoted(self, quote: str) -> str:
+        start = self.index
+        characters: list[str] = []
+        escaped = False
+        for index in range(start + 1, len(self.text)):
+            character = self.text[index]
+            if character == quote and not escaped:
+                self.index = index + 1
+                return "".join(characters)
+            if escaped and character != quote:
+                characters.append("\\")
+            escaped = character == "\\" and not escaped
+            if not escaped:
+                characters.append(character)
+        raise self._error(start, f"the value that begins with {quote} here has no closing {quote}")
+
+    def _expand(self, value: str, start: int) -> str:
+        try:
+            return self.template.substitute(value)
+        except InvalidTemplate as problem:
+            raise self._error(start, f"invalid interpolation: {problem}", "write $$ for a dollar") from None
+        except MissingVariable as problem:
+            raise self._error(start, str(problem)) from None
+
+
+def _unescape(found: re.Match[str]) -> str:
+    escape = found.group()[1:]
+    if escape in _ESCAPES:
+        return _ESCAPES[escape]
+    digits = escape[1:]
+    if (
+        escape[0] == "0"
+        and len(digits) == 3
+        and all(one in "01234567" for one in digits)
+        and int(digits, 8) < 256
+    ):
+        return chr(int(digits, 8))
+    return found.group()

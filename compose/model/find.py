@@ -1,0 +1,145 @@
+"""Which files a project is made of, its directory, its name, and the variables that interpolation sees.
+
+Docker's rules: -f, else COMPOSE_FILE, else compose.yaml and its relatives in the working directory or above
+it, with the override file beside it. The directory is --project-directory, else that of the first file. Its
+.env (or the --env-file files) lies below the process's environment. The name is -p, COMPOSE_PROJECT_NAME,
+`name:`, or the directory's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.errors import ModelError, UsageError
+from compose.model import dotenv
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compose.model.inputs import Inputs
+
+DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+
+
+class Found(NamedTuple):
+    """Where a load begins: absolute paths (or ``-``), the project's directory, the variables of its .env."""
+
+    files: list[str]
+    directory: str
+    dotenv: dict[str, str]
+    warnings: list[str]
+
+
+def find(
+    inputs: Inputs, files: Sequence[str] | None, project_directory: str | None, env_files: Sequence[str]
+) -> Found:
+    """Locate everything; ModelError where a named file is missing or there is none at all."""
+    warnings: list[str] = []
+    variables: dict[str, str] = {}
+    chosen = [_absolute(inputs, name) for name in files or ()]
+    directory = inputs.absolute(project_directory) if project_directory else None
+    # the .env file may itself say COMPOSE_FILE, so it is read first, from where the files would be
+    base = directory or (_directory_of(chosen) if chosen else None) or inputs.cwd
+    variables = _dotenv(inputs, base, env_files)
+    if not chosen:
+        chosen = _from_environment(inputs, variables)
+    if not chosen:
+        chosen = _by_default(inputs, directory or inputs.cwd, warnings)
+        found_in = _directory_of(chosen) or inputs.cwd
+        if directory is None and found_in != base and not env_files:
+            variables = _dotenv(inputs, found_in, env_files)
+    if not chosen:
+        raise UsageError(
+            "there is no compose.yaml in this directory or above it",
+            hint="change to the project's directory, or name the file with -f FILE",
+        )
+    return Found(chosen, directory or _directory_of(chosen) or inputs.cwd, variables, warnings)
+
+
+def _absolute(inputs: Inputs, name: str) -> str:
+    return name if name == "-" else inputs.absolute(name)
+
+
+def _directory_of(files: Sequence[str]) -> str | None:
+    for file in files:
+        if file != "-":
+            return os.path.dirname(file)
+    return None
+
+
+def _from_environment(inputs: Inputs, variables: dict[str, str]) -> list[str]:
+    value = inputs.variable("COMPOSE_FILE") or variables.get("COMPOSE_FILE")
+    if not value:
+        return []
+    separator = inputs.variable("COMPOSE_PATH_SEPARATOR") or variables.get("COMPOSE_PATH_SEPARATOR") or ":"
+    return [_absolute(inputs, name) for name in value.split(separator)]
+
+
+def _by_default(inputs: Inputs, directory: str, warnings: list[str]) -> list[str]:
+    while True:
+        names = [name for name in DEFAULT_NAMES if inputs.kind(os.path.join(directory, name)) == "file"]
+        if names:
+            overrides = [
+                name for name in OVERRIDE_NAMES if inputs.kind(os.path.join(directory, name)) == "file"
+            ]
+            for several in (names, overrides):
+                if len(several) > 1:
+                    warnings.append(f"{directory}: has {', '.join(several)}; {several[0]} is used")
+            return [os.path.join(directory, name) for name in (*names[:1], *overrides[:1])]
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return []
+        directory = parent
+
+
+def _dotenv(inputs: Inputs, directory: str, env_files: Sequence[str]) -> dict[str, str]:
+    files = list(env_files)
+    if not files:
+        listed = inputs.variable("COMPOSE_ENV_FILES")
+        files = listed.split(",") if listed else []
+    if not files:
+        disabled = inputs.variable("COMPOSE_DISABLE_ENV_FILE")
+        if disabled is not None and disabled.lower() in ("1", "t", "true"):
+            return {}
+        path = os.path.join(directory, ".env")
+        files = [path] if inputs.kind(path) == "file" else []
+    variables: dict[str, str] = {}
+    for name in files:
+        read_dotenv(inputs, inputs.absolute(name), variables)
+    return variables
+
+
+def read_dotenv(inputs: Inputs, path: str, variables: dict[str, str]) -> None:
+    """Add the variables of one file to `variables`; the process's environment wins inside of it."""
+    if inputs.kind(path) != "file":
+        what = "is a directory" if inputs.kind(path) == "dir" else "does not exist"
+        raise ModelError(f"{inputs.shown(path)}: {what}", hint="name a file of NAME=value lines")
+    dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables)
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
+
+
+def check_name(name: str) -> str:
+    """A project's name that somebody chose."""
+    if not _NAME.match(name):
+        better = normalised_name(name)
+        raise UsageError(
+            f"`{name}` cannot be the name of a project: it is made of lower-case letters, digits, - "
+            "and _, and begins with a letter or digit",
+            hint=f"write `{better}`" if better else None,
+        )
+    return name
+
+
+def normalised_name(text: str) -> str:
+    """A project's name made of any text, as docker compose makes it of a directory's name."""
+    return "".join(re.findall("[a-z0-9_-]", text.lower())).lstrip("_-")

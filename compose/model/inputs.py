@@ -1,0 +1,86 @@
+"""Everything that a load reads, and a record of it.
+
+The model never touches the disk or the environment but through `Inputs`, so that the cache knows what its
+entry depends on: the bytes of each file, the absence of others, and the variables that were looked up.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from compose.errors import ModelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_FILE_SIZE = 8 << 20
+
+
+class Inputs:
+    """Files and variables as seen from one directory; `files` and `variables` record what was asked for."""
+
+    __slots__ = ("contents", "cwd", "environment", "files", "variables")
+
+    def __init__(self, environment: Mapping[str, str], cwd: str) -> None:
+        self.environment = environment
+        self.cwd = cwd
+        self.contents: dict[str, bytes] = {}
+        self.files: dict[str, str] = {}
+        self.variables: set[str] = set()
+
+    def variable(self, name: str) -> str | None:
+        """The value of a variable of the process's environment."""
+        self.variables.add(name)
+        return self.environment.get(name)
+
+    def kind(self, path: str) -> str:
+        """``file``, ``dir`` or ``none``; what is there now is part of the record."""
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):
+            found = "none"
+        else:
+            found = "dir" if stat.S_ISDIR(mode) else "file"
+        self.files.setdefault(path, found)
+        return found
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file, read once a load; ModelError where that fails."""
+        if path not in self.contents:
+            try:
+                if path == "-":
+                    import sys
+
+                    data = sys.stdin.buffer.read(MAX_FILE_SIZE + 1)
+                else:
+                    with open(path, "rb") as file:
+                        data = file.read(MAX_FILE_SIZE + 1)
+            except (OSError, ValueError) as problem:
+                reason = getattr(problem, "strerror", None) or str(problem)
+                raise ModelError(f"{self.shown(path)}: cannot be read: {reason}") from None
+            if len(data) > MAX_FILE_SIZE:
+                raise ModelError(
+                    f"{self.shown(path)}: is larger than {MAX_FILE_SIZE >> 20} MiB",
+                    hint="a compose file describes services; keep data in files beside it",
+                )
+            self.contents[path] = data
+        self.files[path] = digest(self.contents[path])
+        return self.contents[path]
+
+    def shown(self, path: str) -> str:
+        """A path as messages show it: relative where it lies below the working directory."""
+        prefix = self.cwd.rstrip("/") + "/"
+        return path[len(prefix) :] if path.startswith(prefix) else path
+
+    def absolute(self, path: str) -> str:
+        """A path seen from the working directory, made absolute."""
+        return os.path.normpath(os.path.join(self.cwd, path))
+
+
+def digest(data: bytes) -> str:
+    """The SHA-256 of some bytes in hexadecimal."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,293 @@
+"""YAML text -> trees with positions, one a document.
+
+Built from the events of libyaml on a stack of our own, so that no nesting can exhaust the interpreter's,
+and aliases are counted before they are copied: ten lines that stand for 10^10 nodes are refused at once.
+Duplicate keys, keys that are not strings, unknown escapes and the like are errors with their place.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from compose.model.scalars import Date, resolve
+from compose.model.tree import RESET, Map, Position, Seq, clone, error
+
+if TYPE_CHECKING:
+    from compose.errors import ModelError
+
+MAX_DEPTH = 64
+MAX_NODES = 250_000
+
+_CORE = "tag:yaml.org,2002:"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE = object()
+
+
+class _Frame:
+    """A container that is being filled."""
+
+    __slots__ = ("anchor", "container", "key", "key_at", "merges", "seen", "size", "tag")
+
+    def __init__(self, container: Map | Seq, anchor: str | None, tag: str | None) -> None:
+        self.container = container
+        self.anchor = anchor
+        self.tag = tag
+        self.key: Any = None
+        self.key_at: Position | None = None
+        self.merges: list[tuple[Any, Position]] = []
+        self.seen: dict[str, Position] = {}
+        self.size = 1
+
+
+def documents(data: bytes, file: str) -> list[tuple[Any, Position]]:
+    """Each document of a file with its position; empty ones are left out."""
+    text = _decode(data, file)
+    builder = _Builder(file)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.feed(event)
+    except yaml.MarkedYAMLError as problem:
+        raise _syntax_error(problem, file, text) from None
+    except yaml.reader.ReaderError as problem:
+        at = _position_of(text, problem.position, file)
+        raise error(
+            at, (), f"contains the character #x{_code(problem):04x}, which YAML does not allow"
+        ) from None
+    except yaml.YAMLError as problem:
+        raise error(Position(file, 0, 0), (), f"is not YAML: {_one_line(problem)}") from None
+    return builder.documents
+
+
+def _code(problem: yaml.reader.ReaderError) -> int:
+    character: Any = problem.character
+    if isinstance(character, int):
+        return character
+    return ord(character[:1] or b"\0")
+
+
+def _decode(data: bytes, file: str) -> str:
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as problem:
+        before = data[: problem.start]
+        line = before.count(b"\n") + 1
+        column = problem.start - (before.rfind(b"\n") + 1) + 1
+        raise error(Position(file, line, column), (), "is not UTF-8 text", "save the file as UTF-8") from None
+
+
+def _position_of(text: str, index: int, file: str) -> Position:
+    index = max(0, min(index, len(text)))
+    return Position(file, text.count("\n", 0, index) + 1, index - (text.rfind("\n", 0, index) + 1) + 1)
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(str(problem).split())
+
+
+def _syntax_error(problem: yaml.MarkedYAMLError, file: str, text: str) -> ModelError:
+    mark = problem.problem_mark or problem.context_mark
+    at = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 0, 0)
+    what = problem.problem or problem.context or "is not YAML"
+    line = text.splitlines()[mark.line] if mark and mark.line < text.count("\n") + 1 and text else ""
+    hint = None
+    if "\t" in line[: len(line) - len(line.lstrip())] or "cannot start any token" in what and "\t" in line:
+        what, hint = "a tab is used for indentation", "YAML takes spaces only: replace the tab by spaces"
+    elif "mapping values are not allowed" in what:
+        hint = "check the indentation of this line, and quote values that contain ': '"
+    elif "could not find expected ':'" in what or "did not find expected key" in what:
+        hint = "check the indentation and the quotes of this line and the one before it"
+    return error(at, (), f"is not YAML: {what}", hint)
+
+
+class _Builder:
+    """Turns events into trees."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.documents: list[tuple[Any, Position]] = []
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, tuple[Any, int, Position] | None] = {}
+        self._nodes = 0
+
+    def feed(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            self._open(event)
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            self._close()
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._anchors = {}
+
+    def _at(self, event: Any) -> Position:
+        mark = event.start_mark
+        return Position(self.file, mark.line + 1, mark.column + 1)
+
+    def _count(self, nodes: int, at: Position) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            raise error(at, self._path(), f"the file stands for more than {MAX_NODES} values", None)
+
+    def _path(self) -> tuple[str | int, ...]:
+        path: list[str | int] = []
+        for frame in self._stack:
+            if isinstance(frame.container, Seq):
+                path.append(len(frame.container))
+            elif isinstance(frame.key, str):
+                path.append(frame.key)
+        return tuple(path)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        at = self._at(event)
+        self._count(1, at)
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and isinstance(frame.container, Map) and frame.key is None:
+            self._key(frame, event, at)
+            return
+        value = self._scalar_value(event, at)
+        if event.anchor:
+            self._anchors[event.anchor] = (value, 1, at)
+        self._add(value, 1, at, event.tag)
+
+    def _scalar_value(self, event: yaml.ScalarEvent, at: Position) -> Any:
+        tag = event.tag
+        if tag in (None, "!override") and event.implicit[0] or tag == "!override" and not event.style:
+            value = resolve(event.value)
+            if isinstance(value, Date):
+                raise error(
+                    at, self._path(), f"`{value}` is read as a date", f'write it in quotes: "{value}"'
+                )
+            return value
+        if tag is None or not tag.startswith(_CORE):
+            return event.value
+        return self._tagged(tag[len(_CORE) :], event.value, at)
+
+    def _tagged(self, tag: str, text: str, at: Position) -> Any:
+        if tag == "binary":
+            try:
+                return base64.b64decode(text).decode("utf-8", "surrogateescape")
+            except (binascii.Error, ValueError):
+                raise error(at, self._path(), "is not base64, as !!binary says") from None
+        if tag not in ("null", "bool", "int", "float"):
+            return text
+        value = resolve(text)
+        kinds: dict[str, tuple[type, ...]] = {
+            "null": (type(None),),
+            "bool": (bool,),
+            "int": (int,),
+            "float": (int, float),
+        }
+        if not isinstance(value, kinds[tag]) or (tag == "int" and isinstance(value, bool)):
+            raise error(at, self._path(), f"`{text}` is not of the type that !!{tag} says")
+        return float(value) if tag == "float" and isinstance(value, (int, float)) else value
+
+    def _key(self, frame: _Frame, event: yaml.ScalarEvent, at: Position) -> None:
+        plain = event.implicit[0] and event.tag is None
+        if plain and event.value == "<<" or event.tag == f"{_CORE}merge":
+            key: Any = _MERGE
+        else:
+            key = event.value
+            value = resolve(key) if plain else key
+            if not isinstance(value, str):
+                raise error(
+                    at, self._path(), f"the key `{key}` is not a string", f'write it in quotes: "{key}"'
+                )
+            if event.anchor:
+                self._anchors[event.anchor] = (key, 1, at)
+        name = "<<" if key is _MERGE else key
+        if name in frame.seen:
+            first = frame.seen[name]
+            raise error(
+                at,
+                (*self._path(), name),
+                f"the key is there twice, first in line {first.line}",
+                "remove one of them, or put both values below one key",
+            )
+        frame.seen[name] = at
+        frame.key, frame.key_at = key, at
+
+    def _open(self, event: Any) -> None:
+        at = self._at(event)
+        self._count(1, at)
+        if self._stack and isinstance(self._stack[-1].container, Map) and self._stack[-1].key is None:
+            raise error(at, self._path(), "a key must be a string", "remove the `?` or the brackets")
+        if len(self._stack) >= MAX_DEPTH:
+            raise error(at, (), f"is nested more than {MAX_DEPTH} levels deep")
+        container: Map | Seq = Map(at) if isinstance(event, yaml.MappingStartEvent) else Seq(at)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        self._stack.append(_Frame(container, event.anchor, event.tag))
+
+    def _close(self) -> None:
+        frame = self._stack.pop()
+        container = frame.container
+        if isinstance(container, Map) and frame.merges:
+            self._merge(container, frame)
+        if frame.anchor:
+            self._anchors[frame.anchor] = (container, frame.size, container.start)
+        self._add(container, frame.size, container.start, frame.tag)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        at = self._at(event)
+        name = event.anchor
+        if name not in self._anchors:
+            raise error(at, self._path(), f"there is no anchor `&{name}` before this alias")
+        anchored = self._anchors[name]
+        if anchored is None:
+            raise error(at, self._path(), f"the alias `*{name}` stands inside of what it stands for")
+        value, size, _ = anchored
+        self._count(size, at)
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and isinstance(frame.container, Map) and frame.key is None:
+            if not isinstance(value, str):
+                raise error(at, self._path(), "a key must be a string")
+            frame.key, frame.key_at = value, at
+            return
+        self._add(clone(value), size, at, None)
+
+    def _add(self, value: Any, size: int, at: Position, tag: str | None) -> None:
+        if not self._stack:
+            if value is not None:
+                self.documents.append((value, at))
+            return
+        frame = self._stack[-1]
+        frame.size += size
+        container = frame.container
+        if isinstance(container, Seq):
+            if tag != "!reset":
+                container.add(value, at)
+            return
+        key, key_at = frame.key, frame.key_at or at
+        frame.key = None
+        if key is _MERGE:
+            frame.merges.append((value, at))
+            return
+        if tag == "!reset":
+            value = RESET
+        elif tag == "!override":
+            container.overrides.add(key)
+        container.put(key, value, (key_at, at))
+
+    def _merge(self, container: Map, frame: _Frame) -> None:
+        """``<<``: what is not there yet comes from the named mappings, the first of them wins."""
+        for value, at in frame.merges:
+            sources = value if isinstance(value, Seq) else [value]
+            for source in sources:
+                if not isinstance(source, Map):
+                    raise error(at, (*self._path(), "<<"), "must be a mapping or a list of mappings")
+                for key, item in source.items():
+                    if container.get(key) is RESET and item is not RESET:
+                        # the tag is about other files; what this file's anchor says stays
+                        container[key] = item
+                        container.overrides.add(key)
+                    elif key not in container:
+                        container.put(key, item, source.at.get(key))
+                        if key in source.overrides:
+                            container.overrides.add(key)

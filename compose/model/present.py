@@ -1,0 +1,97 @@
+"""A project as `docker compose config` prints it, for people and for comparison.
+
+The model keeps a few things that docker compose's output loses or spells in its own way: limits of 0, the
+content behind `environment`, extensions inside of services. Here they are made alike. In what is printed a
+``$`` is doubled, so that the output is itself a compose file.
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from compose.model.project import Project
+
+_SECTIONS = ("configs", "networks", "secrets", "services", "volumes", "models")
+
+
+def document(project: Project, kind: str) -> dict[str, Any]:
+    """The project as one mapping; `kind` is ``json`` or ``yaml``, which differ in extensions and models."""
+    result: dict[str, Any] = {"name": project.name, **project.extensions}
+    for section in _SECTIONS:
+        values = getattr(project, section)
+        if values and not (section == "models" and kind == "json"):
+            result[section] = json.loads(json.dumps(values))
+    services = result.setdefault("services", {})
+    for service in services.values():
+        _service(service, kind)
+    for section in ("configs", "secrets"):
+        for resource in result.get(section, {}).values():
+            if section == "secrets" or "environment" in resource:
+                resource.pop("content", None)
+    if kind == "json":
+        for section in _SECTIONS:
+            if section in result:
+                result[section] = {key: _without_extensions(value) for key, value in result[section].items()}
+    return {key: result[key] for key in sorted(result)}
+
+
+def _service(service: dict[str, Any], kind: str) -> None:
+    limits: Any
+    for limits in (service.get("ulimits"), service.get("build", {}).get("ulimits")):
+        for name, value in (limits or {}).items():
+            if value == 0:
+                limits[name] = {}
+            elif isinstance(value, dict):
+                limits[name] = {key: number for key, number in value.items() if number}
+    for watch in service.get("develop", {}).get("watch", ()):
+        if kind == "json":
+            watch.setdefault("exec", {}).setdefault("command", None)
+    if kind == "json":
+        blkio = service.get("blkio_config", {})
+        for key, devices in blkio.items():
+            if isinstance(devices, list):
+                blkio[key] = [{name.capitalize(): value for name, value in one.items()} for one in devices]
+    else:
+        for key in ("command", "entrypoint"):
+            if service.get(key) is None:
+                service.pop(key, None)
+        deploy = service.get("deploy", {})
+        for key in ("resources", "placement"):
+            if deploy.get(key) == {}:
+                del deploy[key]
+
+
+def _without_extensions(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_extensions(item) for key, item in value.items() if not key.startswith("x-")}
+    if isinstance(value, list):
+        return [_without_extensions(item) for item in value]
+    return value
+
+
+def presented(project: Project, kind: str) -> str:
+    """The project as text; every ``$`` is doubled."""
+    shown = document(project, kind)
+    return text(shown, kind).replace("$", "$$")
+
+
+def text(shown: Any, kind: str) -> str:
+    """A mapping as JSON or YAML text, the same bytes for the same values."""
+    if kind == "json":
+        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    import yaml
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """Lists indented below their key, long lines left whole, no aliases."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    dumped: str = yaml.dump(
+        shown, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20, sort_keys=True
+    )
+    return dumped

@@ -1,0 +1,93 @@
+"""The finished project: plain values, as JSON would hold them."""
+
+from __future__ import annotations
+
+from compose.model.tree import Position, dotted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from compose.model.types import (
+        ConfigConfig,
+        ModelConfig,
+        NetworkConfig,
+        SecretConfig,
+        ServiceConfig,
+        VolumeConfig,
+    )
+
+RESOURCES = ("networks", "volumes", "configs", "secrets", "models")
+
+
+class Project:
+    """A compose project in canonical form (model/types.py): what the plan, `config` and the hashes are made
+    of.
+
+    `services` are the active ones, in the order of their names; `disabled` those whose profiles are not
+    active; `order` is a list of the active ones in which each comes after those it depends on.
+    """
+
+    __slots__ = (
+        "_positions",
+        "configs",
+        "directory",
+        "disabled",
+        "extensions",
+        "files",
+        "models",
+        "name",
+        "networks",
+        "order",
+        "profiles",
+        "secrets",
+        "services",
+        "volumes",
+        "warnings",
+    )
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.name: str = data["name"]
+        self.directory: str = data["directory"]
+        self.files: list[str] = data["files"]
+        self.services: dict[str, ServiceConfig] = data["services"]
+        self.disabled: dict[str, ServiceConfig] = data["disabled"]
+        self.networks: dict[str, NetworkConfig] = data["networks"]
+        self.volumes: dict[str, VolumeConfig] = data["volumes"]
+        self.configs: dict[str, ConfigConfig] = data["configs"]
+        self.secrets: dict[str, SecretConfig] = data["secrets"]
+        self.models: dict[str, ModelConfig] = data["models"]
+        self.extensions: dict[str, Any] = data["extensions"]
+        self.profiles: list[str] = data["profiles"]
+        self.order: list[str] = data["order"]
+        self.warnings: list[str] = data["warnings"]
+        self._positions: dict[str, list[Any]] = data["positions"]
+
+    def data(self) -> dict[str, Any]:
+        """Everything, as `Project(data)` takes it."""
+        result = {slot: getattr(self, slot) for slot in self.__slots__ if slot != "_positions"}
+        result["positions"] = self._positions
+        return result
+
+    def where(self, path: Iterable[str | int]) -> Position:
+        """The place of a value, or of the nearest around it: ``where(("services", "web", "image"))``."""
+        parts = list(path)
+        while parts:
+            found = self._positions.get(dotted(tuple(parts)))
+            if found is not None:
+                return Position(found[0], found[1], found[2])
+            parts.pop()
+        return Position(self.files[0] if self.files else "", 0, 0)
+
+    def scale(self, service: str) -> int:
+        """How many containers a service is to have."""
+        config = self.services[service]
+        if "scale" in config:
+            return config["scale"]
+        replicas = config.get("deploy", {}).get("replicas")
+        return 1 if replicas is None else replicas
+
+    def dependencies(self, service: str) -> list[str]:
+        """The active services that a service depends on directly, implied ones too."""
+        return [name for name in self.services[service].get("depends_on", {}) if name in self.services]

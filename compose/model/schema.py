@@ -1,0 +1,206 @@
+"""Validation against schemas/compose.json, and errors that say what to write instead.
+
+jsonschema is imported here and nowhere else; a load that the cache answers never gets here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from compose.model.tree import RESET, Map, Path, Position, Seq, error, locate
+
+if TYPE_CHECKING:
+    from compose.errors import ModelError
+
+_validator: jsonschema.protocols.Validator | None = None
+
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "empty",
+}
+
+
+def schema_path() -> str:
+    """The schema's file: beside the package in a checkout, inside of it when installed."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for directory in (os.path.join(package, "schemas"), os.path.join(os.path.dirname(package), "schemas")):
+        path = os.path.join(directory, "compose.json")
+        if os.path.exists(path):
+            return path
+    raise FileNotFoundError("schemas/compose.json")
+
+
+def validator() -> jsonschema.protocols.Validator:
+    """The compiled schema."""
+    global _validator
+    if _validator is None:
+        with open(schema_path(), encoding="utf-8") as file:
+            _validator = jsonschema.Draft7Validator(json.load(file))
+    return _validator
+
+
+def validate(tree: Map, *, partial: bool) -> None:
+    """Raise ModelError for the first thing in the file that the schema refuses.
+
+    A `partial` tree is yet to be laid over another one: what is missing or empty may still come from there.
+    """
+    found: list[tuple[Position, jsonschema.ValidationError]] = []
+    for problem in validator().iter_errors(tree):
+        if problem.instance is RESET:
+            continue
+        if partial and (problem.validator == "required" or problem.instance is None):
+            continue
+        found.append((_position(tree, problem), problem))
+    if found:
+        at, problem = min(found, key=lambda pair: (pair[0][1], pair[0][2]))
+        raise explain(problem, at)
+
+
+def _position(tree: Map, problem: jsonschema.ValidationError) -> Position:
+    path: Path = tuple(problem.absolute_path)
+    places = locate(tree, path) or (tree.start, tree.start)
+    at = places[1]
+    if "propertyNames" in problem.absolute_schema_path and isinstance(problem.instance, str):
+        container = _at(tree, path)
+        return container.where(problem.instance)[0] if isinstance(container, Map) else at
+    if problem.validator == "additionalProperties":
+        unknown = _unknown(problem)
+        container = problem.instance
+        return container.where(unknown[0])[0] if unknown and isinstance(container, Map) else at
+    if problem.validator == "required":
+        return places[0]
+    if problem.validator == "uniqueItems" and isinstance(problem.instance, Seq):
+        return problem.instance.where(_second(problem.instance))
+    return at
+
+
+def _at(tree: Any, path: Path) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
+
+
+def _second(items: list[Any]) -> int:
+    """The index of the first item that was there before."""
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            return index
+    return 0
+
+
+def _unknown(problem: Any) -> list[str]:
+    known = problem.schema.get("properties", {})
+    return [key for key in problem.instance if key not in known and not str(key).startswith("x-")]
+
+
+def explain(problem: Any, at: Position) -> ModelError:
+    """One validation error in words."""
+    path: Path = tuple(problem.absolute_path)
+    keyword, value, instance = problem.validator, problem.validator_value, problem.instance
+    if "propertyNames" in problem.absolute_schema_path and isinstance(instance, str):
+        return error(
+            at, path, f"`{instance}` cannot be a name", "use letters, digits, dots, hyphens and underscores"
+        )
+    if keyword == "additionalProperties":
+        return _unknown_key(problem, at, path)
+    if keyword == "type":
+        return _wrong_type(value, instance, at, path)
+    if keyword == "required":
+        missing = [key for key in value if key not in instance]
+        return error(at, path, f"lacks the key `{missing[0]}`", f"add `{missing[0]}:`")
+    if keyword == "enum":
+        return error(at, path, f"`{instance}` is none of {_either(value, 'and')}", _similar(instance, value))
+    if keyword == "pattern":
+        return error(at, path, f"`{instance}` is not allowed here", _pattern_hint(path))
+    if keyword == "uniqueItems":
+        index = _second(instance)
+        return error(
+            at, (*path, index), f"`{_short(instance[index])}` is in the list twice", "remove one of them"
+        )
+    if keyword in ("minimum", "maximum"):
+        relation = "less" if keyword == "minimum" else "more"
+        return error(at, path, f"{instance} is {relation} than {value}")
+    return error(at, path, problem.message)
+
+
+def _unknown_key(problem: Any, at: Position, path: Path) -> ModelError:
+    unknown = _unknown(problem)[0]
+    known = list(problem.schema.get("properties", {}))
+    hint = _similar(unknown, known)
+    if hint is None and len(path) == 0 and isinstance(problem.instance.get(unknown), dict):
+        hint = f"services belong below `services:`; keys of your own begin with x-, such as `x-{unknown}`"
+    elif hint is None:
+        hint = (
+            f"keys of your own begin with x-, such as `x-{unknown}`"
+            if len(known) > 12
+            else (f"the keys here are {_either(known, 'and')}" if known else None)
+        )
+    return error(at, (*path, unknown), "unknown key", hint)
+
+
+def _wrong_type(value: Any, instance: Any, at: Position, path: Path) -> ModelError:
+    allowed = [value] if isinstance(value, str) else list(value)
+    is_now = _type_of(instance)
+    wanted = _either([_TYPES[one] for one in allowed], "or", quoted=False)
+    hint = None
+    if "string" in allowed and isinstance(instance, (bool, int, float)):
+        text = str(instance).lower() if isinstance(instance, bool) else str(instance)
+        hint = f'write it in quotes: "{text}"'
+    elif instance is None:
+        hint = "give it a value, or remove the key"
+    elif "array" in allowed and isinstance(instance, str):
+        hint = f"write `- {_short(instance)}` in a line of its own"
+    elif isinstance(instance, dict) and allowed == ["string"] and len(instance) == 1:
+        key, text = next(iter(instance.items()))
+        hint = f'write it in quotes: "{key}: {_short(text)}"'
+    elif "object" in allowed and isinstance(instance, list):
+        hint = "write `name:` rather than `- name`"
+    return error(at, path, f"must be {wanted}, is {is_now}", hint)
+
+
+def _type_of(instance: Any) -> str:
+    if instance is None:
+        return "empty"
+    if isinstance(instance, bool):
+        return "a boolean"
+    if isinstance(instance, (int, float)):
+        return "a number"
+    if isinstance(instance, str):
+        return "a string"
+    return "a mapping" if isinstance(instance, dict) else "a list"
+
+
+def _pattern_hint(path: Path) -> str | None:
+    if path and path[-1] == "pull_policy":
+        return "write always, missing, never, build, daily, weekly or every_12h"
+    if path and path[-1] == "gpus":
+        return "write `all`, or a list of devices"
+    if path and path[-1] == "container_name":
+        return "use letters, digits, dots, hyphens and underscores, at least two"
+    return None
+
+
+def _similar(word: Any, known: list[str]) -> str | None:
+    import difflib
+
+    close = difflib.get_close_matches(str(word), [str(one) for one in known], 1, 0.7)
+    return f"did you mean `{close[0]}`?" if close else None
+
+
+def _either(words: list[str], last: str, *, quoted: bool = True) -> str:
+    shown = [f"`{word}`" if quoted else word for word in words]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {last} {shown[-1]}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,192 @@
+"""Keys of the specification that nothing acts on yet, with the reason: each one in a file is warned of once.
+
+The promise behind it: nothing is silently ignored. Whoever makes a key work removes its line here; a test
+holds that every pattern names a key of the schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compose.model.passes import Pass
+from compose.model.tree import Context, Map, dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compose.model.tree import Position
+
+_SWARM = "it is about clusters"
+_WINDOWS = "it is about Windows"
+_BUILDER = "the builder does not know it"
+_HOOKS = "no hooks are run"
+_BLOCK = "block devices are not limited"
+_CPU = "use cpus, cpu_shares or cpuset"
+_IPAM = "networks are given a /24 each, or the subnet and gateway of the file"
+
+NOT_YET: dict[str, str] = {
+    "models.*": "no models are run",
+    "networks.*.attachable": _SWARM,
+    "networks.*.driver_opts": "networks have no options",
+    "networks.*.enable_ipv4": "networks are IPv4",
+    "networks.*.enable_ipv6": "networks are IPv4",
+    "networks.*.external": "a network of the project's own is used",
+    "networks.*.ipam.config.*.aux_addresses": _IPAM,
+    "networks.*.ipam.config.*.ip_range": _IPAM,
+    "networks.*.ipam.driver": _IPAM,
+    "networks.*.ipam.options": _IPAM,
+    "volumes.*.driver_opts": "volumes are directories",
+    "volumes.*.external": "a volume of the project's own is used",
+    "configs.*.external": "there is no store of configs",
+    "configs.*.labels": _SWARM,
+    "configs.*.template_driver": _SWARM,
+    "secrets.*.external": "there is no store of secrets",
+    "secrets.*.driver": _SWARM,
+    "secrets.*.driver_opts": _SWARM,
+    "secrets.*.labels": _SWARM,
+    "secrets.*.template_driver": _SWARM,
+    "services.*.blkio_config": _BLOCK,
+    "services.*.build.additional_contexts": _BUILDER,
+    "services.*.build.cache_from": _BUILDER,
+    "services.*.build.cache_to": _BUILDER,
+    "services.*.build.entitlements": _BUILDER,
+    "services.*.build.extra_hosts": _BUILDER,
+    "services.*.build.isolation": _WINDOWS,
+    "services.*.build.network": _BUILDER,
+    "services.*.build.no_cache_filter": _BUILDER,
+    "services.*.build.platforms": "images are built for this machine",
+    "services.*.build.privileged": _BUILDER,
+    "services.*.build.provenance": _BUILDER,
+    "services.*.build.sbom": _BUILDER,
+    "services.*.build.secrets": _BUILDER,
+    "services.*.build.shm_size": _BUILDER,
+    "services.*.build.ssh": _BUILDER,
+    "services.*.build.ulimits": _BUILDER,
+    "services.*.cgroup": "containers have a cgroup namespace of their own",
+    "services.*.cgroup_parent": "containers lie in the project's cgroup",
+    "services.*.cpu_count": _WINDOWS,
+    "services.*.cpu_percent": _WINDOWS,
+    "services.*.cpu_period": _CPU,
+    "services.*.cpu_quota": _CPU,
+    "services.*.cpu_rt_period": _CPU,
+    "services.*.cpu_rt_runtime": _CPU,
+    "services.*.credential_spec": _WINDOWS,
+    "services.*.deploy.endpoint_mode": _SWARM,
+    "services.*.deploy.labels": _SWARM,
+    "services.*.deploy.mode": _SWARM,
+    "services.*.deploy.placement": _SWARM,
+    "services.*.deploy.resources.reservations": "limits are kept, nothing is reserved",
+    "services.*.deploy.restart_policy.delay": "restarts wait 100 ms, then twice as long each time",
+    "services.*.deploy.restart_policy.window": "a container that ran for ten seconds counts as started",
+    "services.*.deploy.rollback_config": _SWARM,
+    "services.*.deploy.update_config": _SWARM,
+    "services.*.develop": "files are not watched",
+    "services.*.device_cgroup_rules": "containers have the standard devices only",
+    "services.*.devices": "containers have the standard devices only",
+    "services.*.external_links": "services are found by their names and aliases",
+    "services.*.gpus": "containers have the standard devices only",
+    "services.*.init": "the image's program is process 1",
+    "services.*.ipc": "containers have an IPC namespace of their own",
+    "services.*.isolation": _WINDOWS,
+    "services.*.mem_reservation": "limits are kept, nothing is reserved",
+    "services.*.mem_swappiness": "use memswap_limit",
+    "services.*.models": "no models are run",
+    "services.*.networks.*.driver_opts": "networks have no options",
+    "services.*.networks.*.gw_priority": "the first network by name gives the default route",
+    "services.*.networks.*.interface_name": "interfaces are named eth0, eth1, ...",
+    "services.*.networks.*.ipv6_address": "networks are IPv4",
+    "services.*.networks.*.link_local_ips": "a container has one address a network",
+    "services.*.networks.*.mac_address": "use mac_address of the service",
+    "services.*.networks.*.priority": "networks are joined in the order of their names",
+    "services.*.oom_kill_disable": "use oom_score_adj",
+    "services.*.pid": "containers have a PID namespace of their own",
+    "services.*.platform": "images are those of this machine",
+    "services.*.post_start": _HOOKS,
+    "services.*.pre_start": _HOOKS,
+    "services.*.pre_stop": _HOOKS,
+    "services.*.provider": "no other programs are run",
+    "services.*.pull_refresh_after": "use pull_policy: every_12h",
+    "services.*.runtime": "there is one runtime, ours",
+    "services.*.storage_opt": "the size of a container's files is not limited",
+    "services.*.use_api_socket": "there is no Docker API",
+    "services.*.userns_mode": "there is one user namespace",
+    "services.*.uts": "containers have a host name of their own",
+    "services.*.volumes.*.bind.propagation": "mounts are private",
+    "services.*.volumes.*.bind.recursive": "mounts below a bind mount come with it",
+    "services.*.volumes.*.bind.selinux": "labels are left as they are",
+    "services.*.volumes.*.consistency": "mounts are consistent",
+    "services.*.volumes.*.volume.labels": "only named volumes have labels",
+    "services.*.volumes.*.volume.subpath": "the whole volume is mounted",
+    "services.*.volumes_from": "name the volumes in both services",
+}
+
+NETWORK_MODES = ("none", "host", "bridge")
+LOG_DRIVERS = ("", "json-file", "local", "none")
+MOUNT_TYPES = ("bind", "volume", "tmpfs")
+
+
+def _network_mode(value: Any) -> str | None:
+    return None if value in NETWORK_MODES else "write none or host, or use `networks`"
+
+
+def _log_driver(value: Any) -> str | None:
+    return None if value in LOG_DRIVERS else "there are json-file, local and none; json-file is used"
+
+
+def _mount_type(value: Any) -> str | None:
+    return None if value in MOUNT_TYPES else "there are bind, volume and tmpfs mounts"
+
+
+def _volume_driver(value: Any) -> str | None:
+    return None if value in ("", "local") else "volumes are directories"
+
+
+def _network_driver(value: Any) -> str | None:
+    return None if value in ("", "bridge", "default") else "networks are bridges"
+
+
+def _security(value: Any) -> str | None:
+    text = str(value)
+    known = text.startswith(("seccomp", "no-new-privileges"))
+    return None if known else "there are seccomp and no-new-privileges"
+
+
+def _pull_policy(value: Any) -> str | None:
+    return None if value in ("always", "never", "missing", "if_not_present", "build") else "`missing` is used"
+
+
+PARTLY: dict[str, Callable[[Any], str | None]] = {
+    "networks.*.driver": _network_driver,
+    "services.*.logging.driver": _log_driver,
+    "services.*.network_mode": _network_mode,
+    "services.*.pull_policy": _pull_policy,
+    "services.*.security_opt.*": _security,
+    "services.*.volumes.*.type": _mount_type,
+    "volumes.*.driver": _volume_driver,
+}
+
+
+def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> None:
+    """Call `warn` for every key of the tree that nothing acts on."""
+
+    def never(reason: str) -> Callable[[Any, Context], Any]:
+        def function(value: Any, context: Context) -> Any:
+            if value not in (None, False, "", {}, []):
+                warn(context.key_at, f"{dotted(context.path)}: not supported yet, ignored: {reason}")
+            return value
+
+        return function
+
+    def sometimes(judge: Callable[[Any], str | None]) -> Callable[[Any, Context], Any]:
+        def function(value: Any, context: Context) -> Any:
+            reason = judge(value)
+            if reason is not None:
+                text = f"{dotted(context.path)}: `{value}` is not supported yet, ignored: {reason}"
+                warn(context.key_at, text)
+            return value
+
+        return function
+
+    table = {pattern: never(reason) for pattern, reason in NOT_YET.items()}
+    table.update({pattern: sometimes(judge) for pattern, judge in PARTLY.items()})
+    Pass(table).apply(tree)
