@@ -10,13 +10,15 @@ Three passes, because each namespace is worth entering only once:
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import NetworkError
-from compose.network import labels, links, nft, sandbox
+from compose.network import labels, links, nft
 from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
 from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink, Template
 
@@ -259,6 +261,8 @@ _ENDIAN = sys.byteorder
 _NAME_MARK = "v" + "\1" * 14
 _MAC_MARK = "02:fe:dc:ba:98:76"
 _FD_MARK = 0x7ED1C0DE
+_INDEX_MARK = 0x7EC0FFEE
+_ADDRESS_MARK = "203.0.113.77"
 
 
 def _shape(endpoint: Endpoint, bridge: int, mtu: int, id_length: int) -> tuple[Template, Template]:
@@ -298,10 +302,11 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
         if endpoint.ipv6:
             namespaces.enter(inside.descriptor)
             set_sysctl(f"net/ipv6/conf/{endpoint.interface}/disable_ipv6", "0")
-        messages += [links.set_up(endpoint.interface)]
-        messages += [
-            links.add_address(index, address) for address in (endpoint.ipv4, endpoint.ipv6) if address
-        ]
+        messages.append(_interface_up(endpoint.interface))
+        if endpoint.ipv4:
+            messages.append(_ipv4_address(index, endpoint.ipv4))
+        if endpoint.ipv6:
+            messages.append(links.add_address(index, endpoint.ipv6))
         for version, address, gateway in (
             (4, endpoint.ipv4, endpoint.gateway),
             (6, endpoint.ipv6, endpoint.gateway6),
@@ -310,7 +315,7 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
                 continue
             if not defaults[version]:
                 defaults[version] = True
-                routes.append(links.add_default_route(gateway))
+                routes.append(_default_route(gateway))
                 continue
             # what came in by another network goes out by it again: netd of another project may be waiting
             table = _FIRST_SOURCE_TABLE + number
@@ -323,13 +328,47 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
         raise NetworkError(f"configure the network of container {one.id[:12]}: {failures[0]}")
 
 
+def _interface_up(name: str) -> Message:
+    key = f"up {name}"
+    if key not in _templates:
+        _templates[key] = Template(links.set_up(name).data, {})
+    return Message(f"set {name} up", _templates[key].fill())
+
+
+def _ipv4_address(index: int, address: str) -> Message:
+    text, _, length = address.partition("/")
+    key = f"address {length}"
+    network = ipaddress.IPv4Interface(address).network
+    marks = {"address": socket.inet_aton(_ADDRESS_MARK), "index": _INDEX_MARK.to_bytes(4, sys.byteorder)}
+    values = {"address": socket.inet_aton(text), "index": index.to_bytes(4, sys.byteorder)}
+    if network.prefixlen < 31:
+        mark = ipaddress.IPv4Interface(f"{_ADDRESS_MARK}/{length}").network.broadcast_address
+        marks["broadcast"], values["broadcast"] = mark.packed, network.broadcast_address.packed
+    if key not in _templates:
+        _templates[key] = Template(links.add_address(_INDEX_MARK, f"{_ADDRESS_MARK}/{length}").data, marks)
+    return Message(f"add address {address}", _templates[key].fill(**values), (errno.EEXIST,))
+
+
+def _default_route(gateway: str) -> Message:
+    if ":" in gateway:
+        return links.add_default_route(gateway)
+    if "route" not in _templates:
+        encoded = links.add_default_route(_ADDRESS_MARK)
+        _templates["route"] = Template(encoded.data, {"gateway": socket.inet_aton(_ADDRESS_MARK)})
+    data = _templates["route"].fill(gateway=socket.inet_aton(gateway))
+    return Message(f"add default route by {gateway}", data, (errno.EEXIST,))
+
+
 # -- removal ---------------------------------------------------------------------------------------------
 
 
-def remove(namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks]) -> list[str]:
+def remove(
+    namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks], *, doomed: str = ""
+) -> list[str]:
     """Delete links and let go of the namespaces; goes on past errors and returns them.
 
     Links of endpoints that are not named are found from inside the container's namespace, which is slower.
+    The sandbox `doomed` is about to be emptied, and is passed over.
     """
     problems: list[str] = []
     by_sandbox: dict[str, list[str]] = {}
@@ -339,7 +378,7 @@ def remove(namespaces: Namespaces, project: str, containers: Sequence[ContainerL
             by_sandbox.setdefault(endpoint.sandbox or project, []).append(port)
     for name, ports in by_sandbox.items():
         path = namespaces.paths.project_namespace(name)
-        if os.path.exists(path):
+        if name != doomed and os.path.exists(path):
             problems += _delete_ports(namespaces, path, ports)
     for one in containers:
         problems += _let_go(namespaces, one)
@@ -354,6 +393,13 @@ def _delete_ports(namespaces: Namespaces, path: str, ports: Sequence[str]) -> li
         return [f"disconnect containers: {error}"]
 
 
+def _cut_off() -> list[str]:
+    """Delete the links of the container that the thread is in, whatever their names are."""
+    with Netlink(ROUTE) as netlink:
+        names = [link.name for link in links.links(netlink) if link.kind == "veth"]
+        return [str(failure) for failure in netlink.attempt(links.delete_links(names))]
+
+
 def _let_go(namespaces: Namespaces, one: ContainerLinks) -> list[str]:
     path = namespaces.paths.container_namespace(one.id)
     problems: list[str] = []
@@ -362,7 +408,7 @@ def _let_go(namespaces: Namespaces, one: ContainerLinks) -> list[str]:
         if descriptor is not None:
             try:
                 namespaces.enter(descriptor)
-                problems += sandbox.empty()
+                problems += _cut_off()
             finally:
                 namespaces.enter(namespaces.host)
                 os.close(descriptor)

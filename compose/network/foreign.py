@@ -11,12 +11,11 @@ from __future__ import annotations
 import errno
 from typing import Any, NamedTuple
 
-from pyroute2.netlink.nfnetlink import nftsocket
-
 from compose.errors import NetworkError
 from compose.network import nft
 from compose.network.labels import UPLINK_PREFIX
 from compose.network.netlink import NETFILTER, Message, Netlink
+from compose.network.pyroute import nftsocket
 
 _FAMILIES = {nft.INET: "inet", nft.IPV4: "ip", nft.IPV6: "ip6"}
 _DIRECTIONS = {"NFT_META_IIFNAME": "in", "NFT_META_OIFNAME": "out"}

@@ -53,6 +53,12 @@ def port_alias(container: str, network: str) -> str:
     return f"{PREFIX} container {container} {network}"
 
 
+def is_ours(interface: str) -> bool:
+    """Whether an interface of a sandbox has a name that `bridge` or `port` gives."""
+    digits = interface.removeprefix("br-") if interface.startswith("br-") else interface.removeprefix("v")
+    return len(interface) == 15 and digits != interface and not digits.strip("0123456789abcdef")
+
+
 def mac_of(ipv4: str) -> str:
     """The hardware address that goes with an IPv4 address, as Docker makes it: 02:42 and the four bytes."""
     numbers = [int(part) for part in ipv4.partition("/")[0].split(".")]

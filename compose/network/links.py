@@ -13,12 +13,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyroute2.netlink.rtnl.fibmsg import fibmsg
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from compose.network.netlink import CHANGE, CREATE, DUMP, Message, Netlink, Template, message
+from compose.network.pyroute import fibmsg, ifaddrmsg, ifinfmsg, rtmsg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +49,12 @@ def links(netlink: Netlink) -> list[Link]:
             Link(one["index"], one.get_attr("IFLA_IFNAME"), one.get_attr("IFLA_IFALIAS") or "", kind or "")
         )
     return found
+
+
+def names() -> list[str]:
+    """The names of all interfaces of the thread's namespace, much quicker than `links`."""
+    with open("/proc/thread-self/net/dev") as file:
+        return [line.partition(":")[0].strip() for line in file.readlines()[2:]]
 
 
 def index_of(name: str, descriptor: int | None = None) -> int:

@@ -16,12 +16,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
-
 from compose.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 
 ROUTE = 0
 NETFILTER = 12
@@ -158,6 +159,10 @@ class Netlink:
         begin = _HEADER.pack(20, _BATCH_BEGIN, NLM_F_REQUEST, 0, 0) + body
         end = _HEADER.pack(20, _BATCH_END, NLM_F_REQUEST, 0, 0) + body
         return self._exchange(messages, begin, end)
+
+    def exists(self, request: Message) -> bool:
+        """Whether the one object that `request` asks for is there."""
+        return not self._exchange([request], b"", b"")
 
     def _exchange(self, messages: Sequence[Message], begin: bytes, end: bytes) -> list[Failure]:
         first = self._sequence

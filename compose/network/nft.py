@@ -11,10 +11,16 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST
-from pyroute2.netlink.nfnetlink import nftsocket
-
-from compose.network.netlink import DUMP, Message, message
+from compose.network.netlink import (
+    DUMP,
+    NLM_F_ACK,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_REQUEST,
+    Message,
+    message,
+)
+from compose.network.pyroute import nftsocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +98,32 @@ def chain(
         nftsocket.nft_chain_msg,
         nftsocket.NFT_MSG_NEWCHAIN,
         _ADD,
+        family,
+        attributes,
+    )
+
+
+def plain_chain(family: int, table_name: str, name: str) -> Message:
+    """Add a chain that nothing leads to; one that is there stays."""
+    attributes = [("NFTA_CHAIN_TABLE", table_name), ("NFTA_CHAIN_NAME", name)]
+    return _request(
+        f"add chain {table_name} {name}",
+        nftsocket.nft_chain_msg,
+        nftsocket.NFT_MSG_NEWCHAIN,
+        _ADD,
+        family,
+        attributes,
+    )
+
+
+def get_chain(family: int, table_name: str, name: str) -> Message:
+    """Ask for one chain; ENOENT when it, or its table, is not there."""
+    attributes = [("NFTA_CHAIN_TABLE", table_name), ("NFTA_CHAIN_NAME", name)]
+    return _request(
+        f"get chain {table_name} {name}",
+        nftsocket.nft_chain_msg,
+        nftsocket.NFT_MSG_GETCHAIN,
+        NLM_F_REQUEST | NLM_F_ACK,
         family,
         attributes,
     )

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 TRANSPARENT_MARK = 1
 TRANSPARENT_TABLE = 100
 _ALLOWED = "allowed"
+_VERSION = "version-1"
+"""An empty chain that tells which rules are there; to be counted up with every change of `_rules`."""
 _FAMILY = nft.INET
 
 _SYSCTLS = {
@@ -91,6 +93,9 @@ def _configure(*, new: bool) -> None:
     with Netlink(ROUTE) as netlink:
         netlink.apply(messages)
     with Netlink(NETFILTER) as netlink:
+        # they come into being in one batch, so where the mark of this version is, all are
+        if not new and netlink.exists(nft.get_chain(_FAMILY, labels.TABLE, _VERSION)):
+            return
         failures = netlink.transaction(_rules())
     if failures:
         raise NetworkError(f"make the sandbox's rules: {failures[0]}", hint="modprobe nf_tables")
@@ -100,6 +105,7 @@ def _rules() -> list[Message]:
     table = labels.TABLE
     return [
         nft.table(_FAMILY, table),
+        nft.plain_chain(_FAMILY, table, _VERSION),
         nft.interface_pair_set(_FAMILY, table, _ALLOWED),
         nft.chain(
             _FAMILY,
@@ -221,7 +227,7 @@ def remove(namespaces: Namespaces, project: str) -> list[str]:
 
 
 def empty() -> list[str]:
-    """Delete every link of the namespace that the thread is in: somebody else may keep it alive."""
+    """Delete every link of the sandbox that the thread is in: somebody else may keep it alive."""
+    names = [name for name in links.names() if name == labels.INSIDE or labels.is_ours(name)]
     with Netlink(ROUTE) as netlink:
-        names = [link.name for link in links.links(netlink) if link.kind in ("veth", "bridge")]
         return [str(failure) for failure in netlink.attempt(links.delete_links(names))]

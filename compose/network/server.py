@@ -69,8 +69,10 @@ class Server:
     def remove_networks(self, networks: Sequence[Sequence[Any]]) -> Answer:
         return sandbox.remove_networks(self._namespaces, [NetworkSpec(*one) for one in networks]), []
 
-    def remove_sandbox(self, project: str) -> Answer:
-        problems = uplink.destroy(self._namespaces, project)
+    def remove_sandbox(self, project: str, named: Sequence[Sequence[Any]]) -> Answer:
+        ending = [_container(one) for one in named]
+        problems = containers.remove(self._namespaces, project, ending, doomed=project)
+        problems += uplink.destroy(self._namespaces, project)
         problems += sandbox.remove(self._namespaces, project)
         self._namespaces.finish()
         return problems, []

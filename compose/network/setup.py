@@ -111,16 +111,18 @@ class SetupClient:
 
     def remove_containers(self, project: str, containers: Sequence[Container | str]) -> list[str]:
         """Disconnect containers and let go of their namespaces; ids alone are enough, but slower."""
-        named = [(one, [], False) if isinstance(one, str) else one for one in containers]
-        return list(self._ask("remove_containers", [project, _plain(named)])[0])
+        return list(self._ask("remove_containers", [project, self._named(containers)])[0])
 
     def remove_networks(self, networks: Sequence[NetworkSpec]) -> list[str]:
         """Delete the bridges of networks; containers on them lose that connection."""
         return list(self._ask("remove_networks", [networks])[0])
 
-    def remove_sandbox(self, project: str) -> list[str]:
-        """Delete every link in a project's namespace, let go of it, and undo its uplink on the host."""
-        return list(self._ask("remove_sandbox", [project])[0])
+    def remove_sandbox(self, project: str, containers: Sequence[Container | str] = ()) -> list[str]:
+        """Delete every link in a project's namespace, let go of it, and undo its uplink on the host.
+
+        `containers` of the project go first; that way all links go together, which is much the fastest.
+        """
+        return list(self._ask("remove_sandbox", [project, self._named(containers)])[0])
 
     def sweep(
         self,
@@ -144,6 +146,10 @@ class SetupClient:
         ]
         found, problems = self._ask("sweep", arguments)[0]
         return [Leftover(*one) for one in found], list(problems)
+
+    @staticmethod
+    def _named(containers: Sequence[Container | str]) -> list[list[Any]]:
+        return _plain([(one, [], False) if isinstance(one, str) else one for one in containers])
 
     def _ask(self, operation: str, arguments: Sequence[Any]) -> tuple[Any, list[int]]:
         import json

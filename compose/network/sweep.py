@@ -11,11 +11,10 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from pyroute2.netlink.nfnetlink import nftsocket
-
 from compose.errors import NetworkError
 from compose.network import containers, foreign, labels, links, nft, sandbox, uplink
 from compose.network.netlink import NETFILTER, ROUTE, Netlink
+from compose.network.pyroute import nftsocket
 from compose.network.types import SHARED, ContainerLinks, Leftover
 
 if TYPE_CHECKING:

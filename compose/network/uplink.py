@@ -93,6 +93,7 @@ def create(namespaces: Namespaces, project: str) -> Uplink:
     record = Record(namespaces)
     name, mtu = labels.uplink(project), host_mtu()
     entry = record.projects.get(project) or {}
+    known = bool(entry)
     with Netlink(ROUTE) as netlink:
         _refuse_stranger(namespaces, netlink, project)
         if not entry:
@@ -110,7 +111,7 @@ def create(namespaces: Namespaces, project: str) -> Uplink:
             ]
         )
     _configure_inside(namespaces, project, host, inside)
-    _make_table(name, inside)
+    _make_table(name, inside, known=known)
     _forward(record, name)
     entry["chains"] = [str(chain) for chain in foreign.open_for(name)]
     record.save()
@@ -185,7 +186,8 @@ def _configure_inside(namespaces: Namespaces, project: str, host: str, inside: s
         )
 
 
-def _make_table(name: str, inside: str) -> None:
+def _make_table(name: str, inside: str, *, known: bool) -> None:
+    """The table of rules, whole or not at all; what is `known` and there is as it should be."""
     messages = [
         nft.table(nft.IPV4, name),
         nft.chain(
@@ -207,6 +209,8 @@ def _make_table(name: str, inside: str) -> None:
         ),
     ]
     with Netlink(NETFILTER) as netlink:
+        if known and netlink.exists(nft.get_chain(nft.IPV4, name, "postrouting")):
+            return
         failures = netlink.transaction(messages)
     if failures:
         raise NetworkError(f"masquerade {name}: {failures[0]}", hint="modprobe nft_masq")
