@@ -4,9 +4,9 @@ It is executed by `spawn`, on an interpreter without site-packages. It parses no
 nothing:
 
 * it forks a monitor for every container that is started, from its own preloaded image;
-* it holds descriptors under names. A name with a container's id in it goes to that container's monitor too, which
-  thereby gives a new keeper everything back when this one dies. Names below ``monitor/ID/`` are a monitor's own
-  (the read ends of output, the pidfd, ...), all others are netd's;
+* it holds descriptors under names. A name with a container's id in it goes to that container's monitor too,
+  which thereby gives a new keeper everything back when this one dies. Names below ``monitor/ID/`` are a
+  monitor's own (the read ends of output, the pidfd, ...), all others are netd's;
 * it is child subreaper, so that the exit code of a container whose monitor died is here to be asked for;
 * it replaces a monitor or netd that died, unless the project is stopping.
 
