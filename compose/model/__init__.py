@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 
+from compose.model.names import check_name, has_default_file
 from compose.model.project import Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
-    from compose.model.types import ServiceConfig
+    from compose.model.request import Request
+    from compose.model.variables import Variable
 
-__all__ = ["Project", "hash_of", "load"]
+__all__ = ["Project", "check_name", "has_default_file", "hash_of", "load", "load_tree", "load_variables"]
 
 # What a change of does not recreate a container: how many there are, what is built, what comes before.
 _NOT_HASHED = frozenset({"build", "depends_on", "develop", "profiles", "pull_policy", "scale", "attach"})
@@ -33,24 +36,17 @@ def load(
     environment: Mapping[str, str] | None = None,
     cwd: str | None = None,
     cache: str | None = None,
+    switches: Iterable[str] = (),
 ) -> Project:
     """The project of some files, or of those that docker compose would find from `cwd`.
 
     `services` are names given on the command line: their profiles are active too. `cache` is the directory
-    that keeps finished projects (Paths.cache); None keeps nothing. Raises ModelError with file:line:column
-    for what is wrong in a file, UsageError for what is wrong in the call.
+    that keeps finished projects (Paths.cache); None keeps nothing. `switches` leave passes out, as the
+    options of `config` of the same names do. Raises ModelError with file:line:column for what is wrong in a file,
+    UsageError for what is wrong in the call.
     """
-    from compose.model.request import Request
-
-    request = Request(
-        files=tuple(files or ()),
-        project_directory=project_directory,
-        project_name=project_name,
-        env_files=tuple(env_files),
-        profiles=tuple(profiles),
-        services=tuple(services),
-        environment=os.environ if environment is None else environment,
-        cwd=cwd or os.getcwd(),
+    request = _request(
+        files, project_directory, project_name, env_files, profiles, services, environment, cwd, switches
     )
     if cache is not None and "-" not in request.files:
         from compose.model import cache as stored
@@ -61,7 +57,71 @@ def load(
     return assemble(request)[0]
 
 
-def hash_of(service: ServiceConfig) -> str:
+def load_tree(
+    files: Sequence[str] | None = None,
+    *,
+    project_directory: str | None = None,
+    project_name: str | None = None,
+    env_files: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    switches: Iterable[str] = ("no-interpolate",),
+) -> dict[str, Any]:
+    """The merged files without canonical form and checks of the whole: what `--no-interpolate` shows."""
+    from compose.model.assemble import assemble_tree
+
+    return assemble_tree(
+        _request(files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches)
+    )
+
+
+def load_variables(
+    files: Sequence[str] | None = None,
+    *,
+    project_directory: str | None = None,
+    project_name: str | None = None,
+    env_files: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    switches: Iterable[str] = (),
+) -> tuple[dict[str, Variable], dict[str, str]]:
+    """The variables that the files ask for, by name, and the values that interpolation sees."""
+    from compose.model.assemble import assemble_variables
+
+    return assemble_variables(
+        _request(files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches)
+    )
+
+
+def _request(
+    files: Sequence[str] | None,
+    project_directory: str | None,
+    project_name: str | None,
+    env_files: Sequence[str],
+    profiles: Sequence[str],
+    services: Sequence[str],
+    environment: Mapping[str, str] | None,
+    cwd: str | None,
+    switches: Iterable[str],
+) -> Request:
+    from compose.model.request import Request
+
+    return Request(
+        files=tuple(files or ()),
+        project_directory=project_directory,
+        project_name=project_name,
+        env_files=tuple(env_files),
+        profiles=tuple(profiles),
+        services=tuple(services),
+        environment=os.environ if environment is None else environment,
+        cwd=cwd or os.getcwd(),
+        switches=frozenset(switches),
+    )
+
+
+def hash_of(service: Mapping[str, Any]) -> str:
     """A digest of what makes a container what it is: another one means that it must be recreated.
 
     The SHA-256 of the canonical JSON without the keys that say how many containers there are, how the image

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import UsageError
-from compose.model import find
+from compose.model import find, parse
 from compose.model.check import check
 from compose.model.environment import read_env_files, read_label_files
 from compose.model.final import canonical
 from compose.model.inputs import Inputs
 from compose.model.interpolate import Interpolator, lookup_in
 from compose.model.loader import Group
+from compose.model.names import check_name, normalised_name
 from compose.model.normalise import normalise
-from compose.model.project import RESOURCES, Project
+from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.support import warn_of_unsupported
 from compose.model.tree import Map, Position, Seq, clone, dotted, plain
+from compose.model.variables import Variable, collect
 
 if TYPE_CHECKING:
     from compose.model.request import Request
@@ -54,19 +56,17 @@ class Loading:
         """The project's name: -p, COMPOSE_PROJECT_NAME, the last `name:` of the files, the directory's."""
         chosen = self.request.project_name or self.environment_lookup("COMPOSE_PROJECT_NAME")
         if chosen:
-            self.name = find.check_name(chosen)
+            self.name = check_name(chosen)
             return
         written = self._written_name()
         base = self.found.directory.rstrip("/").rpartition("/")[2]
-        self.name = find.normalised_name(written if written else base)
+        self.name = normalised_name(written if written else base)
         if not self.name:
             raise UsageError(
                 f"no name for the project can be made of `{written or base}`", hint="give it one: -p NAME"
             )
 
     def _written_name(self) -> str | None:
-        from compose.model import parse
-
         name: str | None = None
         for file in self.found.files:
             if not any(line.lstrip().startswith((b"name", b'"name', b"'name")) for line in self._lines(file)):
@@ -125,6 +125,27 @@ def assemble(request: Request) -> tuple[Project, Inputs]:
     return _project(loading, tree, disabled, profiles, order), loading.inputs
 
 
+def assemble_tree(request: Request) -> dict[str, Any]:
+    """The merged files as plain values, before the canonical form."""
+    tree: dict[str, Any] = plain(Loading(request).tree())
+    for kind in ("services", *RESOURCES):
+        if not tree.get(kind):
+            tree.pop(kind, None)
+    return tree
+
+
+def assemble_variables(request: Request) -> tuple[dict[str, Variable], dict[str, str]]:
+    """The variables that the files ask for, and those that interpolation sees."""
+    loading = Loading(request)
+    loading.find_name()
+    wanted: dict[str, Variable] = {}
+    for file in loading.found.files:
+        for document, _ in parse.documents(loading.inputs.read(file), loading.inputs.shown(file)):
+            collect(document, wanted)
+    values = {**loading.found.dotenv, **request.environment, "COMPOSE_PROJECT_NAME": loading.name}
+    return wanted, values
+
+
 def _profiles(loading: Loading) -> list[str]:
     if loading.request.profiles:
         return list(loading.request.profiles)
@@ -165,20 +186,7 @@ def _order(tree: Map) -> list[str]:
 
 def _prune(tree: Map) -> None:
     """Leave out the networks, volumes, configs, secrets and models that no active service uses."""
-    used: dict[str, set[str]] = {kind: set() for kind in RESOURCES}
-    for service in tree["services"].values():
-        used["networks"].update(service.get("networks") or ())
-        used["models"].update(service.get("models") or ())
-        for kind in ("configs", "secrets"):
-            used[kind].update(entry.get("source", "") for entry in service.get(kind) or ())
-        used["secrets"].update(
-            entry.get("source", "") for entry in (service.get("build") or {}).get("secrets") or ()
-        )
-        used["volumes"].update(
-            volume.get("source", "")
-            for volume in service.get("volumes") or ()
-            if volume.get("type") == "volume"
-        )
+    used = used_resources(tree["services"])
     for kind in RESOURCES:
         section = tree.get(kind)
         if isinstance(section, Map):

@@ -9,24 +9,16 @@ it, with the override file beside it. The directory is --project-directory, else
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ModelError, UsageError
 from compose.model import dotenv
+from compose.model.names import DEFAULT_NAMES, OVERRIDE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from compose.model.inputs import Inputs
-
-DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-OVERRIDE_NAMES = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-)
 
 
 class Found(NamedTuple):
@@ -123,23 +115,3 @@ def read_dotenv(inputs: Inputs, path: str, variables: dict[str, str]) -> None:
         what = "is a directory" if inputs.kind(path) == "dir" else "does not exist"
         raise ModelError(f"{inputs.shown(path)}: {what}", hint="name a file of NAME=value lines")
     dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables)
-
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
-
-
-def check_name(name: str) -> str:
-    """A project's name that somebody chose."""
-    if not _NAME.match(name):
-        better = normalised_name(name)
-        raise UsageError(
-            f"`{name}` cannot be the name of a project: it is made of lower-case letters, digits, - "
-            "and _, and begins with a letter or digit",
-            hint=f"write `{better}`" if better else None,
-        )
-    return name
-
-
-def normalised_name(text: str) -> str:
-    """A project's name made of any text, as docker compose makes it of a directory's name."""
-    return "".join(re.findall("[a-z0-9_-]", text.lower())).lstrip("_-")

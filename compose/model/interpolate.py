@@ -63,7 +63,7 @@ class Template:
         if following == "$":
             return "$", dollar + 2
         if following == "{":
-            end = _closing_brace(text, dollar + 1)
+            end = closing_brace(text, dollar + 1)
             return self._braced(text[dollar + 2 : end], depth), end + 1
         name = _NAME.match(text, dollar + 1)
         if name is None:
@@ -102,7 +102,7 @@ class Template:
         return value or ""
 
 
-def _closing_brace(text: str, opening: int) -> int:
+def closing_brace(text: str, opening: int) -> int:
     """The index of the brace that closes the one at `opening`; pairs inside of it are skipped."""
     depth = 0
     for index in range(opening, len(text)):

@@ -105,7 +105,7 @@ class Group:
             del tree["version"]
 
     def _environment(self, tree: Map) -> None:
-        """``- NAME`` takes its value from this group's variables; so do configs and secrets of `environment`."""
+        """``- NAME`` takes its value from the group's variables; so do configs and secrets."""
         services = tree.get("services") or {}
         for service in services.values():
             listed = service.get("environment")

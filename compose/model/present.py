@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from compose.model.project import Project
 
+_ORDER = ("name", "services", "networks", "volumes", "configs", "secrets", "models")
 _SECTIONS = ("configs", "networks", "secrets", "services", "volumes", "models")
 
 
@@ -36,7 +37,17 @@ def document(project: Project, kind: str) -> dict[str, Any]:
         for section in _SECTIONS:
             if section in result:
                 result[section] = {key: _without_extensions(value) for key, value in result[section].items()}
-    return {key: result[key] for key in sorted(result)}
+    first = [key for key in _ORDER if key in result]
+    rest = sorted(key for key in result if key not in _ORDER)
+    return {key: _sorted(result[key]) for key in (*first, *rest)}
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]
+    return value
 
 
 def _service(service: dict[str, Any], kind: str) -> None:
@@ -86,12 +97,12 @@ def text(shown: Any, kind: str) -> str:
     import yaml
 
     class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-        """Lists indented below their key, long lines left whole, no aliases."""
+        """Long lines are left whole, and nothing is an alias."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
     dumped: str = yaml.dump(
-        shown, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20, sort_keys=True
+        shown, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20, sort_keys=False
     )
     return dumped

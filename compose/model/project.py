@@ -6,7 +6,7 @@ from compose.model.tree import Position, dotted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from compose.model.types import (
@@ -91,3 +91,34 @@ class Project:
     def dependencies(self, service: str) -> list[str]:
         """The active services that a service depends on directly, implied ones too."""
         return [name for name in self.services[service].get("depends_on", {}) if name in self.services]
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Leave out every service that is not one of these or needed by them, and what only those use."""
+        needed: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in needed:
+                needed.add(name)
+                waiting += self.dependencies(name)
+        self.services = {name: service for name, service in self.services.items() if name in needed}
+        self.order = [name for name in self.order if name in needed]
+        used = used_resources(self.services)
+        for kind in RESOURCES:
+            section = getattr(self, kind)
+            setattr(self, kind, {key: value for key, value in section.items() if key in used[kind]})
+
+
+def used_resources(services: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The keys of the networks, volumes, configs, secrets and models that some services use."""
+    used: dict[str, set[str]] = {kind: set() for kind in RESOURCES}
+    for service in services.values():
+        used["networks"].update(service.get("networks") or ())
+        used["models"].update(service.get("models") or ())
+        for kind in ("configs", "secrets"):
+            used[kind].update(entry.get("source", "") for entry in service.get(kind) or ())
+        build_secrets = (service.get("build") or {}).get("secrets") or ()
+        used["secrets"].update(entry.get("source", "") for entry in build_secrets)
+        volumes = service.get("volumes") or ()
+        used["volumes"].update(one.get("source", "") for one in volumes if one.get("type") == "volume")
+    return used

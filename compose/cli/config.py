@@ -1,0 +1,173 @@
+"""``pycompose config``: what the files come to."""
+
+from __future__ import annotations
+
+import sys
+
+from compose.errors import ComposeError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from compose.model import Project
+
+HELP = "Parse, resolve and render the compose file in canonical form"
+
+_SWITCHES = (
+    ("no-interpolate", "do not replace variables"),
+    ("no-normalize", "do not fill in what is implied"),
+    ("no-path-resolution", "do not make paths absolute"),
+    ("no-consistency", "do not check that everything fits together"),
+    ("no-env-resolution", "do not read the files of env_file"),
+)
+_LISTS = (
+    ("services", "the names of the services"),
+    ("volumes", "the names of the volumes"),
+    ("networks", "the names of the networks"),
+    ("models", "the models"),
+    ("images", "the images"),
+    ("profiles", "the profiles"),
+    ("variables", "the variables that the files ask for, with their defaults"),
+    ("environment", "the variables that interpolation sees"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add = parser.add_argument
+    add("services", nargs="*", metavar="SERVICE", help="only these services and what they depend on")
+    add("--format", choices=("yaml", "json"), help="output format (default yaml)")
+    add("-o", "--output", metavar="FILE", help="write to a file rather than to the terminal")
+    add("-q", "--quiet", action="store_true", help="only check, print nothing")
+    add("--strict", action="store_true", help="treat warnings as errors")
+    add("--hash", metavar="SERVICE", help="print the hashes of services, '*' for all")
+    lists = parser.add_mutually_exclusive_group()
+    for name, text in _LISTS:
+        lists.add_argument(
+            f"--{name}", dest="list_of", action="store_const", const=name, help=f"print {text}"
+        )
+    for name, text in _SWITCHES:
+        add(f"--{name}", dest="switches", action="append_const", const=name, help=text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the canonical form of the project, or one of the lists."""
+    if arguments.list_of in ("variables", "environment"):
+        text = _variables(arguments)
+    elif "no-interpolate" in (arguments.switches or ()) and arguments.list_of is None and not arguments.hash:
+        text = _uninterpolated(arguments)
+    else:
+        text = _project(arguments)
+    if arguments.quiet:
+        return 0
+    if arguments.output:
+        with open(arguments.output, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "project_directory": arguments.project_directory,
+        "project_name": arguments.project_name,
+        "env_files": arguments.env_file,
+        "profiles": arguments.profile,
+        "switches": arguments.switches or (),
+    }
+
+
+def _project(arguments: argparse.Namespace) -> str:
+    from compose import model
+    from compose.cli.project import warn
+    from compose.state.paths import Paths
+
+    project = model.load(
+        arguments.file or None,
+        services=arguments.services,
+        cache=Paths.from_environment().cache,
+        **_options(arguments),
+    )
+    for warning in project.warnings:
+        warn(warning)
+    if arguments.strict and project.warnings:
+        raise ComposeError(f"{len(project.warnings)} warnings, and --strict was given")
+    if arguments.hash:
+        return _hashes(project, arguments.hash)
+    if arguments.list_of:
+        return "".join(f"{line}\n" for line in _list(project, arguments.list_of))
+    if arguments.services:
+        project.keep(_known(project, arguments.services))
+    if arguments.quiet:
+        return ""
+    from compose.model.present import presented
+
+    return presented(project, arguments.format or "yaml")
+
+
+def _known(project: Project, names: list[str]) -> list[str]:
+    for name in names:
+        if name not in project.services:
+            raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
+    return names
+
+
+def _list(project: Project, kind: str) -> list[str]:
+    if kind == "services":
+        return project.order
+    if kind == "images":
+        found = {
+            service.get("image") or f"{project.name}-{name}" for name, service in project.services.items()
+        }
+        return sorted(found)
+    if kind == "profiles":
+        everything = (*project.services.values(), *project.disabled.values())
+        return sorted({profile for service in everything for profile in service.get("profiles", ())})
+    if kind == "models":
+        return sorted(one["model"] for one in project.models.values() if "model" in one)
+    return sorted(getattr(project, kind))
+
+
+def _hashes(project: Project, wanted: str) -> str:
+    from compose.model import hash_of
+
+    names = sorted(project.services) if wanted == "*" else _known(project, wanted.split(","))
+    return "".join(f"{name} {hash_of(project.services[name])}\n" for name in names)
+
+
+def _uninterpolated(arguments: argparse.Namespace) -> str:
+    from compose import model
+    from compose.model.present import text
+
+    tree = model.load_tree(arguments.file or None, **_options(arguments))
+    if arguments.services:
+        services = tree.get("services", {})
+        for name in arguments.services:
+            if name not in services:
+                raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
+        tree["services"] = {name: services[name] for name in arguments.services}
+    return text(tree, arguments.format or "yaml")
+
+
+def _variables(arguments: argparse.Namespace) -> str:
+    from compose import model
+
+    wanted, values = model.load_variables(arguments.file or None, **_options(arguments))
+    if arguments.list_of == "environment":
+        return "".join(f"{name}={values[name]}\n" for name in sorted(values))
+    if arguments.format == "json":
+        import json
+
+        return json.dumps({name: one._asdict() for name, one in sorted(wanted.items())}, indent=2) + "\n"
+    rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
+    rows += [
+        (one.name, str(one.required).lower(), one.default, one.alternate) for _, one in sorted(wanted.items())
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
