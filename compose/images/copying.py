@@ -33,6 +33,8 @@ class Rules(NamedTuple):
     """Whether devices, fifos and sockets may be copied; else they are an `ImageError`."""
     wanted: Callable[[bytes, bool], bool] | None = None
     """Given a path relative to the start and whether it is a directory: whether it is copied."""
+    descend: bool = False
+    """Whether directories that are not wanted may hold something that is."""
 
 
 class Copier:
@@ -73,6 +75,8 @@ class Copier:
         is_directory = stat.S_ISDIR(status.st_mode)
         wanted = self.rules.wanted is None or self.rules.wanted(path, is_directory)
         if is_directory:
+            if not wanted and not self.rules.descend:
+                return
             self._directory(source, name, destination, new_name, path, depth, made=wanted)
         elif wanted:
             self._leaf(source, name, destination, new_name, path, status)
@@ -176,25 +180,24 @@ class Copier:
     def _file(self, source: int, name: bytes, destination: int, new_name: bytes, path: bytes) -> None:
         reader = open_file(source, name, path)
         try:
-            before = os.fstat(reader)
-            writer = os.open(
-                new_name,
-                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o600,
-                dir_fd=destination,
-            )
-            try:
-                copy_bytes(reader, writer)
-                self.attributes(reader, writer)
-            finally:
-                os.close(writer)
-            after = os.fstat(reader)
-            if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (
-                after.st_size, after.st_mtime_ns, after.st_ctime_ns,
-            ):  # fmt: skip
-                raise ImageError(f"copy {os.fsdecode(path)}: the file was changed while it was read")
+            self.file(reader, destination, new_name, path)
         finally:
             os.close(reader)
+
+    def file(self, reader: int, destination: int, new_name: bytes, path: bytes) -> None:
+        """Copy the open regular file `reader` to `new_name` in `destination`, where nothing is of that
+        name."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        before = os.fstat(reader)
+        writer = os.open(new_name, flags, 0o600, dir_fd=destination)
+        try:
+            copy_bytes(reader, writer)
+            self.attributes(reader, writer)
+        finally:
+            os.close(writer)
+        after = os.fstat(reader)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ImageError(f"copy {os.fsdecode(path)}: the file was changed while it was read")
 
 
 def open_file(directory: int, name: bytes, path: bytes) -> int:
@@ -231,7 +234,7 @@ def copy_bytes(reader: int, writer: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            while os.sendfile(writer, reader, None, _CHUNK):  # type: ignore[arg-type]
+            while os.sendfile(writer, reader, None, _CHUNK):
                 pass
             break
     # A file of /proc or a FUSE has no size and copy_file_range gives nothing: read what is left.

@@ -370,3 +370,12 @@ def uncompressed(file: IO[bytes]) -> Readable:
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         raise ImageError("archives compressed with zstd are not supported yet")
     return file
+
+
+def is_header(block: bytes) -> bool:
+    """Whether `block` begins an archive."""
+    try:
+        _check_sum(block)
+    except (ImageError, IndexError):
+        return False
+    return len(block) == BLOCK and bool(block.strip(b"\0"))
