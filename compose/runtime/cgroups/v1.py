@@ -107,8 +107,10 @@ class CgroupV1(Cgroup):
         return None
 
     def join(self) -> None:
+        # "0" to `tasks` moves the calling thread, which is the whole process here, without the global lock
+        # that cgroup.procs takes: that one waits for an RCU grace period, 10 to 20 ms for each container.
         for directory in self._directories.values():
-            write(f"{directory}/cgroup.procs", "0")
+            write(f"{directory}/tasks", "0")
 
     def update(self, resources: dict[str, Any]) -> None:
         missing: list[str] = []
