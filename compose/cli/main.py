@@ -12,6 +12,7 @@ import signal
 import sys
 
 from compose.errors import ComposeError, UsageError
+from compose.ui.errors import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     except ComposeError as error:
         if debug:
             raise
-        sys.stderr.write(f"pycompose: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"  {error.hint}\n")
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -1,4 +1,4 @@
-"""Plan -> what is wanted: an anyio task an operation, which waits for its predecessors and decides nothing."""
+"""Plan -> what is wanted: an anyio task an operation; it waits for its predecessors and decides nothing."""
 
 from __future__ import annotations
 

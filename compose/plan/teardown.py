@@ -22,7 +22,6 @@ class DownOptions(NamedTuple):
 
 
 def plan_stop(
-    project: str,
     observed: Observed,
     services: Collection[str],
     dependencies: Mapping[str, Collection[str]],

@@ -74,6 +74,8 @@ if TYPE_CHECKING:
         mac: str
         names: list[str]
         internal: bool
+        sandbox: str
+        """The project in whose namespace the network lives."""
 
     class Healthcheck(TypedDict):
         """What decides whether the container is healthy; ``test`` begins with CMD or CMD-SHELL."""
@@ -151,6 +153,8 @@ if TYPE_CHECKING:
         exit_code: int | None
         """None while it runs, and when it could not be learnt: never invented."""
         oom_killed: bool
+        oom_kills: int
+        """What the control group's counter said when the container started."""
         error: str
         restart_count: int
         stopped_by_user: bool
@@ -160,3 +164,9 @@ if TYPE_CHECKING:
 VERSION = 1
 SPEC_FILE = "spec.json"
 STATE_FILE = "state.json"
+
+
+def health_of(state: ContainerState) -> str:
+    """``starting``, ``healthy``, ``unhealthy``, or "" for a container without a health check."""
+    health = state.get("health")
+    return health["status"] if health else ""

@@ -5,8 +5,8 @@ whatever a killed command left behind is named here. What a thing is like, and h
 files beside it (state/paths.py), never here.
 
 Locking: changes of one project happen under its project lock (state/lock.py). What is shared between
-projects (names, subnets, addresses) is decided inside one ``BEGIN IMMEDIATE`` transaction, `Index.change`. The
-journal is a plain rollback journal with full sync: slower than a write-ahead log, safe on every file system.
+projects (names, subnets, addresses) is decided inside one ``BEGIN IMMEDIATE`` transaction, `Index.change`. A plain
+rollback journal with full sync is slower than a write-ahead log, and safe on every file system.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ CREATE TABLE networks (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, project TEXT NOT NULL, key TEXT NOT NULL,
     subnet TEXT NOT NULL, gateway TEXT NOT NULL, internal INTEGER NOT NULL, config_hash TEXT NOT NULL,
     labels TEXT NOT NULL);
-CREATE TABLE uplinks (project TEXT PRIMARY KEY, subnet TEXT NOT NULL UNIQUE);
 CREATE TABLE endpoints (
     network TEXT NOT NULL, slot TEXT NOT NULL, ipv4 TEXT NOT NULL,
     PRIMARY KEY (network, slot), UNIQUE (network, ipv4));
@@ -250,12 +249,3 @@ class Index:
     def endpoints(self, network: str) -> dict[str, str]:
         """Slot -> IPv4 address in one network."""
         return dict(self._rows("SELECT slot, ipv4 FROM endpoints WHERE network = ?", (network,)))
-
-    def uplink(self, project: str) -> str | None:
-        """The subnet of a project's uplink."""
-        rows = self._rows("SELECT subnet FROM uplinks WHERE project = ?", (project,))
-        return rows[0][0] if rows else None
-
-    def subnets(self) -> list[str]:
-        """Every subnet that is taken on this host: networks and uplinks."""
-        return [row[0] for row in self._rows("SELECT subnet FROM networks UNION SELECT subnet FROM uplinks")]

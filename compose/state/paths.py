@@ -22,6 +22,13 @@ from __future__ import annotations
 import os
 
 
+def schema_file(name: str) -> str:
+    """The path of a file of schemas/: below the package when installed, beside it in a source tree."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    installed = f"{package}/schemas/{name}"
+    return installed if os.path.exists(installed) else f"{os.path.dirname(package)}/schemas/{name}"
+
+
 class Paths:
     """The two roots, and what lies directly below them."""
 

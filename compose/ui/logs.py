@@ -1,4 +1,4 @@
-"""Log lines of many containers on one terminal: a coloured prefix a container, as docker compose prints them."""
+"""Log lines of many containers on one terminal: a coloured prefix a container, as docker compose has it."""
 
 from __future__ import annotations
 

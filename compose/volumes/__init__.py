@@ -49,7 +49,7 @@ class VolumeStore:
             os.mkdir(directory, 0o755)
         return directory
 
-    def fill(self, name: str, copy: Callable[[str], None]) -> None:
+    def fill(self, name: str, copy: Callable[[str], object]) -> None:
         """Give an empty volume its first content: `copy` fills the directory that it is handed.
 
         Does nothing when the volume holds anything. Two containers that share a new volume do not mix.

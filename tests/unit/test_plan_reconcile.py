@@ -252,7 +252,7 @@ def test_down_of_nothing_is_nothing() -> None:
 
 def test_stop_orders_through_services_that_do_not_run() -> None:
     there = observed(running("a"), running("b", status="exited"), running("c"))
-    plan = plan_stop("shop", there, (), {"a": ["b"], "b": ["c"], "c": []}, None)
+    plan = plan_stop(there, (), {"a": ["b"], "b": ["c"], "c": []}, None)
     assert text(plan) == lines("""
         1. stop container shop-a-1
         2. stop container shop-c-1  after 1

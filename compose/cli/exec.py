@@ -1,0 +1,113 @@
+"""``pycompose exec``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from compose.errors import ContainerError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from compose.runtime.client import ExecSession
+    from compose.runtime.spec import ContainerSpec, Process
+    from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
+
+_UNKNOWN = 255
+"""The exit code when the process's own cannot be learnt."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-d", "--detach", action="store_true", help="run in the background")
+    add("-e", "--env", action="append", default=[], metavar="KEY=VALUE", help="set a variable")
+    add("--index", type=int, default=1, help="which container of the service (default 1)")
+    add("-T", "--no-tty", action="store_true", help="no terminal, even if there is one")
+    add("--privileged", action="store_true", help="with every capability")
+    add("-u", "--user", metavar="USER", help="as this user")
+    add("-w", "--workdir", metavar="PATH", help="in this directory")
+    add("service", metavar="SERVICE")
+    add("args", nargs="...", metavar="COMMAND")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one more process in a container and end as it ends."""
+    from compose.cli import project as projects
+    from compose.runtime.client import Keeper
+    from compose.runtime.records import read_spec
+    from compose.state.paths import Paths
+
+    if not arguments.args:
+        raise UsageError("exec needs a command", hint=f"pycompose exec {arguments.service} sh")
+    project = projects.load_if_there(arguments)
+    paths = Paths.from_environment()
+    name = projects.project_name(arguments, project)
+    row = _container(paths, name, arguments.service, arguments.index)
+    spec = read_spec(paths, row.id)
+    tty = not arguments.no_tty and not arguments.detach and sys.stdin.isatty() and sys.stdout.isatty()
+    process = _process(spec, arguments, tty=tty)
+    if arguments.dry_run:
+        sys.stdout.write(f"run {' '.join(process['args'])} in {row.name}\n")
+        return 0
+    keeper = Keeper(paths, name)
+    if tty:
+        from compose.ui.console import relay
+
+        return _code(relay(keeper.exec(row.id, process, tty=True)))
+    if arguments.detach:
+        null = os.open(os.devnull, os.O_RDWR)
+        keeper.exec(row.id, process, [null, null, null]).close()
+        return 0
+    return _wait(keeper.exec(row.id, process, [0, 1, 2]))
+
+
+def _container(paths: Paths, project: str, service: str, number: int) -> ContainerRow:
+    from compose.state.index import Index
+
+    rows = [row for row in Index(paths).containers(project) if row.service == service and not row.oneoff]
+    for row in rows:
+        if row.number == number:
+            return row
+    if rows:
+        raise ContainerError(f"service {service} has no container {number}", hint=f"it has {len(rows)}")
+    raise ContainerError(f"service {service} has no container", hint=f"pycompose up -d {service}")
+
+
+def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -> Process:
+    """The container's own process with another command; same user, variables and rights unless told."""
+    from compose.runtime.capabilities import select
+
+    process: Process = {**spec["oci"]["process"], "args": list(arguments.args), "terminal": tty}
+    variables = [entry if "=" in entry else f"{entry}={os.environ.get(entry, '')}" for entry in arguments.env]
+    terminal = ["TERM=" + os.environ.get("TERM", "xterm")] if tty else []
+    process["env"] = [*process.get("env", []), *terminal, *variables]
+    if arguments.user:
+        process["user"] = {"username": arguments.user}
+    if arguments.workdir:
+        process["cwd"] = arguments.workdir
+    if arguments.privileged:
+        names = select(privileged=True)
+        process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
+    return process
+
+
+def _wait(session: ExecSession) -> int:
+    """Wait for the end; an interrupt goes to the process, which decides what it means."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: session.signal(received))
+    try:
+        return _code(session.wait())
+    finally:
+        session.close()
+
+
+def _code(code: int | None) -> int:
+    if code is None:
+        sys.stderr.write("pycompose: the exit code of the command is unknown\n")
+        return _UNKNOWN
+    return code

@@ -1,0 +1,122 @@
+"""``pycompose logs``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from compose.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
+    from compose.ui.logs import LogPrinter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("services", nargs="*", metavar="SERVICE")
+    add("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    add("-n", "--tail", default="all", metavar="N", help="only the last N lines of each container")
+    add("-t", "--timestamps", action="store_true", help="print when a line was written")
+    add("--since", default="", metavar="TIME", help="only lines after this time, or of the last 10m")
+    add("--until", default="", metavar="TIME", help="only lines before this time")
+    add("--index", type=int, metavar="N", help="only this container of the service")
+    add("--no-color", action="store_true", help="no colours")
+    add("--no-log-prefix", action="store_true", help="do not print which container a line is from")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what the project's containers have written."""
+    from compose.cli import project as projects
+    from compose.runtime import logs
+    from compose.state.index import Index
+    from compose.state.paths import Paths
+    from compose.ui.times import moment
+
+    project = projects.load_if_there(arguments)
+    paths = Paths.from_environment()
+    name = projects.project_name(arguments, project)
+    rows = Index(paths).containers(name)
+    known = {row.service for row in rows} | (set(project.services) if project else set())
+    for service in arguments.services:
+        if service not in known:
+            raise UsageError(f"no such service: {service}")
+    chosen = [
+        row
+        for row in rows
+        if (not arguments.services or row.service in arguments.services)
+        and (arguments.index is None or row.number == arguments.index)
+    ]
+    tail = _tail(arguments.tail)
+    since, until = moment(arguments.since), moment(arguments.until)
+    printer = log_printer(arguments, name, chosen)
+    if arguments.follow:
+        follow(paths, printer, name, chosen, tail=tail, since=since, until=until)
+        return 0
+    everything = [
+        (
+            label(name, row),
+            logs.read(f"{paths.container(row.id)}/log", tail=tail, since=since, until=until),
+        )
+        for row in chosen
+    ]
+    for key, time_ns, _stream, line in logs.merge(everything):
+        printer.line(key, time_ns, line)
+    return 0
+
+
+def _tail(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise UsageError(f"--tail {text}: expected a number or 'all'")
+    return int(text)
+
+
+def label(project: str, row: ContainerRow) -> str:
+    """What stands before a container's lines: its name without the project's."""
+    return row.name.removeprefix(f"{project}-")
+
+
+def log_printer(arguments: argparse.Namespace, project: str, rows: Sequence[ContainerRow]) -> LogPrinter:
+    """The printer that the options ask for."""
+    from compose.ui.logs import LogPrinter
+    from compose.ui.terminal import colours
+
+    return LogPrinter(
+        sys.stdout.fileno(),
+        [label(project, row) for row in rows],
+        colours=not arguments.no_color and colours(sys.stdout, arguments.ansi),
+        prefix=not arguments.no_log_prefix,
+        timestamps=arguments.timestamps,
+    )
+
+
+def follow(
+    paths: Paths,
+    printer: LogPrinter,
+    project: str,
+    rows: Sequence[ContainerRow],
+    *,
+    tail: int | None = None,
+    since: int = 0,
+    until: int = 0,
+) -> None:
+    """Print lines as they come until every container has ended."""
+    from compose.runtime.logs import Follower
+
+    follower = Follower(paths)
+    try:
+        for row in rows:
+            if os.path.isdir(paths.container(row.id)):
+                follower.add(label(project, row), row.id, tail=tail, since=since, until=until)
+        while not follower.finished():
+            for key, time_ns, _stream, line in follower.wait():
+                printer.line(key, time_ns, line)
+    finally:
+        follower.close()

@@ -1,0 +1,56 @@
+"""``pycompose ls``."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-a", "--all", action="store_true", help="also projects of which nothing runs")
+    add("-q", "--quiet", action="store_true", help="only names")
+    add("--format", choices=("table", "json"), default="table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the projects of this user on this machine."""
+    from compose.errors import StateError
+    from compose.runtime.client import read_state
+    from compose.state.index import Index
+    from compose.state.paths import Paths
+    from compose.ui.table import table
+
+    paths = Paths.from_environment()
+    index = Index(paths)
+    states: dict[str, dict[str, int]] = {}
+    for row in index.containers():
+        try:
+            status = str(read_state(paths, row.id).get("status", "created"))
+        except StateError:
+            status = "dead"
+        counts = states.setdefault(row.project, {})
+        counts[status] = counts.get(status, 0) + 1
+    files = {project.name: ",".join(project.files) for project in index.projects()}
+    rows = []
+    for name in sorted(states):
+        if not arguments.all and not {"running", "paused", "restarting"} & states[name].keys():
+            continue
+        status = ", ".join(f"{state}({count})" for state, count in sorted(states[name].items()))
+        rows.append((name, status, files.get(name, "")))
+    if arguments.quiet:
+        text = "".join(f"{name}\n" for name, _, _ in rows)
+    elif arguments.format == "json":
+        import json
+
+        text = (
+            json.dumps([dict(zip(("Name", "Status", "ConfigFiles"), row, strict=True)) for row in rows])
+            + "\n"
+        )
+    else:
+        text = table(("NAME", "STATUS", "CONFIG FILES"), rows)
+    sys.stdout.write(text)
+    return 0

@@ -1,0 +1,154 @@
+"""From the global options to a project, or to its name alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Mapping
+
+    from compose.model import Project
+    from compose.plan.target import Target
+
+_said: set[str] = set()
+
+
+def load(arguments: argparse.Namespace) -> Project:
+    """The project that the global options ask for; its warnings are printed, each once."""
+    from compose import model
+    from compose.state.paths import Paths
+
+    project = model.load(
+        arguments.file or None,
+        project_directory=arguments.project_directory,
+        project_name=arguments.project_name,
+        env_files=arguments.env_file,
+        profiles=arguments.profile,
+        services=getattr(arguments, "services", None) or (),
+        cache=Paths.from_environment().cache,
+    )
+    for warning in project.warnings:
+        warn(warning)
+    return project
+
+
+def warn(text: str) -> None:
+    """Print one warning, unless it was printed before."""
+    if text not in _said:
+        _said.add(text)
+        sys.stderr.write(f"pycompose: warning: {text}\n")
+
+
+def load_if_there(arguments: argparse.Namespace) -> Project | None:
+    """The project, or None when a name was given and there is no file: what runs can be named without one."""
+    named = arguments.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
+    named_files = arguments.file or os.environ.get("COMPOSE_FILE")
+    if named and not named_files and not _has_default_file(arguments.project_directory or os.getcwd()):
+        return None
+    return load(arguments)
+
+
+def _has_default_file(directory: str) -> bool:
+    """Whether a compose file would be found in `directory` or above it."""
+    from compose.model.names import DEFAULT_NAMES
+
+    directory = os.path.abspath(directory)
+    while True:
+        if any(os.path.isfile(f"{directory}/{name}") for name in DEFAULT_NAMES):
+            return True
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return False
+        directory = parent
+
+
+def lookup(arguments: argparse.Namespace) -> Callable[[str], str]:
+    """Finds variables as interpolation sees them, for ``environment:`` of configs and secrets.
+
+    They are not in the project: that one is kept on disk.
+    """
+    found: dict[str, str] = {}
+
+    def value(name: str) -> str:
+        if not found:
+            from compose import model
+
+            found.update(
+                model.load_variables(
+                    arguments.file or None,
+                    project_directory=arguments.project_directory,
+                    project_name=arguments.project_name,
+                    env_files=arguments.env_file,
+                    profiles=arguments.profile,
+                )[1]
+            )
+        return found.get(name, "")
+
+    return value
+
+
+def project_name(arguments: argparse.Namespace, project: Project | None) -> str:
+    """The name of the project, checked."""
+    if project is not None:
+        return project.name
+    from compose.model.names import check_name
+
+    name = arguments.project_name or os.environ["COMPOSE_PROJECT_NAME"]
+    check_name(name)
+    return str(name)
+
+
+def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, int] | None = None) -> Target:
+    """What the plan works with: `services` and all that they depend on, or the whole project."""
+    from compose.errors import UsageError
+    from compose.model import hash_of
+    from compose.plan.target import Target, Wanted, WantedNetwork, WantedVolume
+
+    chosen = list(services)
+    for name in chosen:
+        if name not in project.services:
+            raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
+    needed = _closure(project, chosen) if chosen else set(project.services)
+    wanted = []
+    networks: set[str] = set()
+    volumes: set[str] = set()
+    for name in project.order:
+        if name not in needed:
+            continue
+        config = project.services[name]
+        count = (scale or {}).get(name, project.scale(name))
+        image = config.get("image") or f"{project.name}-{name}"
+        wanted.append(Wanted(name, config, hash_of(config), image, count, config.get("container_name")))
+        networks |= set(config.get("networks") or {})
+        volumes |= {
+            m["source"] for m in config.get("volumes") or () if m["type"] == "volume" and m.get("source")
+        }
+    return Target(
+        project.name,
+        tuple(wanted),
+        {
+            key: WantedNetwork(key, network["name"], hash_of(network), bool(network.get("external")))
+            for key, network in project.networks.items()
+            if key in networks
+        },
+        {
+            key: WantedVolume(key, volume["name"], hash_of(volume), bool(volume.get("external")))
+            for key, volume in project.volumes.items()
+            if key in volumes
+        },
+    )
+
+
+def _closure(project: Project, services: list[str]) -> set[str]:
+    """The services and, transitively, what they depend on."""
+    found: set[str] = set()
+    waiting = list(services)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += project.dependencies(name)
+    return found

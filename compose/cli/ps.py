@@ -1,0 +1,175 @@
+"""``pycompose ps``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from compose.runtime.spec import ContainerSpec, ContainerState
+    from compose.state.index import ContainerRow
+
+_HEADER = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
+_RUNNING = ("running", "paused", "restarting")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("services", nargs="*", metavar="SERVICE")
+    add("-a", "--all", action="store_true", help="also containers that have stopped")
+    add("-q", "--quiet", action="store_true", help="only ids")
+    add("--services", dest="names", action="store_true", help="only the names of services")
+    add("--format", choices=("table", "json"), default="table")
+    add("--status", action="append", default=[], metavar="STATUS", help="only containers in this state")
+    add("--no-trunc", action="store_true", help="do not cut the command short")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the project's containers."""
+    from compose.cli import project as projects
+    from compose.errors import StateError, UsageError
+    from compose.runtime.client import read_state
+    from compose.runtime.records import read_spec
+    from compose.state.index import Index
+    from compose.state.paths import Paths
+
+    project = projects.load_if_there(arguments)
+    paths = Paths.from_environment()
+    rows = Index(paths).containers(projects.project_name(arguments, project))
+    known = {row.service for row in rows} | (set(project.services) if project else set())
+    for service in arguments.services:
+        if service not in known:
+            raise UsageError(f"no such service: {service}")
+    found = []
+    for row in rows:
+        if arguments.services and row.service not in arguments.services:
+            continue
+        try:
+            found.append(_Line(row, read_spec(paths, row.id), read_state(paths, row.id)))
+        except StateError as error:
+            if not arguments.quiet:
+                projects.warn(f"container {row.name}: {error.message}; run 'pycompose up -d' to make it anew")
+    wanted = set(arguments.status)
+    shown = [
+        line
+        for line in found
+        if (line.status in wanted if wanted else arguments.all or line.status in _RUNNING)
+    ]
+    sys.stdout.write(_text(arguments, shown))
+    return 0
+
+
+class _Line:
+    """One container, as it is shown."""
+
+    def __init__(self, row: ContainerRow, spec: ContainerSpec, state: ContainerState) -> None:
+        self.row = row
+        self.spec = spec
+        self.state = state
+        self.status = str(state.get("status", "created"))
+
+    def command(self) -> str:
+        return " ".join(self.spec["oci"]["process"].get("args") or ())
+
+    def health(self) -> str:
+        from compose.runtime.spec import health_of
+
+        return health_of(self.state)
+
+    def words(self) -> str:
+        """``Up 3 minutes (healthy)``, ``Exited (1) 2 hours ago``, as docker says it."""
+        from compose.ui.table import ago
+
+        now = time.time_ns()
+        up = ago((now - self.state.get("started_at", now)) / 1e9)
+        if self.status in ("running", "paused"):
+            health = self.health()
+            shown = f" (health: {health})" if health == "starting" else f" ({health})" if health else ""
+            return f"Up {up}{shown}{' (Paused)' if self.status == 'paused' else ''}"
+        code = self.state.get("exit_code")
+        number = "unknown" if code is None else str(code)
+        since = ago((now - self.state.get("finished_at", now)) / 1e9)
+        if self.status == "restarting":
+            return f"Restarting ({number}) {since} ago"
+        if self.status in ("exited", "dead"):
+            killed = ", out of memory" if self.state.get("oom_killed") else ""
+            return f"Exited ({number}{killed}) {since} ago"
+        return "Created"
+
+    def ports(self) -> str:
+        """Published ports, and those that are only exposed, as docker writes them."""
+        shown = []
+        for port in self.spec.get("ports") or ():
+            protocol = port.get("protocol") or "tcp"
+            if not port.get("published"):
+                shown.append(f"{port['target']}/{protocol}")
+                continue
+            for host in [port["host_ip"]] if port.get("host_ip") else ["0.0.0.0", "[::]"]:
+                shown.append(f"{host}:{port['published']}->{port['target']}/{protocol}")
+        return ", ".join(shown)
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "Command": self.command(),
+            "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(self.row.created / 1e9)),
+            "ExitCode": self.state.get("exit_code") or 0,
+            "Health": self.health(),
+            "ID": self.row.id[:12],
+            "Image": self.spec["image_name"],
+            "Labels": ",".join(f"{key}={value}" for key, value in sorted(self.spec["labels"].items())),
+            "Name": self.row.name,
+            "Names": self.row.name,
+            "Networks": ",".join(endpoint["network"][:12] for endpoint in self.spec["endpoints"]),
+            "Project": self.row.project,
+            "Publishers": [
+                {
+                    "URL": port.get("host_ip") or "0.0.0.0",
+                    "TargetPort": int(port["target"]),
+                    "PublishedPort": int(port.get("published") or 0),
+                    "Protocol": port.get("protocol") or "tcp",
+                }
+                for port in self.spec.get("ports") or ()
+            ],
+            "Service": self.row.service,
+            "State": self.status,
+            "Status": self.words(),
+        }
+
+
+def _text(arguments: argparse.Namespace, lines: list[_Line]) -> str:
+    if arguments.quiet:
+        return "".join(f"{line.row.id}\n" for line in lines)
+    if arguments.names:
+        return "".join(f"{name}\n" for name in dict.fromkeys(line.row.service for line in lines))
+    if arguments.format == "json":
+        import json
+
+        return "".join(
+            json.dumps(line.json(), ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines
+        )
+    from compose.ui.table import ago, table
+    from compose.ui.terminal import printable
+
+    now = time.time_ns()
+    rows = []
+    for line in lines:
+        command = printable(line.command())
+        if not arguments.no_trunc and len(command) > 20:
+            command = command[:19] + "…"
+        created = ago((now - line.row.created) / 1e9)
+        rows.append(
+            (
+                line.row.name,
+                line.spec["image_name"],
+                f'"{command}"',
+                line.row.service,
+                f"{created} ago",
+                line.words(),
+                line.ports(),
+            )
+        )
+    return table(_HEADER, rows)

@@ -1,0 +1,329 @@
+"""Making, starting, stopping and removing one container.
+
+The order is what makes a kill at any moment harmless:
+
+    row in the index           before anything else: from here on it is found and removed
+    directories, spec.json
+    namespace and links        derived from the id, made and removed in batches
+    name service's sockets     given to the keeper
+    state.json "created"       the last thing: without it the container is "half-made" and made anew
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from compose.errors import StateError
+from compose.linux.beneath import remove_tree
+from compose.runtime import records
+from compose.runtime.client import read_state
+from compose.runtime.spec import VERSION
+from compose.state.files import replace, replace_json
+
+from . import files, networks, ports
+from .context import SERVICE_FILE
+from .seccomp import program
+from .spec.build import Attached, Identity, container_spec, hostname_of
+from .spec.mounts import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compose.images.store import Image
+    from compose.plan.actions import CreateContainer
+    from compose.plan.target import Wanted
+    from compose.runtime.spec import ContainerSpec, ContainerState
+    from compose.state.index import ContainerRow
+
+    from .context import Context
+    from .spec.mounts import Mounts
+
+
+def new_identity() -> str:
+    """A container's id: 64 hexadecimal digits."""
+    return os.urandom(32).hex()
+
+
+# Create -----------------------------------------------------------------------------------------------------
+
+
+class Creation:
+    """One container on its way into being; each method is one step."""
+
+    def __init__(
+        self, context: Context, action: CreateContainer, image: Image, inherited: dict[str, str]
+    ) -> None:
+        self.context = context
+        self.action = action
+        self.image = image
+        self.inherited = inherited
+        self.wanted: Wanted = context.wanted(action.service)
+        self.id = context.identities[action.target]
+        self.directory = context.paths.container(self.id)
+
+    def record_anonymous_volumes(self) -> Mounts:
+        """Sort out what is mounted; anonymous volumes are written down before they are made."""
+        project = self.context.project
+        assert project is not None
+        found = mounts(
+            self.wanted.config,
+            self.image.config.get("config") or {},
+            {"volumes": project.volumes, "configs": project.configs, "secrets": project.secrets},
+            inherited=self.inherited,
+            new_name=new_identity,
+            lookup=self.context.lookup,
+        )
+        anonymous = [use.name for use in found.volumes if use.anonymous]
+        if anonymous:
+            with self.context.index.change() as transaction:
+                for name in anonymous:
+                    transaction.execute(
+                        "INSERT INTO volumes VALUES (?, ?, '', ?, 'local', '{}', '', ?)"
+                        " ON CONFLICT (name) DO UPDATE SET container = excluded.container",
+                        (name, self.context.name, self.id, time.time_ns()),
+                    )
+        return found
+
+    def write(self, found: Mounts) -> ContainerSpec:
+        """Directories, volumes with their first content, the files that we keep, spec.json."""
+        for name in ("upper", "work", "files"):
+            os.makedirs(f"{self.directory}/{name}", mode=0o755, exist_ok=True)
+        os.chmod(self.directory, 0o700)
+        for path in found.host_paths:
+            _make_host_path(path)
+        directories = {}
+        for use in found.volumes:
+            directories[use.name] = self.context.volumes.create(use.name)
+            if use.copy:
+                self.context.volumes.fill(use.name, self._copier(use.target))
+        spec = container_spec(self.wanted, self.image, self._identity(), self._attached(found, directories))
+        replace_json(f"{self.directory}/{SERVICE_FILE}", dict(self.wanted.config), durable=False)
+        records.write_spec(self.context.paths, spec)
+        return spec
+
+    def _copier(self, target: str) -> Callable[[str], object]:
+        return lambda into: self.context.images.copy_content(self.image, target, into)
+
+    def _identity(self) -> Identity:
+        project = self.context.project
+        assert project is not None
+        return Identity(
+            self.id,
+            self.action.target,
+            self.context.name,
+            self.action.number,
+            time.time_ns(),
+            self.directory,
+            project.directory,
+            ",".join(project.files),
+        )
+
+    def _attached(self, found: Mounts, directories: dict[str, str]) -> Attached:
+        mode = self.wanted.config.get("network_mode")
+        endpoints = networks.endpoints(self.context, self.wanted, self.action.number)
+        namespace = "" if mode == "host" else self.context.paths.container_namespace(self.id)
+        given = self._own_files([str(endpoint["ipv4"]) for endpoint in endpoints], own_names=bool(endpoints))
+        for number, file in enumerate(found.files):
+            source = f"{self.directory}/files/given-{number}"
+            replace(source, file.content.encode("utf-8", "surrogateescape"), mode=file.mode, durable=False)
+            os.chmod(source, file.mode)
+            os.chown(source, file.uid, file.gid)
+            given.append((source, file.target))
+        return Attached(
+            lower=list(reversed(self.image.layers)),
+            mounts=found,
+            volume_directories=directories,
+            given=given,
+            endpoints=endpoints,
+            namespace=namespace,
+            seccomp=program(self.context.paths, self.wanted.config),
+            ports=ports.recorded(
+                self.wanted.config.get("ports") or (), self.context.listeners.get(self.action.target, [])
+            ),
+        )
+
+    def _own_files(self, addresses: list[str], *, own_names: bool) -> list[tuple[str, str]]:
+        """Write hostname, hosts and resolv.conf; source and target of each."""
+        service = self.wanted.config
+        hostname = hostname_of(service, self.id)
+        bare = [address.partition("/")[0] for address in addresses]
+        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+            of_host = file.read()
+        texts = {
+            "hostname": hostname + "\n",
+            "hosts": files.hosts(
+                hostname,
+                str(service.get("domainname") or ""),
+                bare,
+                [str(entry) for entry in service.get("extra_hosts") or ()],
+                networks.gateway(self.context),
+            ),
+            "resolv.conf": files.resolv_conf(service, of_host, own_names=own_names),
+        }
+        given = []
+        for name, text in texts.items():
+            source = f"{self.directory}/files/{name}"
+            replace(source, text.encode("utf-8", "surrogateescape"), mode=0o644, durable=False)
+            os.chmod(source, 0o644)
+            given.append((source, f"/etc/{name}"))
+        return given
+
+    def complete(self) -> None:
+        """The container is whole."""
+        records.write_state(self.context.paths, self.id, {"version": VERSION, "status": "created"})
+
+
+def _make_host_path(path: str) -> None:
+    """A missing bind source becomes a directory of the user who owns its parent."""
+    missing = []
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    if not missing:
+        return
+    owner = os.stat(path)
+    for directory in reversed(missing):
+        os.mkdir(directory, 0o755)
+        os.chown(directory, owner.st_uid, owner.st_gid)
+
+
+async def create(context: Context, action: CreateContainer) -> None:
+    """Make the container; what it replaces is removed first."""
+    inherited: dict[str, str] = {}
+    if action.replaces is not None:
+        old = context.index.container_named(action.replaces)
+        if old is not None:
+            inherited = anonymous_volumes(context, old.id)
+            await remove(context, old, volumes=False, keep_address=True)
+        _insert_row(context, action)
+        networks.tell_name_services(context, action)
+    image = context.images.find(context.wanted(action.service).image)
+    if image is None:
+        raise StateError(f"image {context.wanted(action.service).image} is no longer in the store")
+    creation = Creation(context, action, image, inherited)
+    found = creation.record_anonymous_volumes()
+    spec = await anyio.to_thread.run_sync(creation.write, found)
+    if spec["network_namespace"]:
+        await networks.connect(context, creation.wanted, spec)
+    await anyio.to_thread.run_sync(creation.complete)
+
+
+def _insert_row(context: Context, action: CreateContainer) -> None:
+    with context.index.change() as transaction:
+        transaction.execute(*container_row(context, action))
+
+
+def container_row(context: Context, action: CreateContainer) -> tuple[str, tuple[object, ...]]:
+    """The statement that writes a container down."""
+    wanted = context.wanted(action.service)
+    image = context.images.find(wanted.image)
+    values = (
+        context.identities[action.target],
+        action.target,
+        context.name,
+        action.service,
+        action.number,
+        0,
+        wanted.config_hash,
+        image.id if image is not None else "",
+        time.time_ns(),
+    )
+    return "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+
+
+def anonymous_volumes(context: Context, identity: str) -> dict[str, str]:
+    """Target -> name of a container's anonymous volumes."""
+    spec = readable_spec(context, identity)
+    return {use["target"]: use["name"] for use in (spec or {}).get("volumes") or () if use.get("anonymous")}
+
+
+def readable_spec(context: Context, identity: str) -> ContainerSpec | None:
+    """A container's spec.json; None when there is none that can be read, as in one that is half-made."""
+    try:
+        return records.read_spec(context.paths, identity)
+    except StateError:
+        return None
+
+
+# Start and stop ---------------------------------------------------------------------------------------------
+
+
+async def start(context: Context, name: str) -> None:
+    """Start a container; its published ports are open before its first instruction."""
+    row = context.row(name)
+    taken = context.listeners.pop(name, None)
+
+    def work() -> None:
+        listeners = ports.take_late(context, row.id, name) if taken is None else taken
+        try:
+            keeper = context.keeper()
+            if listeners:
+                keeper.put_all({listener.name: [listener.fileno()] for listener in listeners})
+            keeper.start(row.id)
+        finally:
+            ports.release(listeners)
+
+    await anyio.to_thread.run_sync(work)
+
+
+async def stop(context: Context, name: str, grace_period: float | None) -> ContainerState | None:
+    """Stop a container and free its ports; one that does not run is left alone."""
+    row = context.row(name)
+
+    def work() -> ContainerState | None:
+        keeper = context.found_keeper()
+        if keeper is None:
+            if read_state(context.paths, row.id).get("status") not in ("running", "paused", "restarting"):
+                return None
+            keeper = context.keeper()
+        state = keeper.stop(row.id, grace=grace_period)
+        drop(context, row.id, "listen/")
+        return state
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def drop(context: Context, identity: str, *prefixes: str) -> None:
+    """Let the keeper close what it holds for a container."""
+    keeper = context.found_keeper()
+    if keeper is None:
+        return
+    names = [name for name in keeper.names() if name.startswith(tuple(f"{p}{identity}" for p in prefixes))]
+    if names:
+        keeper.drop(*names)
+
+
+# Remove -----------------------------------------------------------------------------------------------------
+
+
+async def remove(context: Context, row: ContainerRow, *, volumes: bool, keep_address: bool = False) -> None:
+    """Remove a container, whole or half-made, running or not; the row goes last."""
+    anonymous = anonymous_volumes(context, row.id) if volumes else {}
+    spec = readable_spec(context, row.id)
+    if spec is not None:
+        await stop(context, row.name, 0)
+    await networks.disconnect(context, row, spec, keep_address=keep_address)
+    await anyio.to_thread.run_sync(_remove_files, context, row)
+    for name in anonymous.values():
+        await anyio.to_thread.run_sync(context.volumes.remove, name)
+    with context.index.change() as transaction:
+        transaction.execute("DELETE FROM containers WHERE id = ?", (row.id,))
+        transaction.executemany(
+            "DELETE FROM volumes WHERE name = ?", [(name,) for name in anonymous.values()]
+        )
+
+
+def _remove_files(context: Context, row: ContainerRow) -> None:
+    for directory in (context.paths.container_run(row.id), context.paths.container(row.id)):
+        parent = os.path.dirname(directory)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                remove_tree(descriptor, os.fsencode(os.path.basename(directory)))
+            finally:
+                os.close(descriptor)

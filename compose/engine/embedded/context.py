@@ -1,0 +1,160 @@
+"""What one command holds while it works on a project."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from compose.errors import NetworkError, PlanError
+from compose.images.store import ImageStore
+from compose.network.listeners import close_all
+from compose.network.setup import fork_setup
+from compose.runtime.client import Keeper
+from compose.state.index import Index
+from compose.volumes import VolumeStore
+
+from .batch import Batcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from compose.model import Project
+    from compose.network.listeners import Listener
+    from compose.network.setup import SetupClient
+    from compose.network.types import ContainerLinks, NetworkSpec
+    from compose.plan.target import Target, Wanted
+    from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
+
+    Detail = Callable[[str, str, float | None], None]
+
+SERVICE_FILE = "service.json"
+"""The service's configuration when the container was made, beside its spec.json."""
+
+
+def no_detail(what: str, status: str, fraction: float | None) -> None:
+    """For those who do not want to hear of steps inside an action."""
+
+
+def from_process(name: str) -> str:
+    """A variable of this process, or ""."""
+    return os.environ.get(name, "")
+
+
+def no_warning(text: str) -> None:
+    """For those who do not want to be warned."""
+
+
+class Context:
+    """Paths, index and stores; keeper and network set-up when they are first needed."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        project_name: str,
+        *,
+        project: Project | None = None,
+        target: Target | None = None,
+        network: SetupClient | None = None,
+        detail: Detail = no_detail,
+        warn: Callable[[str], None] = no_warning,
+        lookup: Callable[[str], str] = from_process,
+        no_cache: bool = False,
+    ) -> None:
+        self.paths = paths
+        self.name = project_name
+        self.project = project
+        self.target = target
+        self.detail = detail
+        self.warn = warn
+        self.lookup = lookup
+        self.no_cache = no_cache
+        self.index = Index(paths)
+        self.images = ImageStore(paths)
+        self.volumes = VolumeStore(paths)
+        self.listeners: dict[str, list[Listener]] = {}
+        """Container name -> its open ports, until the keeper has them."""
+        self.identities: dict[str, str] = {}
+        """Container name -> id, for those that the plan makes."""
+        self.new_networks: Batcher[NetworkSpec] = Batcher(self._make_networks)
+        self.new_links: Batcher[ContainerLinks] = Batcher(self._make_links)
+        self.old_links: Batcher[ContainerLinks] = Batcher(self._remove_links)
+        self._network = network
+        self._network_lock = threading.Lock()
+        self._keeper: Keeper | None = None
+
+    @contextlib.contextmanager
+    def network(self) -> Iterator[SetupClient]:
+        """The process that speaks netlink, for one thread at a time."""
+        with self._network_lock:
+            if self._network is None:
+                self._network = fork_setup(self.paths)
+            yield self._network
+
+    def _make_networks(self, networks: list[NetworkSpec]) -> None:
+        assert self.target is not None and self.project is not None
+        definitions = self.project.networks
+        uplink = any(not definitions[key].get("internal") for key in self.target.networks)
+        with self.network() as client:
+            found = client.create_sandbox(self.name, uplink=uplink)
+            client.create_networks(networks)
+        for warning in found.warnings if found is not None else ():
+            self.warn(warning)
+
+    def _make_links(self, containers: list[ContainerLinks]) -> None:
+        with self.network() as client:
+            sockets = client.create_containers(self.name, containers)
+        try:
+            if sockets:
+                self.keeper().put_all({f"dns/{identity}": pair for identity, pair in sockets.items()})
+        finally:
+            for pair in sockets.values():
+                for descriptor in pair:
+                    os.close(descriptor)
+
+    def _remove_links(self, containers: list[ContainerLinks]) -> None:
+        with self.network() as client:
+            problems = client.remove_containers(self.name, containers)
+        keeper = self.found_keeper()
+        if keeper is not None:
+            ids = {container.id for container in containers}
+            held = [
+                name for name in keeper.names() if name.split("/", 2)[1:2] and name.split("/", 2)[1] in ids
+            ]
+            if held:
+                keeper.drop(*held)
+        if problems:
+            raise NetworkError("; ".join(problems))
+
+    def keeper(self) -> Keeper:
+        """The project's keeper, started when there is none."""
+        if self._keeper is None:
+            self._keeper = Keeper.ensure(self.paths, self.name)
+        return self._keeper
+
+    def found_keeper(self) -> Keeper | None:
+        """The project's keeper when it runs."""
+        return self._keeper or Keeper.find(self.paths, self.name)
+
+    def wanted(self, service: str) -> Wanted:
+        """The service of that name in the project."""
+        assert self.target is not None
+        return next(found for found in self.target.services if found.name == service)
+
+    def row(self, name: str) -> ContainerRow:
+        """The container called `name`; PlanError when it is gone."""
+        found = self.index.container_named(name)
+        if found is None:
+            raise PlanError(f"no such container: {name}")
+        return found
+
+    def close(self) -> None:
+        """Let go of what the command held; what runs goes on."""
+        for listeners in self.listeners.values():
+            close_all(listeners)
+        self.listeners.clear()
+        if self._network is not None:
+            self._network.close()
+        self.index.close()

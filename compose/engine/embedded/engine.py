@@ -1,0 +1,93 @@
+"""The embedded engine: our own runtime, images, networks and volumes behind the `Engine` protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from compose.errors import ComposeError, StateError
+from compose.plan import actions as a
+
+from . import containers, images, networks, volumes, waiting
+from .observe import observe
+from .reserve import reserve
+
+if TYPE_CHECKING:
+    from compose.plan.observed import Observed
+    from compose.plan.plan import Plan
+
+    from .context import Context
+
+
+class EmbeddedEngine:
+    """See `compose.engine.protocol.Engine`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def observe(self) -> Observed:
+        return observe(self._context)
+
+    def prepare(self, plan: Plan) -> None:
+        reserve(self._context, plan)
+
+    async def perform(self, action: a.Action) -> None:
+        """Carry out one action; what the system refuses becomes an error that names the action."""
+        try:
+            await self._perform(action)
+        except OSError as error:
+            words = a.WORDS[type(action)]
+            where = f": {error.filename}" if error.filename else ""
+            raise ComposeError(f"{words.does} {action.target}: {error.strerror or error}{where}") from error
+
+    async def _perform(self, action: a.Action) -> None:
+        context = self._context
+        match action:
+            case a.BuildImage():
+                await images.build(context, action)
+            case a.FetchImage():
+                await images.fetch(context, action)
+            case a.CreateNetwork():
+                await networks.create(context, action)
+            case a.RemoveNetwork():
+                await networks.remove(context, action.target)
+            case a.CreateVolume():
+                await anyio.to_thread.run_sync(context.volumes.create, action.target)
+            case a.RemoveVolume():
+                await volumes.remove(context, action.target)
+            case a.CreateContainer():
+                await containers.create(context, action)
+            case a.StartContainer():
+                await containers.start(context, action.target)
+            case a.StopContainer():
+                await containers.stop(context, action.target, action.grace_period)
+            case a.RemoveContainer():
+                await self._remove(action)
+            case a.WaitHealthy():
+                await self._wait_healthy(action)
+            case a.WaitCompleted():
+                row = context.row(action.target)
+                await waiting.completed(context.paths, row.id, row.name, row.service)
+            case a.RemoveSandbox():
+                await networks.remove_sandbox(context)
+
+    async def _remove(self, action: a.RemoveContainer) -> None:
+        row = self._context.index.container_named(action.target)
+        if row is not None:
+            await containers.remove(self._context, row, volumes=action.volumes)
+
+    async def _wait_healthy(self, action: a.WaitHealthy) -> None:
+        from compose.runtime.records import read_spec
+
+        row = self._context.row(action.target)
+        try:
+            checked = read_spec(self._context.paths, row.id).get("healthcheck") is not None
+        except StateError:
+            checked = False
+        await waiting.healthy(
+            self._context.paths, row.id, row.name, row.service, checked=checked, required=action.required
+        )
+
+    def close(self) -> None:
+        self._context.close()

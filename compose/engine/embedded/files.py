@@ -1,0 +1,77 @@
+"""The three files that we keep for every container: /etc/hostname, /etc/hosts and /etc/resolv.conf."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from compose.errors import ContainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_HOSTS = """127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+
+NAMESERVER = "127.0.0.11"
+
+
+def hosts(hostname: str, domain: str, addresses: Sequence[str], extra: Sequence[str], gateway: str) -> str:
+    """/etc/hosts: what Docker writes, the container's own addresses, then ``extra_hosts``.
+
+    `extra` holds ``NAME=ADDRESS``; the address ``host-gateway`` means `gateway`.
+    """
+    lines = [_HOSTS]
+    names = f"{hostname}.{domain} {hostname}" if domain else hostname
+    lines += [f"{address}\t{names}\n" for address in addresses]
+    for entry in extra:
+        name, _, address = entry.partition("=")
+        if address == "host-gateway":
+            if not gateway:
+                raise ContainerError(
+                    f"extra_hosts: {name}=host-gateway needs a network with a way to the host"
+                )
+            address = gateway
+        address = address.strip("[]")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ContainerError(
+                f"extra_hosts: {entry}: {address!r} is not an IP address",
+                hint=f"write '{name}=192.0.2.1' or '{name}=host-gateway'",
+            ) from None
+        lines.append(f"{address}\t{name}\n")
+    return "".join(lines)
+
+
+def resolv_conf(service: Mapping[str, Any], of_host: str, *, own_names: bool) -> str:
+    """/etc/resolv.conf: our name service with ``ndots:0`` as Docker has it, or the host's own.
+
+    Search domains are the host's unless ``dns_search`` says otherwise. ``dns`` stands here where there is no
+    name service of ours.
+    """
+    search = service.get("dns_search")
+    options = [str(option) for option in service.get("dns_opt") or ()]
+    servers = [str(server) for server in service.get("dns") or ()]
+    from_host = [line.split() for line in of_host.splitlines()]
+    if search is None:
+        search = [word for line in from_host if line[:1] == ["search"] for word in line[1:]]
+    if own_names:
+        servers = [NAMESERVER]
+        if not any(option.startswith("ndots:") for option in options):
+            options.append("ndots:0")
+    elif not servers:
+        servers = [line[1] for line in from_host if line[:1] == ["nameserver"] and len(line) > 1]
+        options = options or [word for line in from_host if line[:1] == ["options"] for word in line[1:]]
+    lines = [f"nameserver {server}\n" for server in servers]
+    if search:
+        lines.append(f"search {' '.join(search)}\n")
+    if options:
+        lines.append(f"options {' '.join(options)}\n")
+    return "".join(lines)

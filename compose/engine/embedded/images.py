@@ -1,0 +1,50 @@
+"""Building and fetching images, in worker threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+if TYPE_CHECKING:
+    from compose.plan.actions import BuildImage, FetchImage
+
+    from .context import Context
+
+
+async def fetch(context: Context, action: FetchImage) -> None:
+    """Get an image that is not in the store."""
+
+    def work() -> None:
+        context.images.ensure(action.target, context.detail)
+
+    await anyio.to_thread.run_sync(work, abandon_on_cancel=False)
+
+
+async def build(context: Context, action: BuildImage) -> None:
+    """Build the image of a service."""
+    from compose.images.build import BuildRequest
+    from compose.images.build import build as run
+
+    project = context.project
+    assert project is not None
+    section = project.services[action.service]["build"]
+    request = BuildRequest(
+        context=section["context"],
+        dockerfile=section.get("dockerfile"),
+        dockerfile_inline=section.get("dockerfile_inline"),
+        args={key: value for key, value in (section.get("args") or {}).items() if value is not None},
+        target=section.get("target"),
+        labels=dict(section.get("labels") or {}),
+        tags=(action.target, *(section.get("tags") or ())),
+        no_cache=bool(section.get("no_cache")) or context.no_cache,
+        pull=bool(section.get("pull")),
+    )
+
+    def detail(what: str, status: str, fraction: float | None) -> None:
+        context.detail(action.target, status, fraction)
+
+    def work() -> None:
+        run(request, context.images, detail)
+
+    await anyio.to_thread.run_sync(work, abandon_on_cancel=False)

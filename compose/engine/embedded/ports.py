@@ -1,0 +1,85 @@
+"""Published ports: taken on the host before anything is made, or everything is refused.
+
+What a container that is stopped in the same plan has cannot be taken beforehand; its successor's ports are
+opened between the stop and the start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compose.network.listeners import Port, bind_listeners, close_all
+from compose.runtime.records import read_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from compose.network.listeners import Listener
+    from compose.plan.actions import CreateContainer
+
+    from .context import Context
+
+
+def take(context: Context, creations: Sequence[CreateContainer], started: Sequence[str]) -> None:
+    """Open the listeners of new containers and of existing ones in `started`; raises when one is taken."""
+    wanted: list[Port] = []
+    owners: dict[str, str] = {}
+    for action in creations:
+        identity = context.identities[action.target]
+        owners[identity] = action.target
+        wanted += _of_new(context, action, identity)
+    for name in started:
+        row = context.row(name)
+        owners[row.id] = name
+        wanted += _of_existing(context, row.id, name)
+    for listener in bind_listeners(wanted):
+        context.listeners.setdefault(owners[listener.container], []).append(listener)
+
+
+def take_late(context: Context, identity: str, name: str) -> list[Listener]:
+    """Open the listeners of one container, just before it starts."""
+    return bind_listeners(_of_existing(context, identity, name))
+
+
+def _of_new(context: Context, action: CreateContainer, identity: str) -> list[Port]:
+    from . import networks
+
+    config = context.wanted(action.service).config
+    endpoints = networks.endpoints(context, context.wanted(action.service), action.number)
+    return _ports(identity, action.target, config.get("ports") or (), endpoints)
+
+
+def _of_existing(context: Context, identity: str, name: str) -> list[Port]:
+    spec = read_spec(context.paths, identity)
+    return _ports(identity, name, spec.get("ports") or (), spec.get("endpoints") or ())
+
+
+def _ports(
+    identity: str, owner: str, ports: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]]
+) -> list[Port]:
+    """Ports lead to the first address with a way out; without one nothing is published, as with Docker."""
+    outward = [endpoint for endpoint in endpoints if not endpoint.get("internal")]
+    if not outward:
+        return []
+    address = str(outward[0]["ipv4"]).partition("/")[0]
+    return [Port.of(identity, address, port, owner=owner) for port in ports]
+
+
+def recorded(ports: Sequence[Mapping[str, Any]], listeners: Sequence[Listener]) -> list[dict[str, Any]]:
+    """`ports` with the numbers that were got in the place of ranges and of none."""
+    got: dict[tuple[int, str, str], int] = {}
+    for listener in listeners:
+        got.setdefault((listener.target, listener.protocol, listener.host_ip), listener.host_port)
+    found = []
+    for port in ports:
+        protocol, host = port.get("protocol") or "tcp", str(port.get("host_ip") or "0.0.0.0").strip("[]")
+        number = got.get((int(port["target"]), protocol, host))
+        fixed = str(port.get("published") or "").isdigit()
+        found.append({**port, "published": str(number)} if number is not None and not fixed else dict(port))
+    return found
+
+
+def release(listeners: Sequence[Listener]) -> None:
+    """Close our copies of listeners."""
+    close_all(listeners)

@@ -1,0 +1,101 @@
+"""Before a plan is carried out all that it makes is written down, and what only one can have is taken: names,
+subnets, addresses, host ports. When one of them cannot be had, nothing has happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compose.errors import PlanError
+from compose.plan.actions import CreateContainer, CreateNetwork, CreateVolume, StartContainer, StopContainer
+
+from . import networks, ports
+from .containers import container_row, new_identity
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from compose.plan.plan import Plan
+
+    from .context import Context
+
+
+def reserve(context: Context, plan: Plan) -> None:
+    """Write down what `plan` makes; raises before anything is made."""
+    actions = [operation.action for operation in plan.operations]
+    creations = [action for action in actions if isinstance(action, CreateContainer)]
+    for action in creations:
+        context.identities[action.target] = new_identity()
+    made = [
+        action for action in actions if isinstance(action, (CreateContainer, CreateNetwork, CreateVolume))
+    ]
+    if made:
+        with context.index.change() as transaction:
+            _project(context, transaction)
+            for other in made:
+                if isinstance(other, CreateNetwork):
+                    networks.reserve(context, transaction, other)
+                elif isinstance(other, CreateVolume):
+                    _volume(context, transaction, other)
+            for action in creations:
+                _name_is_free(transaction, action)
+                if action.replaces is None:
+                    transaction.execute(*container_row(context, action))
+        networks.reserve_addresses(context, creations)
+    started = {action.target for action in actions if isinstance(action, StartContainer)}
+    stopped = {action.target for action in actions if isinstance(action, StopContainer)}
+    created = {action.target for action in creations}
+    ports.take(
+        context,
+        [action for action in creations if action.target in started - stopped],
+        sorted(started - stopped - created),
+    )
+
+
+def _project(context: Context, transaction: sqlite3.Connection) -> None:
+    import json
+
+    project = context.project
+    assert project is not None
+    transaction.execute(
+        "INSERT OR REPLACE INTO projects VALUES (?, ?, ?)",
+        (context.name, project.directory, json.dumps(list(project.files))),
+    )
+
+
+def _volume(context: Context, transaction: sqlite3.Connection, action: CreateVolume) -> None:
+    import json
+    import time
+
+    assert context.project is not None and context.target is not None
+    definition = context.project.volumes[action.key]
+    context.volumes.directory(action.target)  # refuses a name that cannot be one
+    taken = transaction.execute("SELECT project FROM volumes WHERE name = ?", (action.target,)).fetchone()
+    if taken is not None:
+        raise PlanError(
+            f"volume {action.target} belongs to project {taken[0]}",
+            hint=f"add 'external: true' to volume {action.key} to share it, or give it another name",
+        )
+    transaction.execute(
+        "INSERT INTO volumes VALUES (?, ?, ?, '', ?, ?, ?, ?)",
+        (
+            action.target,
+            context.name,
+            action.key,
+            definition.get("driver") or "local",
+            json.dumps(definition.get("labels") or {}),
+            context.target.volumes[action.key].config_hash,
+            time.time_ns(),
+        ),
+    )
+
+
+def _name_is_free(transaction: sqlite3.Connection, action: CreateContainer) -> None:
+    if action.replaces == action.target:
+        return
+    taken = transaction.execute("SELECT project FROM containers WHERE name = ?", (action.target,)).fetchone()
+    if taken is not None:
+        raise PlanError(
+            f"container name {action.target} is in use by project {taken[0]}",
+            hint=f"change container_name of service {action.service}, or run 'pycompose -p {taken[0]} down'",
+        )

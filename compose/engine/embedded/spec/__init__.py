@@ -1,0 +1,8 @@
+"""A service and its image -> ``spec.json``. Pure: no file is read, no name looked up.
+
+process.py     what runs, as whom, with which environment
+mounts.py      volumes, tmpfs, configs and secrets, the files that we keep for it
+resources.py   limits of the control group, ulimits
+lifecycle.py   health check, restart policy, logging, stop
+build.py       all of it together
+"""

@@ -1,0 +1,167 @@
+"""A service and its image -> ``spec.json``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.runtime.oci import default_oci
+from compose.runtime.spec import VERSION
+
+from .lifecycle import grace_period, healthcheck, logging, restart_policy
+from .mounts import bind_mount
+from .process import arguments, environment, rlimits
+from .resources import resources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from compose.images.store import Image
+    from compose.plan.target import Wanted
+    from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
+
+    from .mounts import Mounts
+
+
+class Identity(NamedTuple):
+    """Which container it is."""
+
+    id: str
+    name: str
+    project: str
+    number: int
+    created: int
+    """Nanoseconds since the epoch."""
+    directory: str
+    """Its lasting directory."""
+    working_directory: str
+    """The project's directory and files, for labels that docker's users look for."""
+    files: str
+
+
+class Attached(NamedTuple):
+    """What the engine has found, made and reserved for it."""
+
+    lower: list[str]
+    """Layer directories, uppermost first."""
+    mounts: Mounts
+    volume_directories: Mapping[str, str]
+    given: list[tuple[str, str]]
+    """Source and target of every file that we wrote."""
+    endpoints: list[Endpoint]
+    namespace: str
+    """Path of the network namespace; empty: the host's."""
+    seccomp: str
+    ports: list[dict[str, Any]]
+
+
+def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: Attached) -> ContainerSpec:
+    """The whole of ``spec.json``."""
+    service = wanted.config
+    of_image: Mapping[str, Any] = image.config.get("config") or {}
+    labels = {**(of_image.get("Labels") or {}), **(service.get("labels") or {})}
+    return {
+        "version": VERSION,
+        "id": identity.id,
+        "name": identity.name,
+        "project": identity.project,
+        "service": wanted.name,
+        "number": identity.number,
+        "oneoff": False,
+        "image": image.id,
+        "image_name": wanted.image,
+        "config_hash": wanted.config_hash,
+        "labels": {**labels, **_compose_labels(wanted, identity)},
+        "created": identity.created,
+        "oci": _oci(wanted, of_image, identity, attached),
+        "rootfs": {
+            "lower": attached.lower,
+            "upper": f"{identity.directory}/upper",
+            "work": f"{identity.directory}/work",
+        },
+        "network_namespace": attached.namespace,
+        "endpoints": attached.endpoints,
+        "ports": attached.ports,
+        "volumes": [use._asdict() for use in attached.mounts.volumes],
+        "stop_signal": str(service.get("stop_signal") or of_image.get("StopSignal") or "SIGTERM"),
+        "stop_grace_period": grace_period(service),
+        "restart": restart_policy(service),
+        "healthcheck": healthcheck(service, of_image),
+        "logging": logging(service),
+        "stdin_open": bool(service.get("stdin_open")),
+        "seccomp": attached.seccomp,
+    }
+
+
+def _compose_labels(wanted: Wanted, identity: Identity) -> dict[str, str]:
+    prefix = "com.docker.compose"
+    return {
+        f"{prefix}.project": identity.project,
+        f"{prefix}.service": wanted.name,
+        f"{prefix}.container-number": str(identity.number),
+        f"{prefix}.oneoff": "False",
+        f"{prefix}.config-hash": wanted.config_hash,
+        f"{prefix}.project.working_dir": identity.working_directory,
+        f"{prefix}.project.config_files": identity.files,
+    }
+
+
+def hostname_of(service: Mapping[str, Any], identity: str) -> str:
+    """The service's host name, or the first 12 digits of the container's id."""
+    return str(service.get("hostname") or identity[:12])
+
+
+def security_options(service: Mapping[str, Any]) -> dict[str, str]:
+    """``security_opt`` as a mapping; both ``key=value`` and ``key:value`` are written."""
+    found = {}
+    for option in service.get("security_opt") or ():
+        key, separator, value = str(option).partition("=")
+        if not separator:
+            key, separator, value = str(option).partition(":")
+        found[key] = value if separator else "true"
+    return found
+
+
+def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached: Attached) -> OciConfig:
+    service = wanted.config
+    terminal = bool(service.get("tty"))
+    sysctls = {
+        key: str(value) for key, value in (service.get("sysctls") or {}).items() if not key.startswith("net.")
+    }
+    config = default_oci(
+        args=arguments(service, image, identity.name),
+        env=environment(service, image),
+        cwd=str(service.get("working_dir") or image.get("WorkingDir") or "/"),
+        user={
+            "username": str(service.get("user") or image.get("User") or ""),
+            "additionalGroups": [str(group) for group in service.get("group_add") or ()],
+        },
+        terminal=terminal,
+        hostname=hostname_of(service, identity.id),
+        domainname=str(service.get("domainname") or ""),
+        cap_add=service.get("cap_add") or (),
+        cap_drop=service.get("cap_drop") or (),
+        privileged=bool(service.get("privileged")),
+        readonly=bool(service.get("read_only")),
+        shm_size=int(service.get("shm_size") or 64 * 1024 * 1024),
+        sysctls=sysctls,
+        no_new_privileges=security_options(service).get("no-new-privileges") == "true",
+        host_network=not attached.namespace,
+    )
+    config["mounts"] += _mounts(attached)
+    config["linux"]["resources"].update(resources(service))
+    config["process"]["rlimits"] = rlimits(service)
+    config["process"]["oomScoreAdj"] = int(service.get("oom_score_adj") or 0)
+    config["annotations"].update({k: str(v) for k, v in (service.get("annotations") or {}).items()})
+    return config
+
+
+def _mounts(attached: Attached) -> list[dict[str, Any]]:
+    found = [*attached.mounts.oci]
+    for use in attached.mounts.volumes:
+        options = ["rbind", "rprivate", *(["ro"] if use.read_only else [])]
+        found.append(bind_mount(attached.volume_directories[use.name], use.target, options))
+    for source, target in attached.given:
+        read_only = ["ro"] if not target.startswith("/etc/") else []
+        found.append(bind_mount(source, target, ["rbind", "rprivate", *read_only]))
+    return found

@@ -1,0 +1,82 @@
+"""Health check, restart policy, logging and stop of a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from compose.errors import ContainerError
+from compose.model.values import byte_size, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Literal
+
+    from compose.runtime.spec import Healthcheck, Logging, RestartPolicy
+
+_NANOSECONDS = 1e9
+_MAX_SIZE = 10 * 1024 * 1024
+_MAX_FILES = 3
+
+
+def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any]) -> Healthcheck | None:
+    """The service's check, each missing field from the image's; None where there is none or it is disabled.
+
+    Defaults are Docker's: every 30 s, 30 s to answer, 3 retries, no start period, 5 s within one.
+    """
+    own = service.get("healthcheck") or {}
+    if own.get("disable"):
+        return None
+    of_image = image.get("Healthcheck") or {}
+    test = own.get("test") or of_image.get("Test") or []
+    if not test or test[0] == "NONE":
+        return None
+
+    def seconds(key: str, image_key: str, default: float) -> float:
+        if own.get(key) is not None:
+            return duration(own[key])
+        return (of_image.get(image_key) or 0) / _NANOSECONDS or default
+
+    return {
+        "test": [str(word) for word in test],
+        "interval": seconds("interval", "Interval", 30.0),
+        "timeout": seconds("timeout", "Timeout", 30.0),
+        "retries": int(own.get("retries") or of_image.get("Retries") or 3),
+        "start_period": seconds("start_period", "StartPeriod", 0.0),
+        "start_interval": seconds("start_interval", "StartInterval", 5.0),
+    }
+
+
+def restart_policy(service: Mapping[str, Any]) -> RestartPolicy:
+    """``deploy.restart_policy`` wins over ``restart``, as with docker compose."""
+    deploy = (service.get("deploy") or {}).get("restart_policy")
+    if deploy is not None:
+        names = {"none": "no", "on-failure": "on-failure", "any": "always"}
+        name = names[deploy.get("condition") or "any"]
+        attempts = int(deploy.get("max_attempts") or 0) if name == "on-failure" else 0
+        return {"name": cast("Any", name), "max_attempts": attempts}
+    name, _, attempts_text = str(service.get("restart") or "no").partition(":")
+    if name not in ("no", "always", "on-failure", "unless-stopped"):
+        raise ContainerError(f"restart: {name} is none of no, always, on-failure[:N], unless-stopped")
+    return {
+        "name": cast("Literal['no', 'always', 'on-failure', 'unless-stopped']", name),
+        "max_attempts": int(attempts_text or 0),
+    }
+
+
+def logging(service: Mapping[str, Any]) -> Logging:
+    """Rotation is on by default: three files of 10 MB."""
+    wanted = service.get("logging") or {}
+    options = wanted.get("options") or {}
+    driver = wanted.get("driver") or "json-file"
+    known = driver if driver in ("json-file", "local", "none") else "json-file"
+    return {
+        "driver": cast("Literal['json-file', 'local', 'none']", known),
+        "max_size": byte_size(options["max-size"]) if options.get("max-size") else _MAX_SIZE,
+        "max_files": max(int(options.get("max-file") or _MAX_FILES), 1),
+    }
+
+
+def grace_period(service: Mapping[str, Any]) -> float:
+    """Seconds between the stop signal and the end; 10 unless the service says otherwise."""
+    value = service.get("stop_grace_period")
+    return 10.0 if value is None else duration(value)

@@ -1,0 +1,55 @@
+"""What runs in a container, as whom, with which environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compose.errors import ContainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+def arguments(service: Mapping[str, Any], image: Mapping[str, Any], name: str) -> list[str]:
+    """Entry point and command.
+
+    A service's entry point drops the image's command; null keeps what the image has, an empty list clears it
+    (Compose specification, 05-services, command and entrypoint).
+    """
+    entrypoint: Sequence[str] | None = service.get("entrypoint")
+    command: Sequence[str] | None = service.get("command")
+    if command is None:
+        command = image.get("Cmd") if entrypoint is None else []
+    if entrypoint is None:
+        entrypoint = image.get("Entrypoint")
+    found = [*(entrypoint or ()), *(command or ())]
+    if not found:
+        raise ContainerError(
+            f"container {name}: no command: neither the image nor the service has one",
+            hint="add 'command:' to the service",
+        )
+    return found
+
+
+def environment(service: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
+    """The image's variables, then the service's; one without a value takes the image's away."""
+    own = service.get("environment") or {}
+    return [
+        *(image.get("Env") or ()),
+        *(str(key) if value is None else f"{key}={value}" for key, value in own.items()),
+    ]
+
+
+def rlimits(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """``ulimits`` as OCI ``process.rlimits``; one number is soft and hard limit, -1 is unlimited."""
+    found = []
+    for name, value in (service.get("ulimits") or {}).items():
+        soft, hard = (value, value) if not isinstance(value, dict) else (value["soft"], value["hard"])
+        found.append({"type": f"RLIMIT_{name.upper()}", "soft": _limit(soft), "hard": _limit(hard)})
+    return found
+
+
+def _limit(value: Any) -> int:
+    number = int(value)
+    return 2**64 - 1 if number < 0 else number

@@ -1,0 +1,187 @@
+"""A service and its image -> what a container is made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compose.engine.embedded import files
+from compose.engine.embedded.spec import lifecycle, mounts, process, resources
+from compose.errors import ContainerError
+
+IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["serve"], "Env": ["PATH=/bin", "MODE=image"]}
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ({}, ["/entry", "serve"]),
+        ({"command": ["other"]}, ["/entry", "other"]),
+        ({"command": []}, ["/entry"]),
+        ({"entrypoint": ["/mine"]}, ["/mine"]),
+        ({"entrypoint": ["/mine"], "command": ["x"]}, ["/mine", "x"]),
+        ({"entrypoint": [], "command": ["x"]}, ["x"]),
+        ({"entrypoint": None, "command": None}, ["/entry", "serve"]),
+    ],
+)
+def test_entry_point_and_command(service: dict[str, Any], expected: list[str]) -> None:
+    assert process.arguments(service, IMAGE, "web") == expected
+
+
+def test_nothing_to_run_is_an_error_that_says_what_to_write() -> None:
+    with pytest.raises(ContainerError, match="no command") as caught:
+        process.arguments({"entrypoint": []}, {}, "web")
+    assert caught.value.hint == "add 'command:' to the service"
+
+
+def test_a_variable_without_value_takes_the_images_away() -> None:
+    service = {"environment": {"MODE": None, "TZ": "UTC", "EMPTY": ""}}
+    assert process.environment(service, IMAGE) == ["PATH=/bin", "MODE=image", "MODE", "TZ=UTC", "EMPTY="]
+
+
+def test_ulimits_are_soft_and_hard() -> None:
+    service = {"ulimits": {"nofile": 10, "nproc": {"soft": 1, "hard": 2}, "memlock": -1}}
+    assert process.rlimits(service) == [
+        {"type": "RLIMIT_NOFILE", "soft": 10, "hard": 10},
+        {"type": "RLIMIT_NPROC", "soft": 1, "hard": 2},
+        {"type": "RLIMIT_MEMLOCK", "soft": 2**64 - 1, "hard": 2**64 - 1},
+    ]
+
+
+def test_limits_of_the_service_win_over_those_of_deploy() -> None:
+    service = {
+        "mem_limit": "67108864",
+        "cpus": 0.5,
+        "deploy": {"resources": {"limits": {"cpus": 2, "memory": "1", "pids": 5}}},
+    }
+    assert resources.resources(service) == {
+        "memory": {"limit": 67108864, "swap": 134217728},
+        "cpu": {"quota": 50000, "period": 100000},
+        "pids": {"limit": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ({}, {"name": "no", "max_attempts": 0}),
+        ({"restart": "on-failure:3"}, {"name": "on-failure", "max_attempts": 3}),
+        ({"restart": "always"}, {"name": "always", "max_attempts": 0}),
+        ({"restart": "no", "deploy": {"restart_policy": {}}}, {"name": "always", "max_attempts": 0}),
+        (
+            {"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 2}}},
+            {"name": "on-failure", "max_attempts": 2},
+        ),
+    ],
+)
+def test_restart_policy(service: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert lifecycle.restart_policy(service) == expected
+
+
+def test_a_health_check_takes_what_it_does_not_say_from_the_image() -> None:
+    image = {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 5_000_000_000, "Retries": 7}}
+    assert lifecycle.healthcheck({"healthcheck": {"timeout": "1s"}}, image) == {
+        "test": ["CMD", "true"],
+        "interval": 5.0,
+        "timeout": 1.0,
+        "retries": 7,
+        "start_period": 0.0,
+        "start_interval": 5.0,
+    }
+    assert lifecycle.healthcheck({"healthcheck": {"disable": True}}, image) is None
+    assert lifecycle.healthcheck({}, {}) is None
+
+
+def sorted_out(service: dict[str, Any], image: dict[str, Any] | None = None, **given: Any) -> mounts.Mounts:
+    definitions = {
+        "volumes": {"data": {"name": "shop_data"}},
+        "configs": {"c": {"content": "hello"}},
+        "secrets": {"s": {"environment": "TOKEN"}, "f": {"file": "/run/f"}},
+    }
+    options: dict[str, Any] = {
+        "inherited": {},
+        "new_name": lambda: "fresh",
+        "lookup": {"TOKEN": "t0"}.__getitem__,
+    }
+    return mounts.mounts(service, image or {}, definitions, **{**options, **given})
+
+
+def test_volumes_are_named_anonymous_or_the_images() -> None:
+    service = {
+        "volumes": [
+            {"type": "volume", "source": "data", "target": "/data", "read_only": True},
+            {"type": "volume", "target": "/cache", "volume": {"nocopy": True}},
+        ]
+    }
+    image = {"Volumes": {"/data": {}, "/var/lib/x": {}}}
+    found = sorted_out(service, image, inherited={"/cache": "old"})
+    assert found.volumes == [
+        mounts.VolumeUse("shop_data", "/data", True, True, False),
+        mounts.VolumeUse("old", "/cache", False, False, True),
+        mounts.VolumeUse("fresh", "/var/lib/x", False, True, True),
+    ]
+
+
+def test_a_bind_source_is_made_unless_the_file_forbids_it() -> None:
+    bind = {"type": "bind", "source": "/srv/a", "target": "/a", "read_only": True}
+    found = sorted_out({"volumes": [bind, {**bind, "source": "/srv/b", "bind": {"create_host_path": False}}]})
+    assert found.host_paths == ["/srv/a"]
+    assert found.oci[0] == {
+        "destination": "/a",
+        "type": "bind",
+        "source": "/srv/a",
+        "options": ["rbind", "rprivate", "ro"],
+    }
+
+
+def test_tmpfs_has_dockers_options_unless_undone() -> None:
+    found = sorted_out({"tmpfs": ["/run", "/x:size=1m,exec"]})
+    assert [mount["options"] for mount in found.oci] == [
+        ["nosuid", "nodev", "noexec"],
+        ["nosuid", "nodev", "size=1m", "exec"],
+    ]
+
+
+def test_configs_and_secrets_are_files_of_ours_or_the_users() -> None:
+    service = {
+        "configs": [{"source": "c", "uid": "3", "mode": "0400"}],
+        "secrets": [{"source": "s", "target": "token"}, {"source": "f", "target": "/etc/f"}],
+    }
+    found = sorted_out(service)
+    assert found.files == [
+        mounts.GivenFile("/c", "hello", 3, 0, 0o400),
+        mounts.GivenFile("/run/secrets/token", "t0", 0, 0, 0o444),
+    ]
+    assert found.oci[0]["source"] == "/run/f"
+
+
+def test_hosts_names_the_container_and_extra_hosts() -> None:
+    text = files.hosts(
+        "web", "example.org", ["10.1.2.3"], ["a=192.0.2.1", "six=[fd00::1]", "h=host-gateway"], "10.9.0.1"
+    )
+    assert text.splitlines()[0] == "127.0.0.1\tlocalhost"
+    assert text.splitlines()[-4:] == [
+        "10.1.2.3\tweb.example.org web",
+        "192.0.2.1\ta",
+        "fd00::1\tsix",
+        "10.9.0.1\th",
+    ]
+
+
+@pytest.mark.parametrize("entry", ["a=nonsense", "a=", "h=host-gateway"])
+def test_a_bad_extra_host_is_refused(entry: str) -> None:
+    with pytest.raises(ContainerError, match="extra_hosts"):
+        files.hosts("web", "", [], [entry], "")
+
+
+def test_resolv_conf_points_to_our_name_service_or_is_the_hosts() -> None:
+    host = "nameserver 192.0.2.53\nsearch lan\noptions edns0\n"
+    assert (
+        files.resolv_conf({}, host, own_names=True) == "nameserver 127.0.0.11\nsearch lan\noptions ndots:0\n"
+    )
+    assert (
+        files.resolv_conf({}, host, own_names=False) == "nameserver 192.0.2.53\nsearch lan\noptions edns0\n"
+    )
+    own = {"dns": ["198.51.100.1"], "dns_search": [], "dns_opt": ["ndots:2"]}
+    assert files.resolv_conf(own, host, own_names=False) == "nameserver 198.51.100.1\noptions ndots:2\n"
