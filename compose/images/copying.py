@@ -94,7 +94,7 @@ class Copier:
     ) -> None:
         inner = os.open(name, _DIRECTORY, dir_fd=source)
         try:
-            if not made and not self._holds_wanted(inner, path):
+            if not made and not holds_wanted(inner, path, self.rules.wanted):
                 return
             target = make_directory(destination, new_name)
             try:
@@ -104,25 +104,6 @@ class Copier:
                 os.close(target)
         finally:
             os.close(inner)
-
-    def _holds_wanted(self, directory: int, path: bytes) -> bool:
-        """Whether something below an unwanted directory is wanted all the same (``!`` in .dockerignore)."""
-        wanted = self.rules.wanted
-        assert wanted is not None
-        with os.scandir(directory) as found:
-            items = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in found]
-        for name, is_directory in items:
-            inner = path + b"/" + name
-            if wanted(inner, is_directory):
-                return True
-            if is_directory:
-                below = os.open(name, _DIRECTORY, dir_fd=directory)
-                try:
-                    if self._holds_wanted(below, inner):
-                        return True
-                finally:
-                    os.close(below)
-        return False
 
     def attributes(self, source: int, target: int) -> None:
         """Give the directory or file `target` the attributes of `source`, as the rules want them."""
@@ -198,6 +179,25 @@ class Copier:
         after = os.fstat(reader)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise ImageError(f"copy {os.fsdecode(path)}: the file was changed while it was read")
+
+
+def holds_wanted(directory: int, path: bytes, wanted: Callable[[bytes, bool], bool] | None) -> bool:
+    """Whether something below a directory that is not wanted is wanted all the same."""
+    assert wanted is not None
+    with os.scandir(directory) as found:
+        items = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in found]
+    for name, is_directory in items:
+        inner = path + b"/" + name
+        if wanted(inner, is_directory):
+            return True
+        if is_directory:
+            below = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                if holds_wanted(below, inner, wanted):
+                    return True
+            finally:
+                os.close(below)
+    return False
 
 
 def open_file(directory: int, name: bytes, path: bytes) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from compose.errors import BuildError, ImageError
 from compose.images.build.ignore import Ignore, pattern_expression
-from compose.images.copying import open_file
+from compose.images.copying import holds_wanted, open_file
 from compose.linux.beneath import open_beneath, open_in_root
 from compose.state.files import read_json, replace_json
 
@@ -77,7 +77,7 @@ class Tree:
             raise place.error(f"{pattern} is outside of the build context")
         if not set(clean) & set("*?[\\"):
             path = os.fsencode(clean)
-            if not self.wanted(path, False) and not self.ignore.has_exceptions:
+            if not self._includes(path):
                 raise self.not_found(pattern, place)
             return [path]
         found = sorted(self._matches(self.root, b"", clean.split("/")))
@@ -92,7 +92,7 @@ class Tree:
             if not expression.fullmatch(name):
                 continue
             if len(parts) == 1:
-                if self.wanted(inner, False):
+                if self._includes(inner):
                     yield inner
                 continue
             try:
@@ -103,6 +103,21 @@ class Tree:
                 yield from self._matches(below, inner, parts[1:])
             finally:
                 os.close(below)
+
+    def _includes(self, path: bytes) -> bool:
+        """Whether .dockerignore leaves in `path`, or something below it."""
+        if self.wanted(path, False):
+            return True
+        if not self.ignore.has_exceptions:
+            return False
+        try:
+            descriptor = open_beneath(self.root, path, _DIRECTORY)
+        except OSError:
+            return False
+        try:
+            return holds_wanted(descriptor, path, self.wanted)
+        finally:
+            os.close(descriptor)
 
 
 class Digests:

@@ -196,14 +196,11 @@ class _Target:
         )
 
     def copy_directory(self, tree: Tree, descriptor: int, path: bytes) -> None:
-        """Copy what is in a directory; one that had to be made takes its attributes."""
-        fresh = not is_directory(self._root, self._path)
+        """Copy what is in a directory; one that has to be made for it is root's, or that of --chown."""
         target = make_directories(self._root, self._path, self._who, self._place)
         try:
             with Copier(self._rules(tree)) as copier:
                 copier.tree(descriptor, target, path)
-                if fresh:
-                    copier.attributes(descriptor, target)
         finally:
             os.close(target)
 
