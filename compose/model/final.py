@@ -105,7 +105,9 @@ def command(value: Any, context: Context) -> Any:
 
 def healthcheck_test(value: Any, context: Context) -> Any:
     """A string is a shell command: ``CMD-SHELL``."""
-    return Seq(context.at, ["CMD-SHELL", value]) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return Seq(context.at, ["CMD-SHELL", value])
+    return value if value else DROP
 
 
 def non_empty(value: Any, context: Context) -> Any:
@@ -204,6 +206,13 @@ def provider_options(value: Any, context: Context) -> Any:
             items = item if isinstance(item, list) else [item]
             value[key] = Seq(context.at, [values.go_text(one) for one in items])
     return value
+
+
+def dns(value: Any, context: Context) -> Any:
+    """A list without empty entries."""
+    if isinstance(value, Seq):
+        value = Seq(value.start, [one for one in value if one not in (None, "")])
+    return value if value else DROP
 
 
 def _volume(value: Any, context: Context) -> Any:
@@ -378,6 +387,7 @@ def _table() -> dict[str, Function]:
     service(mode, "configs.*.mode", "secrets.*.mode", "build.secrets.*.mode")
     service(device_count, "gpus.*.count", "deploy.resources.reservations.devices.*.count")
     service(command, "command", "entrypoint")
+    service(dns, "dns")
     service(healthcheck_test, "healthcheck.test")
     service(texts, "expose", "group_add")
     service(
@@ -408,7 +418,6 @@ def _table() -> dict[str, Function]:
         *(
             "device_cgroup_rules",
             "devices",
-            "dns",
             "dns_opt",
             "dns_search",
             "external_links",
@@ -425,7 +434,7 @@ def _table() -> dict[str, Function]:
             "post_start",
         ),
         *("pre_start", "pre_stop", "profiles", "secrets", "security_opt", "tmpfs", "ulimits", "volumes"),
-        *("volumes_from", "healthcheck.test", "deploy.placement.constraints", "deploy.placement.preferences"),
+        *("volumes_from", "deploy.placement.constraints", "deploy.placement.preferences"),
         "env_file",
     )
     service(

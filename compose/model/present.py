@@ -28,7 +28,7 @@ def document(project: Project, kind: str) -> dict[str, Any]:
             result[section] = json.loads(json.dumps(values))
     services = result.setdefault("services", {})
     for service in services.values():
-        _service(service, kind)
+        _service(service, kind, services)
     for section in ("configs", "secrets"):
         for resource in result.get(section, {}).values():
             if section == "secrets" or "environment" in resource:
@@ -37,6 +37,10 @@ def document(project: Project, kind: str) -> dict[str, Any]:
         for section in _SECTIONS:
             if section in result:
                 result[section] = {key: _without_extensions(value) for key, value in result[section].items()}
+    else:
+        for network in result.get("networks", {}).values():
+            if network.get("ipam") == {}:
+                del network["ipam"]
     first = [key for key in _ORDER if key in result]
     rest = sorted(key for key in result if key not in _ORDER)
     return {key: _sorted(result[key]) for key in (*first, *rest)}
@@ -50,7 +54,28 @@ def _sorted(value: Any) -> Any:
     return value
 
 
-def _service(service: dict[str, Any], kind: str) -> None:
+def _service(service: dict[str, Any], kind: str, names: Any) -> None:
+    if kind == "json":
+        _as_peer_spells(service)
+        return
+    for key in ("command", "entrypoint"):
+        if service.get(key) is None:
+            service.pop(key, None)
+    deploy = service.get("deploy", {})
+    for key in ("resources", "placement"):
+        if deploy.get(key) == {}:
+            del deploy[key]
+    if "extra_hosts" in service:
+        service["extra_hosts"] = sorted(set(service["extra_hosts"]))
+    depends = service.get("depends_on", {})
+    for name in [name for name in depends if name not in names]:
+        del depends[name]
+    if not depends:
+        service.pop("depends_on", None)
+
+
+def _as_peer_spells(service: dict[str, Any]) -> None:
+    """What is lost or spelt in its own way in docker compose's JSON."""
     limits: Any
     for limits in (service.get("ulimits"), service.get("build", {}).get("ulimits")):
         for name, value in (limits or {}).items():
@@ -59,21 +84,11 @@ def _service(service: dict[str, Any], kind: str) -> None:
             elif isinstance(value, dict):
                 limits[name] = {key: number for key, number in value.items() if number}
     for watch in service.get("develop", {}).get("watch", ()):
-        if kind == "json":
-            watch.setdefault("exec", {}).setdefault("command", None)
-    if kind == "json":
-        blkio = service.get("blkio_config", {})
-        for key, devices in blkio.items():
-            if isinstance(devices, list):
-                blkio[key] = [{name.capitalize(): value for name, value in one.items()} for one in devices]
-    else:
-        for key in ("command", "entrypoint"):
-            if service.get(key) is None:
-                service.pop(key, None)
-        deploy = service.get("deploy", {})
-        for key in ("resources", "placement"):
-            if deploy.get(key) == {}:
-                del deploy[key]
+        watch.setdefault("exec", {}).setdefault("command", None)
+    blkio = service.get("blkio_config", {})
+    for key, devices in blkio.items():
+        if isinstance(devices, list):
+            blkio[key] = [{name.capitalize(): value for name, value in one.items()} for one in devices]
 
 
 def _without_extensions(value: Any) -> Any:
@@ -85,9 +100,19 @@ def _without_extensions(value: Any) -> Any:
 
 
 def presented(project: Project, kind: str) -> str:
-    """The project as text; every ``$`` is doubled."""
+    """The project as text; every ``$`` of a value is doubled, in JSON those of keys too, as the peer does."""
     shown = document(project, kind)
-    return text(shown, kind).replace("$", "$$")
+    if kind == "json":
+        return text(shown, kind).replace("$", "$$")
+    return text(_escaped(shown), kind)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def text(shown: Any, kind: str) -> str:

@@ -80,6 +80,15 @@ class Project:
             parts.pop()
         return Position(self.files[0] if self.files else "", 0, 0)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The values of the variables that configs and secrets are made of."""
+        return {
+            one["environment"]: one["content"]
+            for one in (*self.configs.values(), *self.secrets.values())
+            if "environment" in one and "content" in one
+        }
+
     def scale(self, service: str) -> int:
         """How many containers a service is to have."""
         config = self.services[service]
