@@ -22,9 +22,9 @@ class _Interrupt(BaseException):
 
 
 def follow_until_stopped(
-    arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str]
+    arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str], since: int
 ) -> int:
-    """Print the logs; the first Ctrl-C (or TERM) stops the containers, the second one kills them."""
+    """Print what was written from `since` (nanoseconds) on; the first Ctrl-C (or TERM) stops the containers, the second one kills them."""
     from compose.cli.logs import follow, log_printer
     from compose.state.index import Index
 
@@ -36,7 +36,7 @@ def follow_until_stopped(
     printer = log_printer(arguments, project.name, rows)
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        follow(paths, printer, project.name, rows)
+        follow(paths, printer, project.name, rows, since=since)
         return 0
     except _Interrupt:
         sys.stderr.write("Gracefully stopping... (press Ctrl+C again to force)\n")

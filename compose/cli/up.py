@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from compose.errors import UsageError
 
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--force-recreate and --no-recreate exclude each other")
     if arguments.build and arguments.no_build:
         raise UsageError("--build and --no-build exclude each other")
+    begun = time.time_ns()
     paths = Paths.from_environment()
     # Forked before anything heavy is loaded: its imports overlap with ours.
     network = fork_setup(paths)
@@ -85,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         return code
     from compose.cli.attached import follow_until_stopped
 
-    return follow_until_stopped(arguments, paths, project, [service.name for service in target.services])
+    names = [service.name for service in target.services]
+    return follow_until_stopped(arguments, paths, project, names, since=begun)
 
 
 def _scales(entries: Sequence[str]) -> dict[str, int]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_counter = count()  # threads of one process may replace the same file
 
 
 def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
@@ -15,7 +19,7 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) 
 
     Without `durable` nothing is synced, for files that a reboot makes worthless anyway.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.getpid()}-{next(_counter)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         view = memoryview(data)

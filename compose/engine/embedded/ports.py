@@ -67,16 +67,23 @@ def _ports(
 
 
 def recorded(ports: Sequence[Mapping[str, Any]], listeners: Sequence[Listener]) -> list[dict[str, Any]]:
-    """`ports` with the numbers that were got in the place of ranges and of none."""
-    got: dict[tuple[int, str, str], int] = {}
-    for listener in listeners:
-        got.setdefault((listener.target, listener.protocol, listener.host_ip), listener.host_port)
+    """`ports` with the numbers that were got in the place of ranges and of none.
+
+    The listeners stand in the order of the ports: one each, or two for IPv4 and IPv6.
+    """
+    remaining = list(listeners)
     found = []
     for port in ports:
-        protocol, host = port.get("protocol") or "tcp", str(port.get("host_ip") or "0.0.0.0").strip("[]")
-        number = got.get((int(port["target"]), protocol, host))
-        fixed = str(port.get("published") or "").isdigit()
-        found.append({**port, "published": str(number)} if number is not None and not fixed else dict(port))
+        entry = dict(port)
+        if remaining:
+            first = remaining.pop(0)
+            entry["published"] = str(first.host_port)
+            while remaining and (remaining[0].host_port, remaining[0].protocol) == (
+                first.host_port,
+                first.protocol,
+            ):
+                remaining.pop(0)
+        found.append(entry)
     return found
 
 
