@@ -24,7 +24,7 @@ from compose.runtime.records import read_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from compose.linux.sockets import Socket
@@ -105,13 +105,18 @@ class Keeper:
 
     # containers ---------------------------------------------------------------------------------------------
 
-    def start(self, identity: str) -> int:
+    def start(self, identity: str, warn: Callable[[str], None] | None = None) -> int:
         """Start a container whose spec.json is written; process 1 has been executed when this returns.
 
-        Returns the number of process 1. Raises `ContainerError` with the step that failed.
+        Returns the number of process 1; `warn` is called with what could not be given to it (limits without a
+        controller). Raises `ContainerError` with the step that failed.
         """
         try:
-            return int(self._ask("start", id=identity)["pid"])
+            message = self._ask("start", id=identity)
+            for text in message["warnings"]:
+                if warn is not None:
+                    warn(text)
+            return int(message["pid"])
         except ConnectionError:
             raise ContainerError(
                 f"container {identity[:12]}: its monitor died while it started the container"
@@ -202,9 +207,12 @@ class Keeper:
 
         Raises `ContainerError` while containers run, unless forced: then these are killed first.
         """
+        from compose.runtime import cgroups
+
         try:
             connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
         except OSError:
+            cgroups.remove_base(f"pycompose/{self.project}")
             return
         try:
             protocol.request(connection, "shutdown", force=force)
@@ -213,6 +221,8 @@ class Keeper:
                 protocol.check(message)
                 spawn.wait_for_end(received[0])
                 os.close(received[0])
+                if message["base"]:
+                    cgroups.remove_base(message["base"])
         finally:
             connection.close()
 

@@ -43,7 +43,7 @@ def main(options: dict[str, Any]) -> None:
 
 def _run(isolation: Any, spec: Any, connection: sockets.Socket, descriptors: list[int]) -> int:
     """Launch, and wait for the end of the container or of the caller, whichever comes first."""
-    base, _missing = isolation.prepare(f"once-{os.getpid()}")
+    base = f"pycompose/once-{spec['id'][:12]}"  # we stay in our caller's group, whose fate we share
     try:
         resources = (spec["oci"].get("linux") or {}).get("resources")
         cgroup = isolation.create(base, spec["id"], resources)
