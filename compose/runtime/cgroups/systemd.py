@@ -139,12 +139,12 @@ class _Connection:
             return True
 
     def _authenticate(self) -> None:
+        # All of it in one write: systemd reads BEGIN together with AUTH then. A call that arrives in the same
+        # read as BEGIN would lie in its buffer until more data comes.
         identity = str(os.geteuid()).encode().hex()
-        self._socket.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\n")
-        answer = self._line()
-        if not answer.startswith(b"OK"):
+        self._socket.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\nBEGIN\r\n")
+        if not self._line().startswith(b"OK"):
             raise OSError(13, "systemd refused the connection")
-        self._socket.sendall(b"BEGIN\r\n")
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._pending:
