@@ -53,7 +53,7 @@ class Bootstrapped(NamedTuple):
 _CODENAMES = {
     "bookworm": "bookworm", "12": "bookworm", "trixie": "trixie", "13": "trixie", "latest": "trixie",
 }  # fmt: skip
-_PREFIXES = ("docker.io/library/", "index.docker.io/library/", "docker.io/", "library/")
+_PREFIXES = ("docker.io/library/", "docker.io/", "library/")
 
 
 def target(reference: str) -> Target | None:

@@ -45,7 +45,7 @@ def _assign(scopes: list[str], words: list[str], quoted: bool, into: dict[str, s
         for name in [key for key in into if key == cleared or key.startswith(cleared + "::")]:
             del into[name]
         return
-    if len(words) == 1 and quoted:  # an unnamed element of a list
+    if (len(words) == 1 and quoted) or words[0].endswith("::"):  # an element of a list
         return
     name = "::".join([scope for scope in scopes if scope] + [words[0].lower()])
     into[name] = words[1] if len(words) > 1 else ""

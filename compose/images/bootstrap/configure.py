@@ -26,9 +26,10 @@ _START = """import sys; sys.path[:0] = [sys.argv[1]]
 from compose.images.bootstrap.isolate import main
 sys.exit(main(sys.argv[2:]))"""
 
-_PREINST = """export DPKG_MAINTSCRIPT_PACKAGE={name} DPKG_MAINTSCRIPT_ARCH={architecture}
-{folder}/info/{stem}.preinst install || {{ echo "preinst of {name} failed: $?" >&2; exit 1; }}
-"""
+_STAGE = f"{FOLDER}/preinst.d"
+_PREINST = f"""export DPKG_MAINTSCRIPT_PACKAGE=%(name)s DPKG_MAINTSCRIPT_ARCH=%(architecture)s
+ln -sfn {_STAGE}/%(name)s {FOLDER}/tmp.ci
+{FOLDER}/tmp.ci/preinst install || {{ echo "preinst of %(name)s failed: $?" >&2; exit 1; }}"""
 
 
 def configure(tree: Tree, packages: list[Unpacked], *, date: int) -> None:
@@ -41,16 +42,22 @@ def configure(tree: Tree, packages: list[Unpacked], *, date: int) -> None:
     ]
     for package in packages:
         if "preinst" in package.control:
-            script.append(
-                _PREINST.format(
-                    name=package.name, architecture=package.architecture, stem=package.stem, folder=FOLDER
-                )
-            )
+            _stage(tree, package)
+            script.append(_PREINST % {"name": package.name, "architecture": package.architecture})
+    script.append(f"rm -rf {FOLDER}/tmp.ci {_STAGE}")
     script.append("unset DPKG_MAINTSCRIPT_NAME DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH DPKG_ADMINDIR")
     names = " ".join(package.name for package in packages)
     script.append(f"dpkg --force-unsafe-io --force-confold --configure {names}")
     script.append('found=$(dpkg --audit); [ -z "$found" ] || { echo "$found" >&2; exit 1; }')
     run_in_root(tree.path, "\n".join(script), "configure the packages", date=date)
+
+
+def _stage(tree: Tree, package: Unpacked) -> None:
+    """The control files, where a preinst and debconf look for them while dpkg unpacks (tmp.ci)."""
+    tree.directory(_STAGE)
+    tree.directory(f"{_STAGE}/{package.name}")
+    for name, (mode, content) in package.control.items():
+        tree.write(f"{_STAGE}/{package.name}/{name}", content, mode)
 
 
 def _version(package: Unpacked) -> str:

@@ -12,6 +12,7 @@ from compose.images import tar
 _MAGIC = b"!<arch>\n"
 _CONTROL_LIMIT = 64 << 20
 _DATA_LIMIT = 2 << 30
+_NOT_WHOLE = "an archive in it is cut off, or too large"
 
 
 class Deb(NamedTuple):
@@ -71,8 +72,6 @@ def uncompress(part: memoryview, compression: str, limit: int, name: str) -> byt
     """The whole of a compressed part, at most `limit` bytes; raises `ImageError`."""
     try:
         found = _uncompress(part, compression, limit)
-    except ImageError:
-        raise
     except Exception as error:  # zlib.error, lzma.LZMAError, EOFError, OSError: no common base
         raise ImageError(f"{name} is damaged: {error}") from error
     if found is None:
@@ -92,7 +91,7 @@ def _uncompress(part: memoryview, compression: str, limit: int) -> bytes | None:
         inflater = zlib.decompressobj(31)
         found = inflater.decompress(part, limit)
         if not inflater.eof:
-            raise ImageError("the archive is cut off, or too large")
+            raise EOFError(_NOT_WHOLE)
         return found
     if compression == "bz2":
         import bz2
@@ -106,7 +105,7 @@ def _uncompress(part: memoryview, compression: str, limit: int) -> bytes | None:
 def _bounded(decompressor: object, part: memoryview, limit: int) -> bytes:
     found: bytes = decompressor.decompress(part, limit)  # type: ignore[attr-defined]
     if not decompressor.eof:  # type: ignore[attr-defined]
-        raise ImageError("an archive in a package is cut off, or too large")
+        raise EOFError(_NOT_WHOLE)
     return found
 
 

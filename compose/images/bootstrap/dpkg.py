@@ -22,6 +22,7 @@ from compose.images.bootstrap.deb822 import fields
 
 if TYPE_CHECKING:
     from compose.images.bootstrap.deb import Deb
+    from compose.images.bootstrap.packages import Package
     from compose.images.bootstrap.tree import Contents, Tree
 
 FOLDER = "/var/lib/dpkg"
@@ -35,6 +36,8 @@ class Unpacked(NamedTuple):
     multi_arch: str
     control: dict[str, tuple[int, bytes]]
     contents: Contents
+    priority: str
+    """The index's, which the archive keeps right; that in the package is what its maintainer once thought."""
 
     @property
     def stem(self) -> str:
@@ -42,13 +45,14 @@ class Unpacked(NamedTuple):
         return f"{self.name}:{self.architecture}" if self.multi_arch == "same" else self.name
 
 
-def unpacked(deb: Deb, contents: Contents, expected: tuple[str, str, str]) -> Unpacked:
-    """Join a package's two halves; `expected` is the name, version and architecture that the index gave."""
+def unpacked(deb: Deb, contents: Contents, package: Package) -> Unpacked:
+    """Join what the index says of a package with what came out of it; `ImageError` where they differ."""
     values = fields(deb.control["control"][1].decode("utf-8", "replace").strip("\n").split("\n"))
     found = (values.get("package", ""), values.get("version", ""), values.get("architecture", ""))
-    if found != expected:
+    if found != (package.name, package.version, package.architecture):
         raise ImageError(f"{deb.name} says that it is {' '.join(found)}")
-    return Unpacked(found[0], found[2], values.get("multi-arch", ""), deb.control, contents)
+    multi_arch = values.get("multi-arch", "")
+    return Unpacked(found[0], found[2], multi_arch, deb.control, contents, package.priority)
 
 
 def write(tree: Tree, packages: list[Unpacked]) -> None:
@@ -71,7 +75,10 @@ def write(tree: Tree, packages: list[Unpacked]) -> None:
 
 def _status(tree: Tree, package: Unpacked) -> bytes:
     lines = package.control["control"][1].strip(b"\n").split(b"\n")
-    lines.insert(1, b"Status: install ok unpacked")
+    lines = [line for line in lines if not line.lower().startswith((b"priority:", b"status:"))]
+    lines[1:1] = [b"Status: install ok unpacked"]
+    if package.priority:
+        lines[1:1] = [f"Priority: {package.priority}".encode()]
     if conffiles := _conffiles(tree, package):
         lines += [b"Conffiles:", *conffiles]
     return b"\n".join(lines) + b"\n"

@@ -107,7 +107,7 @@ def _write_sources(tree: Tree, releases: list[Release], options: Mapping[str, st
     for release in releases:
         by_address.setdefault(release.uri, []).append(release)
     paragraphs = [
-        f"Types: deb\nURIs: {address}\nSuites: {' '.join(release.suite for release in group)}\n"
+        f"Types: deb\nURIs: {public(address)}\nSuites: {' '.join(release.suite for release in group)}\n"
         f"Components: main\nSigned-By: {_keyring(tree, releases)}\n"
         for address, group in by_address.items()
     ]
@@ -120,6 +120,13 @@ def _write_sources(tree: Tree, releases: list[Release], options: Mapping[str, st
         text = "// As on the host that this image was made on: its mirror needs it\n"
         text += "".join(f'Acquire::{name} "false";\n' for name in kept)
         tree.write("/etc/apt/apt.conf.d/package-mirror", text.encode())
+
+
+def public(address: str) -> str:
+    """`address` without a user's name and password, which must not become part of an image."""
+    scheme, _, rest = address.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _keyring(tree: Tree, releases: list[Release]) -> str:

@@ -87,7 +87,9 @@ def make(
             finish.finish(tree, releases, options, slim=wanted.slim, date=date)
     version = releases[0].version
     return Bootstrapped(
-        image_config(machine, date, f"debian {version} ({wanted.codename}) from {releases[0].uri}"),
+        image_config(
+            machine, date, f"debian {version} ({wanted.codename}) from {finish.public(releases[0].uri)}"
+        ),
         f"Debian {version} ({wanted.codename}{', slim' if wanted.slim else ''})",
         len(unpacked),
         sum(package.contents.size for package in unpacked),
@@ -139,7 +141,7 @@ def find_releases(
         security = pool.submit(_first, fetcher, mirrors.security, f"{codename}-security", options)
         found = [_first(fetcher, mirrors.archive, codename, options)]
         if found[0] is None:
-            addresses = ", ".join(location.uri for location in mirrors.archive)
+            addresses = ", ".join(finish.public(location.uri) for location in mirrors.archive)
             raise ImageError(f"no mirror has debian {codename} (asked: {addresses})")
         used = [location for location in mirrors.archive if location.uri == found[0].uri]
         found += [_first(fetcher, tuple(used), f"{codename}-updates", options), security.result()]
@@ -204,7 +206,7 @@ def fetch_and_unpack(
             name = f"{package.name}_{package.version}_{package.architecture}.deb"
             parts = deb.read(content, name)
             contents = tree.unpack(deb.data_archive(parts))
-            return dpkg.unpacked(parts, contents, (package.name, package.version, package.architecture))
+            return dpkg.unpacked(parts, contents, package)
 
         # the largest ones first, so that none is waited for alone in the end
         for package in sorted(packages, key=lambda one: -one.size):

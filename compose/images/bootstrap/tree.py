@@ -134,7 +134,7 @@ class Tree:
                 os.fchmod(descriptor, mode)
 
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Make or replace the file `path`, owned by root; its directory must exist."""
+        """Make or replace the file `path`, owned by us (root); its directory must exist."""
         above, _, name = path.strip("/").encode().rpartition(b"/")
         with self._opened(above) as directory:
             with contextlib.suppress(FileNotFoundError):
@@ -145,7 +145,6 @@ class Tree:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
-                os.fchown(descriptor, 0, 0)
                 os.fchmod(descriptor, mode)
             finally:
                 os.close(descriptor)
@@ -160,7 +159,7 @@ class Tree:
             return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
     def directory(self, path: str, mode: int = 0o755) -> None:
-        """Make the directory `path` where it is missing, owned by root; what is above it must exist."""
+        """Make the directory `path` where it is missing; what is above it must exist."""
         above, _, name = path.strip("/").encode().rpartition(b"/")
         with self._opened(above) as directory, contextlib.suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=directory)
