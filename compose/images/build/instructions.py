@@ -16,7 +16,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compose.images.build.parser import parse
+from compose.images.build.parser import NAMES
 from compose.images.build.state import PROXY_ARGUMENTS
 from compose.images.build.words import expand, json_words, pairs, split
 
@@ -313,7 +313,8 @@ class OnBuild(Step):
         word = self.text.split(None, 1)[0].upper()
         if word in ("ONBUILD", "FROM", "MAINTAINER"):
             raise self.place.error(f"ONBUILD {word} is not allowed")
-        parse(self.text.encode(), str(self.place))
+        if word not in NAMES:
+            raise self.place.error(f"ONBUILD: unknown instruction {word}")
 
     def key(self, stage: StageState) -> list[object]:
         return ["ONBUILD", self.text]

@@ -171,6 +171,8 @@ class _Expander:
         self._at = found.end()
         value = self._lookup(name)
         rest = self._text[self._at : self._at + 2]
+        if not rest:
+            raise self._place.error(f"a }} is missing in {self._text}")
         if rest.startswith("}"):
             self._at += 1
             return value or ""
