@@ -1,0 +1,49 @@
+"""The documentation names what there is, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from compose.cli.main import COMMANDS
+from compose.model import load
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES += sorted(ROOT.glob("examples/**/*.md"))
+LINK = re.compile(r"\]\(([^)#]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_documented(command: str) -> None:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+    parser = argparse.ArgumentParser(add_help=False)
+    importlib.import_module(f"compose.cli.{command}").add_arguments(parser)
+    options = {option for action in parser._actions for option in action.option_strings}
+    assert options == set(re.findall(r"`(--?[A-Za-z][a-z-]*)", section))
+
+
+def test_every_dependency_is_documented() -> None:
+    text = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8").lower()
+    block = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    names = re.findall(r'^ {4}"([a-z0-9-]+)>=', block.partition("dependencies = [")[2], re.MULTILINE)
+    assert "anyio" in names
+    assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").iterdir()))
+def test_examples_are_valid_and_cause_no_warning(example: str) -> None:
+    project = load([str(ROOT / "examples" / example / "compose.yaml")], environment={})
+    assert project.warnings == []
+    assert (ROOT / "examples" / example / "README.md").exists()
