@@ -207,12 +207,10 @@ class Keeper:
 
         Raises `ContainerError` while containers run, unless forced: then these are killed first.
         """
-        from compose.runtime import cgroups
-
         try:
             connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
         except OSError:
-            cgroups.remove_base(f"pycompose/{self.project}")
+            spawn.sweep(self.paths, self.project)
             return
         try:
             protocol.request(connection, "shutdown", force=force)
@@ -221,8 +219,7 @@ class Keeper:
                 protocol.check(message)
                 spawn.wait_for_end(received[0])
                 os.close(received[0])
-                if message["base"]:
-                    cgroups.remove_base(message["base"])
+                spawn.remove_base(message["base"])
         finally:
             connection.close()
 

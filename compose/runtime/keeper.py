@@ -26,7 +26,7 @@ from compose.errors import ContainerError, StateError
 from compose.linux import process, sockets
 from compose.runtime import children, protocol, records
 from compose.runtime.loop import Loop
-from compose.runtime.spawn import KEEPER_FILE
+from compose.runtime.spawn import KEEPER_FILE, remove_records
 from compose.state.paths import Paths
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ OWN_PREFIX = "monitor/"
 _NETD = "netd"
 _GOOD_LIFE = 2.0
 """Seconds; a helper that lived shorter is replaced later and later."""
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 0.8
 
 
 class Helper:
@@ -323,7 +323,7 @@ class Keeper:
             del self.helpers[_NETD]
             return
         helper.failures = 0 if time.monotonic() - helper.began > _GOOD_LIFE else helper.failures + 1
-        pause = 0.0 if helper.failures < 3 else min(0.1 * 2.0**helper.failures, _LONGEST_PAUSE)
+        pause = 0.0 if helper.failures < 3 else min(0.01 * 2.0**helper.failures, _LONGEST_PAUSE)
         if helper.name == _NETD:
             helper.timer = self.loop.after(pause, self._fork_netd)
         else:
@@ -427,13 +427,7 @@ class Keeper:
         if any(helper.channel is not None for helper in self.helpers.values()):
             self.loop.after(0.01, self._end)
             return
-        directory = self.paths.project_run(self.project)
-        for name in (KEEPER_FILE, "errors.log"):
-            children.remove_file(f"{directory}/{name}")
-        try:
-            os.rmdir(directory)
-        except OSError:
-            pass  # others have files there
+        remove_records(self.paths.project_run(self.project))
         self.loop.stop()
 
 

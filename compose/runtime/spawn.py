@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import sys
+import time
 
 from compose.errors import ContainerError, StateError
 from compose.linux import namespaces, sockets
@@ -33,6 +34,7 @@ _CODE = (
 )
 _PASSED_ON = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS")
 _ANSWER_TIME = 5.0
+_LAST_BREATH = 1.0
 
 _children: list[int] = []
 """Keepers that this process has started: waited for once they end, so that no zombies gather."""
@@ -102,6 +104,51 @@ class outside_of_the_container:  # noqa: N801 - used as a verb
                 namespaces.setns(self._former, namespaces.CLONE_NEWPID)
             finally:
                 os.close(self._former)
+
+
+def sweep(paths: Paths, project: str) -> None:
+    """Remove what a keeper that was killed has left: its socket, its record, its control group."""
+    directory = paths.project_run(project)
+    if not os.path.isdir(directory):
+        return
+    lock = _lock(directory)
+    try:
+        try:
+            sockets.connect(directory, protocol.KEEPER_SOCKET).close()
+            return
+        except OSError:
+            remove_records(directory)
+    finally:
+        os.close(lock)
+    remove_base(f"pycompose/{project}")
+
+
+def remove_records(directory: str) -> None:
+    """Remove the keeper's files, and the directory unless others have files there."""
+    for name in (protocol.KEEPER_SOCKET, KEEPER_FILE, "errors.log"):
+        try:
+            os.unlink(f"{directory}/{name}")
+        except FileNotFoundError:
+            continue
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return
+
+
+def remove_base(base: str) -> None:
+    """Remove a project's control groups as soon as its last helper has left them, but wait no longer than
+    helpers take to end. An empty base is none."""
+    if not base:
+        return
+    from compose.runtime import cgroups
+    from compose.runtime.cgroups.common import OWN_LEAF
+
+    deadline = time.monotonic() + _LAST_BREATH
+    leaf = cgroups.find(base, OWN_LEAF)
+    while leaf.pids() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    cgroups.remove_base(base)
 
 
 class OnceProcess:

@@ -96,6 +96,17 @@ class Stand:
         """Wait until the container has written a line."""
         wait_for(f"{self.paths.container(identity)}/log", lambda: text in self.lines(identity))
 
+    def size(self, identity: str) -> int:
+        """Bytes in the first segment of the log."""
+        try:
+            return os.path.getsize(f"{self.paths.container(identity)}/log/000001.raw")
+        except FileNotFoundError:
+            return 0
+
+    def until_size(self, identity: str, goal: int) -> None:
+        """Wait until the first segment of the log has as many bytes."""
+        wait_for(f"{self.paths.container(identity)}/log", lambda: self.size(identity) >= goal)
+
     def _matching(self, identity: str, wanted: Callable[[ContainerState], bool]) -> ContainerState | None:
         state = self.state(identity)
         return state if wanted(state) else None

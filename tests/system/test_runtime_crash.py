@@ -1,0 +1,330 @@
+"""Any helper of a container may be killed at any moment: nothing is lost, doubled, invented or left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.runtime import adopt, records
+from compose.runtime.client import Keeper
+from compose.runtime.oci import default_oci
+from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from compose.runtime.spec import ContainerState
+    from compose.state.paths import Paths
+
+
+@pytest.fixture
+def stand(nothing_left: None, paths: Paths, busybox_root: str) -> Iterator[Stand]:
+    made = Stand(paths, busybox_root)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Listener:
+    """A published port, as far as the keeper is concerned."""
+
+    def __init__(self, stand: Stand, identity: str) -> None:
+        self._address = f"\0pycompose-test-{identity}"
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self._address)
+            listening.listen(100)
+            self.name = f"listen/{identity}/tcp/127.0.0.1/80/10.0.0.2/80"
+            stand.keeper.put(self.name, [listening.fileno()])
+
+    def netd(self) -> int:
+        """The process that answers; a connection waits until one does."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(self._address)
+            number, project = client.recv(100).split()
+            assert project.decode() == PROJECT
+            return int(number)
+
+
+def kill(pid: int) -> None:
+    """kill -9, and wait until it is dead."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+        wait_for_end([pid])
+
+
+def other_monitor(former: int) -> Callable[[ContainerState], bool]:
+    return lambda state: state["monitor_pid"] != former
+
+
+def keeper_of(stand: Stand) -> int:
+    """The keeper as keeper.json has it; 0 while there is none."""
+    try:
+        record = records.read(f"{stand.paths.project_run(PROJECT)}/keeper.json")
+    except Exception:
+        return 0
+    return int(record["pid"]) if records.lives(record["pid"], record["start_time"]) else 0
+
+
+def other_keeper(stand: Stand, former: int) -> None:
+    """Wait until somebody else is the keeper."""
+    wait_for(stand.paths.project_run(PROJECT), lambda: keeper_of(stand) not in (0, former))
+
+
+def numbered(count: int) -> str:
+    return f"i=0; while [ $i -lt {count} ]; do echo line $i; i=$((i+1)); done; exit 7"
+
+
+def test_killed_monitors_lose_and_double_no_line(stand: Stand) -> None:
+    dice = random.Random(2026)
+    identity = stand.shell(numbered(400_000))
+    kills = 0
+    while stand.state(identity)["status"] == "running" and kills < 12:
+        monitor = stand.state(identity)["monitor_pid"]
+        stand.until_size(identity, stand.size(identity) + dice.randrange(1, 150_000))
+        kill(monitor)
+        kills += 1
+        stand.until(identity, other_monitor(monitor))
+    assert kills == 12
+    state = stand.keeper.wait(identity)
+    assert (state["status"], state["exit_code"]) == ("exited", 7)
+    assert stand.lines(identity) == [b"line %d" % number for number in range(400_000)]
+
+
+def test_helpers_killed_in_any_order_while_a_container_writes(stand: Stand) -> None:
+    dice = random.Random(1914)
+    identity = stand.make("sh", "-c", numbered(400_000))
+    listener = Listener(stand, identity)
+    stand.keeper.start(identity)
+    victims = ["monitor", "keeper", "netd"] * 3
+    dice.shuffle(victims)
+    for victim in victims:
+        monitor, keeper, netd = stand.state(identity)["monitor_pid"], keeper_of(stand), listener.netd()
+        if victim == "monitor":
+            kill(monitor)
+            stand.until(identity, other_monitor(monitor))
+        elif victim == "keeper":
+            kill(keeper)
+            other_keeper(stand, keeper)
+            wait_for_end([netd])
+        else:
+            kill(netd)
+        if victim != "monitor":
+            assert listener.netd() != netd
+    state = stand.keeper.wait(identity)
+    assert (state["status"], state["exit_code"]) == ("exited", 7)
+    assert stand.lines(identity) == [b"line %d" % number for number in range(400_000)]
+    stand.keeper.drop(listener.name)
+
+
+def test_an_exit_code_outlives_the_monitor(stand: Stand) -> None:
+    identity = stand.shell("read line; exit 7", stdin_open=True)
+    writer = stand.keeper.attach(identity)
+    assert writer is not None
+    keeper, state = stand.keeper_pid(), stand.state(identity)
+    os.kill(keeper, signal.SIGSTOP)  # nobody takes over until the container has ended
+    kill(state["monitor_pid"])
+    os.write(writer, b"go\n")
+    os.close(writer)
+    wait_for_end([state["pid"]])
+    os.kill(keeper, signal.SIGCONT)
+    found = stand.until(identity, lambda state: state["status"] == "exited")
+    assert found["exit_code"] == 7
+
+
+def test_an_exit_code_outlives_monitor_and_keeper_or_is_unknown(stand: Stand) -> None:
+    identity = stand.shell("read line; exit 7", stdin_open=True)
+    writer = stand.keeper.attach(identity)
+    assert writer is not None
+    state = stand.state(identity)
+    kill(stand.keeper_pid())  # the monitor starts another one
+    other_keeper(stand, 0)
+    kill(state["monitor_pid"])  # whose parent is neither: the container is orphaned to somebody else
+    stand.until(identity, other_monitor(state["monitor_pid"]))
+    os.write(writer, b"go\n")
+    os.close(writer)
+    found = stand.keeper.wait(identity)
+    assert found["status"] == "exited"
+    assert found["exit_code"] in ((7,) if kernel_keeps_exit_codes() else (7, None))
+
+
+def kernel_keeps_exit_codes() -> bool:
+    """Whether PIDFD_GET_INFO tells how a process ended (Linux 6.15)."""
+    child = os.fork()
+    if child == 0:
+        os._exit(3)
+    pidfd = os.pidfd_open(child)
+    os.waitpid(child, 0)
+    try:
+        return adopt.from_pidfd(pidfd) == 3
+    finally:
+        os.close(pidfd)
+
+
+def test_a_container_without_any_helper_is_found_again(stand: Stand) -> None:
+    identity = stand.shell("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done")
+    stand.until_written(identity, b"ready")
+    state, keeper = stand.state(identity), stand.keeper_pid()
+    os.kill(keeper, signal.SIGSTOP)
+    kill(state["monitor_pid"])
+    kill(keeper)
+    assert records.read_state(stand.paths, identity)["status"] == "running"
+    found = stand.keeper.stop(identity)
+    assert (found["status"], found["exit_code"]) == ("exited", 3 if kernel_keeps_exit_codes() else None)
+    assert stand.lines(identity) == [b"ready", b"bye"]
+    assert keeper_of(stand) not in (0, keeper)
+
+
+def test_what_ended_without_a_witness_is_unknown_and_not_running(stand: Stand) -> None:
+    identity = stand.shell("read line; exit 7", stdin_open=True)
+    state, keeper = stand.state(identity), stand.keeper_pid()
+    os.kill(keeper, signal.SIGSTOP)
+    kill(state["monitor_pid"])
+    kill(keeper)
+    kill(state["pid"])
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(state["pid"], 0)
+    found = records.read_state(stand.paths, identity)
+    assert (found["status"], found["exit_code"]) == ("exited", None)
+    assert "nobody watched" in found["error"]
+    stand.ensure()
+    stand.keeper.adopt(identity)  # cleans up what is left of it
+    found = stand.until(identity, lambda state: state["status"] == "exited")
+    assert found["exit_code"] is None
+
+
+def test_a_stop_goes_on_when_the_monitor_dies_over_it(stand: Stand) -> None:
+    script = "trap '' TERM; trap : USR1; echo ready; while :; do sleep 0.05; done"
+    identity = stand.shell(script, stop_signal="USR1")
+    stand.until_written(identity, b"ready")
+    monitor = stand.state(identity)["monitor_pid"]
+    child = os.fork()
+    if child == 0:
+        try:
+            stand.keeper.stop(identity, grace=1.5)
+        finally:
+            os._exit(0)
+    stand.until(identity, lambda state: state["stopped_by_user"])
+    kill(monitor)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert stand.state(identity)["exit_code"] == 137
+
+
+def test_an_exec_sessions_exit_code_outlives_the_monitor(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000")
+    read, write = os.pipe()
+    what = default_oci(["sh", "-c", "read line; exit 5"])["process"]
+    session = stand.keeper.exec(identity, what, [read, write, write])
+    monitor = stand.state(identity)["monitor_pid"]
+    kill(monitor)
+    stand.until(identity, other_monitor(monitor))
+    os.write(write, b"go\n")
+    assert session.wait() == 5
+    session.close()
+    for descriptor in (read, write):
+        os.close(descriptor)
+
+
+def test_a_monitor_that_dies_while_it_waits_to_restart(stand: Stand) -> None:
+    identity = stand.shell("echo try; exit 1", restart={"name": "on-failure", "max_attempts": 4})
+    state = stand.until(identity, lambda state: state["restart_count"] == 2 and state["pid"] == 0)
+    kill(state["monitor_pid"])
+    state = stand.until(identity, lambda state: state["status"] == "exited")
+    assert (state["restart_count"], state["exit_code"]) == (4, 1)
+    assert stand.lines(identity) == [b"try"] * 5
+
+
+def test_a_monitor_that_dies_while_it_starts_leaves_nothing_running(stand: Stand) -> None:
+    for moment in range(8):
+        identity = stand.make("sleep", "1000")
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(Exception):
+                stand.keeper.start(identity)
+            os._exit(0)
+        directory = stand.paths.container_run(identity)
+        os.makedirs(directory, exist_ok=True)
+        wait_for(directory, lambda: os.path.exists(f"{directory}/monitor.sock"))  # noqa: B023
+        for _step in range(moment):
+            os.sched_yield()
+        for monitor in children_of(stand.keeper_pid()):
+            kill(monitor)
+        os.waitpid(child, 0)
+        state = stand.until(identity, lambda state: "error" in state or state["status"] == "running")
+        if state["status"] == "running":
+            stand.keeper.stop(identity, grace=0)
+        else:
+            assert state["status"] == "created"
+
+
+def children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(number) for number in file.read().split()]
+
+
+def test_a_probe_of_a_dead_monitor_is_ended(stand: Stand) -> None:
+    check = {"test": ["CMD-SHELL", "echo $$ > /probe; exec sleep 1000"], "interval": 30.0, "timeout": 30.0}
+    check |= {"retries": 3, "start_period": 0.0, "start_interval": 5.0}
+    identity = stand.run("sleep", "1000", healthcheck=check)
+    upper = f"{stand.paths.container(identity)}/upper"
+    wait_for(upper, lambda: os.path.exists(f"{upper}/probe") and os.path.getsize(f"{upper}/probe"))
+    monitor = stand.state(identity)["monitor_pid"]
+    (probe,) = [pid for pid in children_of(monitor) if pid != stand.state(identity)["pid"]]
+    kill(monitor)
+    wait_for_end([probe])
+
+
+def test_a_terminals_output_survives_the_monitor(stand: Stand) -> None:
+    identity = stand.run("sh", "-c", numbered(20_000), terminal=True)
+    for goal in (5_000, 50_000, 100_000):
+        monitor = stand.state(identity)["monitor_pid"]
+        stand.until_size(identity, goal)
+        kill(monitor)
+        stand.until(identity, other_monitor(monitor))
+    assert stand.keeper.wait(identity)["exit_code"] == 7
+    assert stand.lines(identity) == [b"line %d\r" % number for number in range(20_000)]
+
+
+def test_a_stopping_project_replaces_nothing(stand: Stand) -> None:
+    identity = stand.make("sleep", "1000")
+    listener = Listener(stand, identity)
+    stand.keeper.start(identity)
+    keeper, netd = stand.keeper_pid(), listener.netd()
+    stand.keeper.set_stopping(True)
+    kill(netd)
+    stand.keeper.names()
+    assert [pid for pid in children_of(keeper) if pid != stand.state(identity)["monitor_pid"]] == []
+    kill(keeper)
+    state = stand.keeper.stop(identity)  # the monitor is there, and enough
+    assert state["status"] == "exited"
+    assert keeper_of(stand) == 0
+    assert Keeper.find(stand.paths, PROJECT) is None
+
+
+def test_a_full_disk_makes_the_container_wait(stand: Stand, busybox_root: str) -> None:
+    from compose.linux.mount import MNT_DETACH, mount, umount2
+
+    identity = stand.make("sh", "-c", numbered(100_000))
+    log = f"{stand.paths.container(identity)}/log"
+    os.makedirs(log)
+    mount("tmpfs", log, "tmpfs", 0, "size=400k")
+    try:
+        with open(f"{log}/filler", "wb") as filler:
+            filler.write(b"x" * 200_000)
+        stand.keeper.start(identity)
+        wait_for(log, lambda: os.statvfs(log).f_bavail == 0)
+        assert stand.state(identity)["status"] == "running"
+        mount(None, log, None, 32, "size=40m")  # MS_REMOUNT
+        assert stand.keeper.wait(identity)["exit_code"] == 7
+        assert stand.lines(identity) == [b"line %d" % number for number in range(100_000)]
+    finally:
+        umount2(log, MNT_DETACH)
