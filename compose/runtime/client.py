@@ -257,7 +257,6 @@ class Keeper:
         """A connection to the container's monitor, which is given a successor when it is dead; None when the
         container does not run."""
         deadline = time.monotonic() + _PATIENCE
-        adopted = False
         while True:
             try:
                 return sockets.connect(self.paths.container_run(identity), protocol.MONITOR_SOCKET)
@@ -267,10 +266,8 @@ class Keeper:
                 return None
             if time.monotonic() > deadline:
                 raise ContainerError(f"container {identity[:12]} runs, but its monitor does not answer")
-            if not adopted and time.monotonic() > deadline - _PATIENCE / 2:
-                spawn.ensure_successor(self.paths, self.project)
-                self.adopt(identity)
-                adopted = True
+            spawn.ensure_again(self.paths, self.project)
+            self.adopt(identity)
             time.sleep(0.01)
 
     def _settled(self, identity: str) -> ContainerState:

@@ -39,6 +39,7 @@ class Control:
         self._loop = monitor.loop
         self._listener = listener
         self._waiting: list[Socket] = []
+        self._stopping: list[Socket] = []
         self._sessions: list[Session] = []
         listener.setblocking(False)
         self._loop.reader(listener.fileno(), self._accept)
@@ -52,10 +53,18 @@ class Control:
         """Tell everybody that the container has ended for good."""
         for session in list(self._sessions):
             self._session_ended(session)
-        for connection in self._waiting:
+        for connection in (*self._waiting, *self._stopping):
             protocol.answer(connection)
             connection.close()
         self._waiting.clear()
+        self._stopping.clear()
+
+    def give_up_stopping(self, error: ContainerError) -> None:
+        """Tell those who want the container stopped why it is not; it may end later."""
+        for connection in self._stopping:
+            protocol.refuse(connection, error)
+            connection.close()
+        self._stopping.clear()
 
     def _accept(self) -> None:
         connection = sockets.accept(self._listener)
@@ -86,11 +95,11 @@ class Control:
         monitor = self._monitor
         match message.get("op"):
             case "stop":
-                self._waiting.append(connection)
+                self._stopping.append(connection)
                 try:
                     monitor.stop(message.get("signal"), message.get("grace"))
                 except ComposeError:
-                    self._waiting.remove(connection)
+                    self._stopping.remove(connection)
                     raise
                 return True
             case "wait":

@@ -26,6 +26,7 @@ from compose.errors import ContainerError, StateError
 from compose.linux import process, sockets
 from compose.runtime import children, protocol, records
 from compose.runtime.loop import Loop
+from compose.runtime.reexec import forget_environment
 from compose.runtime.spawn import KEEPER_FILE, remove_records
 from compose.state.paths import Paths
 
@@ -467,6 +468,7 @@ def main(options: dict[str, Any]) -> None:
     to 2."""
     paths = Paths(options["data"], options["run"])
     try:
+        forget_environment()
         process.prctl(process.PR_SET_DUMPABLE, 0)
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
         os.chdir("/")

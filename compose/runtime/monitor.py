@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _RETRY_OUTPUT = 1.0
 _RETRY_KILL = 0.1
+_MOST_KILLS = 15
 _DEFAULT_GRACE = 10.0
 _STARTING_ERROR = "its monitor died while it started the container"
 
@@ -97,6 +98,7 @@ class Monitor:
         self._restart_timer: Timer | None = None
         self._kill_timer: Timer | None = None
         self._delay = 0.0
+        self._kills = 0
         self._closed = False
 
     # beginning ----------------------------------------------------------------------------------------------
@@ -467,6 +469,11 @@ class Monitor:
             self.cgroup.kill()
         except (OSError, ContainerError):
             pass
+        self._kills += 1
+        if self._kills == _MOST_KILLS and self.control is not None:
+            self.control.give_up_stopping(
+                ContainerError(f"container {self.identity[:12]}: the kernel cannot end its processes yet")
+            )
         self._kill_timer = self.loop.after(_RETRY_KILL, self.kill_everything)
 
     def end_now(self) -> None:
@@ -497,6 +504,7 @@ class Monitor:
             if timer is not None:
                 timer.cancel()
         self._stopper = self._kill_timer = None
+        self._kills = 0
         if self.prober is not None:
             self.prober.end()
             self.prober = None

@@ -13,6 +13,7 @@ from compose.linux import process, sockets
 from compose.runtime import protocol
 from compose.runtime.children import exit_code
 from compose.runtime.loop import Loop
+from compose.runtime.reexec import forget_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _SIGKILL = 9
 
 def main(options: dict[str, Any]) -> None:
     """Serve one request; `options` come from `spawn`."""
+    forget_environment()
     process.prctl(process.PR_SET_DUMPABLE, 0)
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     os.chdir("/")

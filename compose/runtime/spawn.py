@@ -17,6 +17,7 @@ import time
 from compose.errors import ContainerError, StateError
 from compose.linux import namespaces, sockets
 from compose.runtime import protocol, records
+from compose.runtime.reexec import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,17 +64,22 @@ def ensure_keeper(paths: Paths, project: str, *, netd: str, isolation: str, stop
         os.close(lock)
 
 
-def ensure_successor(paths: Paths, project: str) -> None:
-    """Start a keeper in the place of one that died, with what that one was told.
-
-    Raises `StateError` when the project is stopping: then nobody replaces anything.
-    """
+def ensure_again(paths: Paths, project: str) -> None:
+    """Start a keeper, if there is none, with what the last one was told."""
     record = _record(paths, project)
-    if record.get("stopping"):
-        raise StateError(f"project {project} is stopping")
     names = {name: str(record.get(name) or default) for name, default in DEFAULTS.items()}
+    ensure_keeper(paths, project, **names, stopping=None)
+
+
+def ensure_successor(paths: Paths, project: str) -> None:
+    """`ensure_again` for a monitor whose keeper died.
+
+    Raises `StateError` when the project is stopping: then nothing is replaced unless a client wants it.
+    """
+    if is_stopping(paths, project):
+        raise StateError(f"project {project} is stopping")
     with outside_of_the_container():
-        ensure_keeper(paths, project, **names, stopping=None)
+        ensure_again(paths, project)
 
 
 DEFAULTS = {"netd": "compose.network.netd", "isolation": "compose.runtime.isolation"}
@@ -249,8 +255,10 @@ def _spawn(module: str, options: dict[str, Any], socket: int) -> int:
         (os.POSIX_SPAWN_DUP2, socket, target),
     ]
     try:
-        return os.posix_spawn(
-            sys.executable, arguments, environment, file_actions=actions, setsid=True, setsigmask=()
-        )
+        with interpreter() as program:
+            environment.update(program.environment)
+            return os.posix_spawn(
+                program.path, arguments, environment, file_actions=actions, setsid=True, setsigmask=()
+            )
     except OSError as error:
         raise ContainerError(f"execute {sys.executable}: {os.strerror(error.errno or 0)}") from None
