@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import ImageError
-from compose.images.bootstrap import make
+from compose.images.bootstrap import bootstrap, make
 from compose.images.bootstrap.fetch import Fetcher, NotFoundError
 from compose.images.bootstrap.sources import Location, Mirrors
 from compose.images.bootstrap.tree import Tree
@@ -198,7 +198,7 @@ def test_packages_are_fetched_and_unpacked(mirror: Mirror, tmp_path: Path) -> No
     report.expect(packages)
     (tmp_path / "root").mkdir()
     with fetcher(received=report.received) as found, Tree(str(tmp_path / "root")) as tree:
-        done = make.fetch_and_unpack(found, tree, packages, "amd64", report)
+        done = make.fetch_and_unpack(found, tree, packages, "amd64")
     assert [package.name for package in done] == ["a", "b", "c"]
     assert sorted(os.listdir(tmp_path / "root/usr/bin")) == ["a", "b", "c"]
     assert told == sorted(told, key=lambda fraction: fraction or 0)
@@ -209,9 +209,8 @@ def test_one_bad_package_stops_all(mirror: Mirror, tmp_path: Path) -> None:
     packages = [
         entry_of(f"Package: p{n}", b"x")._replace(address=f"{mirror.address}/none") for n in range(40)
     ]
-    report = make.Report("debian:x", lambda what, status, fraction: None)
     with fetcher() as found, Tree(str(tmp_path)) as tree, pytest.raises(ImageError, match="/none: not found"):
-        make.fetch_and_unpack(found, tree, packages, "amd64", report)
+        make.fetch_and_unpack(found, tree, packages, "amd64")
     assert threading.active_count() <= 4
 
 
@@ -225,3 +224,14 @@ def test_asking_whether_an_image_is_known_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
+
+
+def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("keep")
+    with pytest.raises(ImageError, match="is not empty"):
+        bootstrap("debian:bookworm", str(tmp_path), progress=lambda *_: None)
+    with pytest.raises(ImageError, match="debian:12 in .*: No such file or directory"):
+        bootstrap("docker.io/library/debian:12", str(tmp_path / "none"), progress=lambda *_: None)
+    with pytest.raises(ImageError, match="redis:7 is not an image that can be made"):
+        bootstrap("redis:7", str(tmp_path), progress=lambda *_: None)
+    assert os.listdir(tmp_path) == ["mine"]

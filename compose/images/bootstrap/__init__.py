@@ -56,13 +56,17 @@ _CODENAMES = {
 _PREFIXES = ("docker.io/library/", "docker.io/", "library/")
 
 
-def target(reference: str) -> Target | None:
-    """What `reference` (``debian:13-slim``) asks for, or None where it is not one of ours."""
+def familiar(reference: str) -> str:
+    """`reference` as people type it: without the default registry and its ``library/``."""
     for prefix in _PREFIXES:
         if reference.startswith(prefix):
-            reference = reference[len(prefix) :]
-            break
-    name, _, tag = reference.partition(":")
+            return reference[len(prefix) :]
+    return reference
+
+
+def target(reference: str) -> Target | None:
+    """What `reference` (``debian:13-slim``) asks for, or None where it is not one of ours."""
+    name, _, tag = familiar(reference).partition(":")
     if name != "debian":
         return None
     tag = tag or "latest"

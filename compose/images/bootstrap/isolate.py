@@ -13,6 +13,7 @@ Imported by a bare interpreter: only `ctypes`, `os` and our own light modules.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -95,7 +96,8 @@ def _child(root: str, script: str) -> None:
         socket.sethostname("localhost")
         _enter(root)
         os.umask(0o022)
-        os.setgroups([])
+        with contextlib.suppress(PermissionError):  # in a user namespace of one id
+            os.setgroups([])
         _drop_capabilities()
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _ignore_sync()

@@ -15,7 +15,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ImageError
-from compose.images.bootstrap import Bootstrapped, aptconf, deb, dpkg, finish, release, sources, target
+from compose.images.bootstrap import (
+    Bootstrapped,
+    aptconf,
+    deb,
+    dpkg,
+    familiar,
+    finish,
+    release,
+    sources,
+    target,
+)
 from compose.images.bootstrap.configure import POLICY, configure
 from compose.images.bootstrap.fetch import Fetcher, NotFoundError
 from compose.images.bootstrap.packages import Index, Package, Pool
@@ -25,7 +35,7 @@ from compose.images.bootstrap.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from compose.images.bootstrap import Progress
+    from compose.images.bootstrap import Progress, Target
     from compose.images.bootstrap.dpkg import Unpacked
     from compose.images.bootstrap.release import Release
 
@@ -63,33 +73,38 @@ def make(
     wanted = target(reference)
     if wanted is None:
         raise ImageError(f"{reference} is not an image that can be made from packages")
-    if os.listdir(into):
-        raise ImageError(f"{into} is not empty")
+    try:
+        if os.listdir(into):
+            raise ImageError(f"{into} is not empty")
+        return _make(wanted, into, Report(familiar(reference), progress), cache, mirror)
+    except OSError as error:  # the disk is full, for example
+        raise ImageError(f"make {familiar(reference)} in {into}: {error.strerror or error}") from error
+
+
+def _make(wanted: Target, into: str, report: Report, cache: str | None, mirror: str | None) -> Bootstrapped:
     options = aptconf.load()
     chosen = sources.choose(wanted.codename, sources.load(), given=mirror)
-    report = Report(reference, progress)
     machine = architecture()
-    with Fetcher(cache=cache, options=options, received=report.received) as fetcher:
+    with (
+        Fetcher(cache=cache, options=options, received=report.received) as fetcher,
+        Tree(into, finish.slim_excludes() if wanted.slim else None) as tree,
+    ):
         report.say("reading the mirror's index")
         releases = find_releases(fetcher, wanted.codename, chosen, options)
-        pool = read_indexes(fetcher, releases, machine)
-        packages = configuration_order(resolve(pool, *_seeds(pool, wanted.codename, releases)))
-        excludes = finish.slim_excludes() if wanted.slim else None
-        with Tree(into, excludes) as tree:
-            report.expect(packages)
-            unpacked = fetch_and_unpack(fetcher, tree, packages, machine, report)
-            date = max(one.date for one in releases)
-            tree.finish(package.contents.directories for package in unpacked)
-            report.say("configuring packages")
-            _prepare(tree)
-            dpkg.write(tree, unpacked)
-            configure(tree, unpacked, date=date)
-            finish.finish(tree, releases, options, slim=wanted.slim, date=date)
+        date = max(one.date for one in releases)
+        packages = choose_packages(fetcher, wanted.codename, releases, machine)
+        report.expect(packages)
+        unpacked = fetch_and_unpack(fetcher, tree, packages, machine)
+        tree.finish(package.contents.directories for package in unpacked)
+        report.say("configuring packages")
+        _prepare(tree)
+        dpkg.write(tree, unpacked)
+        configure(tree, unpacked, date=date)
+        finish.finish(tree, releases, options, slim=wanted.slim, date=date)
     version = releases[0].version
+    source = f"debian {version} ({wanted.codename}) from {finish.public(releases[0].uri)}"
     return Bootstrapped(
-        image_config(
-            machine, date, f"debian {version} ({wanted.codename}) from {finish.public(releases[0].uri)}"
-        ),
+        image_config(machine, date, source),
         f"Debian {version} ({wanted.codename}{', slim' if wanted.slim else ''})",
         len(unpacked),
         sum(package.contents.size for package in unpacked),
@@ -180,18 +195,21 @@ def read_indexes(fetcher: Fetcher, releases: list[Release], machine: str) -> Poo
         return Pool(pool.map(read, releases))
 
 
-def _seeds(pool: Pool, codename: str, releases: list[Release]) -> tuple[list[str], frozenset[str]]:
+def choose_packages(fetcher: Fetcher, codename: str, releases: list[Release], machine: str) -> list[Package]:
+    """The packages of a minimal system with apt, in the order of their configuration; raises `ImageError`.
+
+    As debootstrap's variant minbase has it: what is essential or required, apt, and what they depend on.
+    """
+    pool = read_indexes(fetcher, releases, machine)
     seeds = [*pool.base(), "apt"]
     if codename == "bookworm":  # says that /usr is merged already, instead of the package that would merge it
         seeds.append("usr-is-merged")
     if any(one.uri.startswith("https:") for one in releases):
         seeds.append("ca-certificates")
-    return seeds, frozenset({"usrmerge"})
+    return configuration_order(resolve(pool, seeds, frozenset({"usrmerge"})))
 
 
-def fetch_and_unpack(
-    fetcher: Fetcher, tree: Tree, packages: list[Package], machine: str, report: Report
-) -> list[Unpacked]:
+def fetch_and_unpack(fetcher: Fetcher, tree: Tree, packages: list[Package], machine: str) -> list[Unpacked]:
     """All packages into the tree; the result is in the order of `packages`. Raises `ImageError`."""
     _merge_usr(tree, machine)
     with (
