@@ -223,6 +223,34 @@ def _limits(one: _Check) -> None:
                     )
 
 
+def _restart(one: _Check) -> None:
+    value = one.service.get("restart")
+    name, colon, count = str(value or "no").partition(":")
+    if name not in ("no", "always", "unless-stopped", "on-failure") or (
+        colon and not (name == "on-failure" and count.isdigit())
+    ):
+        hint = similar(name, ("always", "unless-stopped", "on-failure")) or (
+            "write no, always, unless-stopped, on-failure or on-failure:3"
+        )
+        raise one.error("restart", f"`{value}` is not a restart policy", hint)
+
+
+def _amounts(one: _Check) -> None:
+    """Amounts that cannot be given; -1 is "no limit" where compose has such a thing."""
+    for key in (
+        "cpus",
+        "cpu_shares",
+        "mem_limit",
+        "mem_reservation",
+        "shm_size",
+        "memswap_limit",
+        "pids_limit",
+    ):
+        value = one.service.get(key)
+        if value is not None and float(value) < (-1 if key in ("memswap_limit", "pids_limit") else 0):
+            raise one.error(key, f"{value} is less than 0")
+
+
 def _container_names(services: Map) -> None:
     """No two containers may have the same name."""
     names: dict[str, str] = {}
@@ -252,6 +280,8 @@ _CHECKS: tuple[Callable[[_Check], None], ...] = (
     _watch,
     _mounts,
     _limits,
+    _amounts,
+    _restart,
 )
 
 __all__ = ["Any", "check"]

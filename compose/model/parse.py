@@ -93,10 +93,13 @@ def _syntax_error(problem: yaml.MarkedYAMLError, file: str, text: str) -> ModelE
     mark = problem.problem_mark or problem.context_mark
     at = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 0, 0)
     what = problem.problem or problem.context or "is not YAML"
-    line = text.splitlines()[mark.line] if mark and mark.line < text.count("\n") + 1 and text else ""
+    lines = text.split("\n")
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
     hint = None
     if "\t" in line[: len(line) - len(line.lstrip())] or "cannot start any token" in what and "\t" in line:
         what, hint = "a tab is used for indentation", "YAML takes spaces only: replace the tab by spaces"
+    elif "unexpected end of stream" in what:
+        hint = "a quote or bracket before it is not closed"
     elif "mapping values are not allowed" in what:
         hint = "check the indentation of this line, and quote values that contain ': '"
     elif "could not find expected ':'" in what or "did not find expected key" in what:

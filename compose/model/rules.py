@@ -78,7 +78,6 @@ def _not_blank(value: Any, context: Context) -> Any:
 _RULES = Pass(
     {
         "configs.*": _one_source("file", "content", "environment"),
-        "networks.*": _external,
         "secrets.*": _one_source("file", "environment"),
         "services.*.deploy.resources.reservations.devices.*": _device,
         "services.*.develop.watch.*.path": _not_blank,

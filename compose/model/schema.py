@@ -108,7 +108,10 @@ def explain(problem: Any, at: Position) -> ModelError:
     keyword, value, instance = problem.validator, problem.validator_value, problem.instance
     if "propertyNames" in problem.absolute_schema_path and isinstance(instance, str):
         return error(
-            at, path, f"`{instance}` cannot be a name", "use letters, digits, dots, hyphens and underscores"
+            at,
+            path,
+            f"`{_short(instance)}` cannot be a name",
+            "use letters, digits, dots, hyphens and underscores, 128 at most",
         )
     if keyword == "additionalProperties":
         return _unknown_key(problem, at, path)
