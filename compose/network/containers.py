@@ -5,7 +5,9 @@ Three passes, because each namespace is worth entering only once:
 1. each container's namespace: make, pin, settings, ``lo``, the sockets and rules of the name service; keep a
    netlink socket that stays in there;
 2. each sandbox: all veth pairs in one batch, one end a port of the bridge, the other end in the container;
-3. through the kept sockets: addresses and routes.
+3. through the kept sockets: addresses and routes;
+
+and at last each sandbox once more, to wait until its bridges forward.
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ def create(namespaces: Namespaces, project: str, containers: Sequence[ContainerL
                 _address(namespaces, one, made[one.id])
         finally:
             namespaces.enter(namespaces.host)
+        _wait(namespaces, project, containers)
         finished = True
         return {identity: inside.sockets for identity, inside in made.items() if inside.sockets}
     finally:
@@ -326,6 +329,18 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
     failures = inside.route.attempt([*messages, *routes])
     if failures:
         raise NetworkError(f"configure the network of container {one.id[:12]}: {failures[0]}")
+
+
+def _wait(namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks]) -> None:
+    """Wait until the bridges forward: the first packet of a container must not get lost."""
+    by_sandbox: dict[str, list[str]] = {}
+    for one in containers:
+        for endpoint in one.endpoints:
+            names = by_sandbox.setdefault(endpoint.sandbox or project, [])
+            names += [labels.port(one.id, endpoint.network), labels.bridge(endpoint.network)]
+    for name, names in by_sandbox.items():
+        with namespaces.inside(namespaces.paths.project_namespace(name), f"connect to networks of {name}"):
+            links.wait_until_up(list(dict.fromkeys(names)))
 
 
 def _interface_up(name: str) -> Message:

@@ -11,9 +11,20 @@ import fcntl
 import ipaddress
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from compose.network.netlink import CHANGE, CREATE, DUMP, Message, Netlink, Template, message
+from compose.network.netlink import (
+    CHANGE,
+    CREATE,
+    DUMP,
+    LINK_NOTICES,
+    ROUTE,
+    Message,
+    Netlink,
+    Template,
+    message,
+)
 from compose.network.pyroute import fibmsg, ifaddrmsg, ifinfmsg, rtmsg
 
 if TYPE_CHECKING:
@@ -21,6 +32,8 @@ if TYPE_CHECKING:
 
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _NEWROUTE, _NEWRULE = 20, 24, 32
+_NLM_F_REQUEST = 1
+_IFLA_IFNAME, _IFLA_OPERSTATE, _IF_OPER_UP, _SKIP_STATISTICS = 3, 16, 6, 8
 _IFF_UP = 1
 _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL, _RT_SCOPE_HOST, _FR_ACT_TO_TBL = 4, 1, 2, 254, 1
 _IFA_F_NODAD = 2
@@ -109,6 +122,46 @@ def _link(
 ) -> Message:
     fields = {"index": index, **({"flags": _IFF_UP, "change": _IFF_UP} if up else {})}
     return message(what, ifinfmsg, _NEWLINK, flags, fields, attributes, tolerate)
+
+
+def wait_until_up(wanted: Sequence[str], seconds: float = 1.5) -> None:
+    """Wait until the kernel has noticed that interfaces of the thread's namespace have a carrier.
+
+    It does so in a work queue, some time after the other end was brought up. Until then a bridge does not
+    forward to the port, what is sent there is lost, and the sender's kernel tries again after a whole second.
+    """
+    end = time.monotonic() + seconds
+    with Netlink(ROUTE, groups=LINK_NOTICES) as notices, Netlink(ROUTE) as netlink:
+        while True:
+            wanted = _not_up(netlink, wanted)
+            left = end - time.monotonic()
+            if not wanted or left <= 0:
+                return
+            notices.wait_for_notice(left)
+
+
+def _not_up(netlink: Netlink, wanted: Sequence[str]) -> list[str]:
+    """Those of the interfaces that are there and whose operational state is another one than up."""
+    attributes = [("IFLA_IFNAME", "\1" * 15), ("IFLA_EXT_MASK", _SKIP_STATISTICS)]
+    asking = Template(
+        message("", ifinfmsg, _GETLINK, _NLM_F_REQUEST, {}, attributes).data, {"name": b"\1" * 15}
+    )
+    requests = [Message(f"get {name}", asking.fill(name=name.encode().ljust(15, b"\0"))) for name in wanted]
+    found = []
+    for body in netlink.answers(requests):
+        name, state, offset = "", 0, 16
+        while offset + 4 <= len(body):
+            length, kind = struct.unpack_from("=HH", body, offset)
+            if length < 4:
+                break
+            if kind == _IFLA_IFNAME:
+                name = body[offset + 4 : offset + length].rstrip(b"\0").decode()
+            elif kind == _IFLA_OPERSTATE:
+                state = body[offset + 4]
+            offset += (length + 3) & ~3
+        if state != _IF_OPER_UP:
+            found.append(name)
+    return found
 
 
 def add_bridge(name: str, mac: str, mtu: int) -> Message:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,8 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 
 ROUTE = 0
+LINK_NOTICES = 1
+"""RTMGRP_LINK, of the route family."""
 NETFILTER = 12
 
 CHANGE = NLM_F_REQUEST | NLM_F_ACK
@@ -42,7 +45,7 @@ _HEADER = struct.Struct("=IHHII")
 _ERROR, _DONE = 2, 3
 _ACK_TLVS = 0x200
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_ROUTE_BATCH = 64
+_ROUTE_BATCH = 32
 
 
 class Message(NamedTuple):
@@ -118,12 +121,14 @@ class Template:
 class Netlink:
     """A netlink socket in the namespace that the thread is in when this is made; a context manager."""
 
-    def __init__(self, family: int) -> None:
-        self._family = family
+    def __init__(self, family: int, *, groups: int = 0) -> None:
+        """`groups` is the mask of the notices to subscribe to (`LINK_NOTICES`)."""
         self._sequence = 1
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        if groups:
+            self._socket.bind((0, groups))
 
     def __enter__(self) -> Netlink:
         return self
@@ -160,11 +165,28 @@ class Netlink:
         end = _HEADER.pack(20, _BATCH_END, NLM_F_REQUEST, 0, 0) + body
         return self._exchange(messages, begin, end)
 
+    def answers(self, messages: Sequence[Message]) -> list[bytes]:
+        """Send requests for one object each; the bodies of those that there are, in order."""
+        first = self._sequence
+        bodies: list[bytes] = []
+        for start in range(0, len(messages), _ROUTE_BATCH):
+            self._send(messages[start : start + _ROUTE_BATCH], b"", b"")
+            bodies += [
+                body
+                for kind, _, sequence, body in self._received(wait=False)
+                if kind not in (_ERROR, _DONE) and sequence >= first
+            ]
+        return bodies
+
     def exists(self, request: Message) -> bool:
         """Whether the one object that `request` asks for is there."""
         return not self._exchange([request], b"", b"")
 
     def _exchange(self, messages: Sequence[Message], begin: bytes, end: bytes) -> list[Failure]:
+        return self._answers(messages, self._send(messages, begin, end))
+
+    def _send(self, messages: Sequence[Message], begin: bytes, end: bytes) -> int:
+        """Send requests in one system call; the sequence number of the first."""
         first = self._sequence
         self._sequence += len(messages)
         data = bytearray(begin)
@@ -176,7 +198,7 @@ class Netlink:
         if len(data) > 200_000:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(data))
         self._socket.sendto(data, (0, 0))
-        return self._answers(messages, first)
+        return first
 
     def _answers(self, messages: Sequence[Message], first: int) -> list[Failure]:
         failures = []
@@ -191,6 +213,15 @@ class Netlink:
             elif number:  # the batch as a whole: not allowed, or out of memory
                 failures.append(Failure("change rules", number, _detail(flags, body)))
         return failures
+
+    def wait_for_notice(self, seconds: float) -> None:
+        """Return when a notice has come, or after that time; all that have come are thrown away."""
+        if select.select([self._socket], [], [], max(0.0, seconds))[0]:
+            try:
+                for _ in self._received(wait=False):
+                    pass
+            except NetworkError:
+                return  # more than the queue holds: something has come for certain
 
     def dump(self, request: Message, kind: type) -> list[Any]:
         """All objects of a dump request as decoded messages of pyroute2's class `kind`."""

@@ -97,6 +97,7 @@ def create(namespaces: Namespaces, project: str) -> Uplink:
     with Netlink(ROUTE) as netlink:
         _refuse_stranger(namespaces, netlink, project)
         if not entry:
+            netlink.apply([links.delete_link(name)])  # of a lost record; its addresses are not known to us
             host, inside = _choose_pair(project, record)
             entry = {"interface": name, "host": host, "inside": inside, "prefix": _PREFIX, "chains": []}
             record.projects[project] = entry
@@ -115,6 +116,7 @@ def create(namespaces: Namespaces, project: str) -> Uplink:
     _forward(record, name)
     entry["chains"] = [str(chain) for chain in foreign.open_for(name)]
     record.save()
+    links.wait_until_up([name])
     directory = namespaces.paths.project_run(project)
     os.makedirs(directory, mode=0o700, exist_ok=True)
     replace_json(f"{directory}/uplink.json", {"host": host, "inside": inside}, durable=False)
@@ -263,8 +265,11 @@ def destroy(namespaces: Namespaces, project: str) -> list[str]:
     if not record.projects:
         problems += restore(record)
     record.save()
+    directory = namespaces.paths.project_run(project)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{namespaces.paths.project_run(project)}/uplink.json")
+        os.unlink(f"{directory}/uplink.json")
+    with contextlib.suppress(OSError):  # the keeper's, where it is not empty
+        os.rmdir(directory)
     return [f"remove the uplink of {project}: {problem}" for problem in problems]
 
 
