@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.model.passes import Pass
 from compose.model.tree import Context, Map, dotted
+from compose.model.values import dropped_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +188,17 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
 
         return function
 
+    def words_left_out(value: Any, context: Context) -> Any:
+        try:
+            rest = dropped_command(value) if isinstance(value, str) else ""
+        except ValueError:
+            rest = ""
+        if rest:
+            text = f"{dotted(context.path)}: `{rest}` is left out: no shell runs this, as in docker compose"
+            warn(context.key_at, f'{text}; write ["sh", "-c", "..."]')
+        return value
+
     table = {pattern: never(reason) for pattern, reason in NOT_YET.items()}
     table.update({pattern: sometimes(judge) for pattern, judge in PARTLY.items()})
+    table["services.*.command"] = table["services.*.entrypoint"] = words_left_out
     Pass(table).apply(tree)

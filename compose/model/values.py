@@ -34,7 +34,7 @@ def nanoseconds(text: str) -> int:
     """``1m30s``, ``1d``, ``500ms`` -> nanoseconds."""
     body = text.strip()
     sign = -1 if body.startswith("-") else 1
-    body = body.lstrip("+-")
+    body = body[1:] if body[:1] in ("+", "-") else body
     if body == "0":
         return 0
     total = 0.0

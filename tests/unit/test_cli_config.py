@@ -1,0 +1,140 @@
+"""``pycompose config``: the canonical form, the lists, the switches."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from compose.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = """\
+name: demo
+services:
+  web:
+    build: .
+    image: "web:${TAG:-1}"
+    depends_on: [db]
+    environment: {PRICE: "5$$"}
+    volumes: [data:/data]
+  db:
+    image: mariadb
+    networks: [back]
+  debug:
+    image: busybox
+    profiles: [debug]
+networks: {back: }
+volumes: {data: }
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a compose file, and places of its own for data."""
+    (tmp_path / "compose.yaml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYCOMPOSE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PYCOMPOSE_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.delenv("TAG", raising=False)
+    return tmp_path
+
+
+def output(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command prints, when it succeeds."""
+    assert main(arguments) == 0
+    return capfd.readouterr().out
+
+
+def test_config_prints_a_compose_file(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = output(capfd, "config")
+    shown = yaml.safe_load(text)
+    assert list(shown) == ["name", "services", "networks", "volumes"]
+    assert shown["services"]["web"]["environment"] == {"PRICE": "5$$"}
+    assert shown["services"]["web"]["build"] == {"context": str(project), "dockerfile": "Dockerfile"}
+    (project / "again.yaml").write_text(text)
+    assert output(capfd, "-f", "again.yaml", "config") == text
+
+
+def test_config_prints_json(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = json.loads(output(capfd, "config", "--format", "json"))
+    assert shown["services"]["web"]["image"] == "web:1"
+    assert shown["volumes"] == {"data": {"name": "demo_data"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["config", "--services"], ["db", "web"]),
+        (["--profile", "debug", "config", "--services"], ["db", "debug", "web"]),
+        (["config", "--volumes"], ["data"]),
+        (["config", "--networks"], ["back", "default"]),
+        (["config", "--images"], ["mariadb", "web:1"]),
+        (["config", "--profiles"], ["debug"]),
+        (["config", "-q"], []),
+    ],
+)
+def test_lists(
+    project: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], lines: list[str]
+) -> None:
+    assert output(capfd, *arguments).splitlines() == lines
+
+
+def test_hashes_are_those_of_the_services(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    everything = output(capfd, "config", "--hash", "*").splitlines()
+    assert [line.split()[0] for line in everything] == ["db", "web"]
+    assert all(len(line.split()[1]) == 64 for line in everything)
+    assert output(capfd, "config", "--hash", "db").splitlines() == everything[:1]
+
+
+def test_output_goes_to_a_file(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert output(capfd, "config", "-o", "out.yaml") == ""
+    assert (project / "out.yaml").read_text() == output(capfd, "config")
+
+
+def test_without_interpolation_variables_stay(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = yaml.safe_load(output(capfd, "config", "--no-interpolate"))
+    assert shown["services"]["web"]["image"] == "web:${TAG:-1}"
+    assert shown["services"]["web"]["environment"] == {"PRICE": "5$$"}
+
+
+def test_only_some_services_and_what_they_need(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = yaml.safe_load(output(capfd, "config", "db"))
+    assert list(shown["services"]) == ["db"]
+    assert list(shown["networks"]) == ["back"]
+    assert "volumes" not in shown
+    assert list(yaml.safe_load(output(capfd, "config", "web"))["services"]) == ["db", "web"]
+    assert list(yaml.safe_load(output(capfd, "config", "debug"))["services"]) == ["debug"]
+
+
+def test_paths_and_names_may_stay_as_they_are(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = yaml.safe_load(output(capfd, "config", "--no-path-resolution"))
+    assert shown["services"]["web"]["build"]["context"] == "."
+
+
+def test_variables_with_their_defaults(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lines = output(capfd, "config", "--variables").splitlines()
+    assert [line.split() for line in lines[1:]] == [["TAG", "false", "1"]]
+
+
+def test_environment_is_what_interpolation_sees(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / ".env").write_text("FROM_FILE=yes\n")
+    lines = output(capfd, "config", "--environment").splitlines()
+    assert {"FROM_FILE=yes", "COMPOSE_PROJECT_NAME=demo"} <= set(lines)
+
+
+def test_unknown_service_is_an_error(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "wbe"]) == 2
+    assert "no such service: wbe" in capfd.readouterr().err
+
+
+def test_strict_makes_errors_of_warnings(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "-q", "--strict"]) == 0
+    (project / "compose.yaml").write_text("services: {a: {image: x, ipc: host}}\n")
+    assert main(["config", "-q"]) == 0
+    assert main(["config", "-q", "--strict"]) == 1
+    assert "compose.yaml:1:26: services.a.ipc: not supported yet" in capfd.readouterr().err

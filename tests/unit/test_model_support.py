@@ -1,0 +1,148 @@
+"""Nothing is silently ignored: a key is acted on, refused, or warned of with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from compose.model import load
+from compose.model.support import NOT_YET, PARTLY
+from tests.support.config_cases import cases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA: dict[str, Any] = json.loads(
+    (Path(__file__).resolve().parents[2] / "schemas" / "compose.json").read_text(encoding="utf-8")
+)
+
+# What the runtime acts on, or what was used up while loading (deploy and networks of other tools aside).
+ACTED_ON = """
+annotations attach build.args build.context build.dockerfile build.dockerfile_inline build.labels
+build.no_cache build.pull build.tags build.target cap_add cap_drop command configs container_name
+cpu_shares cpus cpuset depends_on deploy.replicas deploy.resources.limits deploy.restart_policy.condition
+deploy.restart_policy.max_attempts dns dns_opt dns_search domainname entrypoint env_file environment
+expose extends extra_hosts group_add healthcheck hostname image label_file labels links logging.driver
+logging.options mac_address mem_limit memswap_limit network_mode networks.*.aliases
+networks.*.ipv4_address oom_score_adj pids_limit ports privileged profiles pull_policy read_only restart
+scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
+user volumes.*.bind.create_host_path volumes.*.read_only volumes.*.source volumes.*.target
+volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume.nocopy working_dir
+""".split()
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema behind its reference."""
+    while "$ref" in schema:
+        schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def keys(schema: dict[str, Any], prefix: str, depth: int = 0) -> Iterator[str]:
+    """Every path of keys below a schema, as a pattern."""
+    schema = resolved(schema)
+    inner = schema.get("properties", {})
+    for key, value in inner.items():
+        yield from [f"{prefix}{key}", *keys(value, f"{prefix}{key}.", depth + 1)]
+    for keyword in ("additionalProperties", "items"):
+        if isinstance(schema.get(keyword), dict) and depth < 6:
+            yield from keys(schema[keyword], f"{prefix}*.", depth + 1)
+
+
+def covered(path: str, patterns: set[str]) -> bool:
+    """Whether a path or one of its ancestors is named."""
+    parts = path.split(".")
+    return any(".".join(parts[: length + 1]) in patterns for length in range(len(parts)))
+
+
+def test_schema_is_a_schema() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+def test_every_pattern_names_a_key_of_the_schema() -> None:
+    known = set(keys({"properties": SCHEMA["properties"]}, ""))
+    known |= {"models.*", "services.*.security_opt.*"}
+    assert {*NOT_YET, *PARTLY} <= known
+
+
+def test_every_key_of_a_service_is_acted_on_or_warned_of() -> None:
+    patterns = {pattern.removeprefix("services.*.") for pattern in (*NOT_YET, *PARTLY)} | set(ACTED_ON)
+    paths = set(keys(SCHEMA["definitions"]["service"], ""))
+    leaves = {path for path in paths if not any(other.startswith(f"{path}.") for other in paths)}
+    assert not sorted(path for path in leaves if not covered(path, patterns))
+
+
+def test_nothing_is_both_acted_on_and_warned_of() -> None:
+    never = {pattern.removeprefix("services.*.") for pattern in NOT_YET}
+    assert not never & set(ACTED_ON)
+
+
+def warnings(directory: Path, text: str) -> list[str]:
+    """The warnings of one file."""
+    (directory / "compose.yaml").write_text(text)
+    return load(["compose.yaml"], cwd=str(directory), environment={}).warnings
+
+
+def test_a_key_that_nothing_acts_on_gives_one_warning_with_its_place(tmp_path: Path) -> None:
+    found = warnings(
+        tmp_path, "services:\n  a:\n    image: x\n    ipc: host\n    init: true\n    tty: true\n"
+    )
+    assert found == [
+        "compose.yaml:4:5: services.a.ipc: not supported yet, ignored: "
+        "containers have an IPC namespace of their own",
+        "compose.yaml:5:5: services.a.init: not supported yet, ignored: the image's program is process 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "init: false",
+        "privileged: true",
+        "ports: [{target: 80, mode: host, name: x}]",
+        "networks: [default]",
+        "deploy: {}",
+    ],
+)
+def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line: str) -> None:
+    assert not warnings(tmp_path, f"services:\n  a:\n    image: x\n    {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("network_mode: 'container:x'", "services.a.network_mode: `container:x` is not supported yet"),
+        ("security_opt: [no-new-privileges, 'label:disable']", "security_opt[1]: `label:disable` is not"),
+        ("logging: {driver: syslog}", "services.a.logging.driver: `syslog` is not supported yet"),
+        ("volumes: [{type: image, source: i, target: /i}]", "services.a.volumes[0].type: `image` is not"),
+        ("pull_policy: daily", "services.a.pull_policy: `daily` is not supported yet"),
+        ("command: 'a; b'", "services.a.command: `; b` is left out"),
+    ],
+)
+def test_a_value_that_nothing_acts_on_is_warned_of(tmp_path: Path, line: str, words: str) -> None:
+    (found,) = warnings(tmp_path, f"services:\n  a:\n    image: x\n    {line}\n")
+    assert words in found
+
+
+def test_resources_of_inactive_services_are_not_warned_of(tmp_path: Path) -> None:
+    text = "services:\n  a: {image: x}\n  b: {image: y, profiles: [p], ipc: host}\n"
+    text += "volumes: {v: {external: true}}\n"
+    assert not warnings(tmp_path, text)
+
+
+def test_an_unset_variable_is_warned_of_once(tmp_path: Path) -> None:
+    (found,) = warnings(
+        tmp_path, "services:\n  a: {image: x, command: '$A ${A} ${B:-}'}\n  b: {image: '$A$A y'}\n"
+    )
+    assert found.startswith("compose.yaml:2:26: the variable A is not set")
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: str(case.name))
+def test_every_warning_has_its_place(case: Any) -> None:
+    project = load(case.files, cwd=str(case.directory), environment=case.environment, profiles=case.profiles)
+    assert all(text.split(": ")[0].count(":") == 2 for text in project.warnings)
+    assert len(set(project.warnings)) == len(project.warnings)
