@@ -2,9 +2,9 @@
 
 ``import pyroute2`` loads 370 modules (asyncio, multiprocessing, its database, its servers), whichever part of
 it is wanted, which takes four times as long as the 130 that the message classes need. So two stand-ins take
-the places of the package's own module and of its event-loop sockets while the classes are imported, and
-vanish again: whoever imports pyroute2 afterwards in the same process gets the real one. Where this does not
-work, as with another version, the classes are imported in the ordinary way.
+the places of the package's own module and of its event-loop sockets while the classes are imported, and all
+of it vanishes again: whoever imports pyroute2 afterwards in the same process gets the real one. Where this
+does not work, as with another version, the classes are imported in the ordinary way.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def _import_alone() -> tuple[Any, ...]:
     try:
         return _import()
     finally:
-        for name in (_PACKAGE, _SOCKETS, _NFT):
-            sys.modules.pop(name, None)
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+            del sys.modules[name]
 
 
 def load(*, alone: bool = True) -> tuple[Any, ...]:
@@ -56,8 +56,7 @@ def load(*, alone: bool = True) -> tuple[Any, ...]:
         try:
             return _import_alone()
         except Exception:  # whatever it is, the ordinary way tells it better
-            for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
-                del sys.modules[name]
+            pass
     return _import()
 
 
