@@ -25,13 +25,14 @@ _EXIT_CODE_OFFSET = 60
 
 
 def how_it_ended(link: Link | None, pid: int, started: int, pidfd: int) -> int | None:
-    """The exit code of a process that has ended, by whatever way it can be learnt."""
-    try:
-        reaped, status = os.waitpid(pid, os.WNOHANG)
-        if reaped == pid:
-            return exit_code(status)
-    except ChildProcessError:
-        pass
+    """The exit code of a process that has ended, by whatever way it can be learnt.
+
+    A child of ours is not waited for, only looked at: `reap` it once the code is on record, so that nobody
+    who kills us in between makes it unknown.
+    """
+    own = peek(pid)
+    if own is not None:
+        return own
     fields = records.process_fields(pid)  # before the keeper waits for it
     code = link.exit_code(pid, started) if link is not None else None
     if code is None:
@@ -39,6 +40,25 @@ def how_it_ended(link: Link | None, pid: int, started: int, pidfd: int) -> int |
     if code is None and len(fields) > 49 and fields[0] == "Z" and int(fields[19]) == started:
         code = exit_code(int(fields[49]))
     return code
+
+
+def peek(pid: int) -> int | None:
+    """The exit code of a child that has ended and stays a zombie; None for any other process."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+
+
+def reap(pid: int) -> None:
+    """Wait for a child that has ended; for any other process do nothing."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
 
 
 def from_pidfd(pidfd: int) -> int | None:

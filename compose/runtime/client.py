@@ -119,7 +119,8 @@ class Keeper:
             return int(message["pid"])
         except ConnectionError:
             raise ContainerError(
-                f"container {identity[:12]}: its monitor died while it started the container"
+                f"container {identity[:12]}: its monitor died while it started the container",
+                hint=f"cat {self.paths.project_run(self.project)}/errors.log",
             ) from None
 
     def adopt(self, identity: str) -> None:
@@ -236,6 +237,13 @@ class Keeper:
         try:
             protocol.request(connection, op, descriptors, **fields)
             return protocol.check(protocol.receive(connection)[0])
+        except ConnectionError:
+            if op == "start":
+                raise
+            raise ContainerError(
+                f"the keeper of project {self.project} died",
+                hint=f"cat {self.paths.project_run(self.project)}/errors.log",
+            ) from None
         finally:
             connection.close()
 

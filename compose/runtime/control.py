@@ -10,8 +10,7 @@ import os
 
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process, sockets
-from compose.runtime import protocol, records
-from compose.runtime.children import exit_code
+from compose.runtime import adopt, protocol, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,11 +168,7 @@ class Control:
 
     def _session_ended(self, session: Session) -> None:
         """Say how it ended; at the container's end, every process in it has."""
-        try:
-            _pid, status = os.waitpid(session.pid, 0)
-            code: int | None = exit_code(status)
-        except ChildProcessError:
-            code = None
+        code = adopt.peek(session.pid)
         self._sessions.remove(session)
         self._loop.forget(session.pidfd)
         os.close(session.pidfd)
@@ -181,3 +176,4 @@ class Control:
             self._loop.forget(session.connection.fileno())
             protocol.answer(session.connection, exit_code=code)
             session.connection.close()
+        adopt.reap(session.pid)

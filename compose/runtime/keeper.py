@@ -85,7 +85,6 @@ class Keeper:
 
     def run(self) -> None:
         """Serve until `shutdown`."""
-        self.record()
         self.listener.setblocking(False)
         self.loop.reader(self.listener.fileno(), self._accept)
         self.reaper.on_exit = self._tell_waiting
@@ -213,8 +212,10 @@ class Keeper:
                 sockets.send(helper.channel, f"{verb} {name}".encode(), descriptors)
             else:
                 protocol.request(helper.channel, verb, descriptors, name=name)
-        except OSError:
-            pass
+        except BlockingIOError:  # it listens no more; its successor will, and gets everything
+            kill(helper.pid)
+        except OSError:  # it has died: `_hear` will be told
+            return
 
     # monitors -----------------------------------------------------------------------------------------------
 
@@ -227,7 +228,7 @@ class Keeper:
         if helper is not None and helper.channel is not None:
             raise ContainerError(f"container {identity[:12]} is running already")
         if helper is not None and helper.timer is not None:
-            helper.timer.cancel()
+            helper.timer.cancel()  # the new monitor sees for itself whether the container still runs
         self._fork_monitor(identity, connection, "start")
         connection.close()
 
@@ -276,7 +277,7 @@ class Keeper:
 
     def _watch(self, helper: Helper, channel: Socket, pid: int) -> None:
         helper.channel, helper.pid, helper.began = channel, pid, time.monotonic()
-        channel.setblocking(True)
+        channel.setblocking(False)
         self.loop.reader(channel.fileno(), lambda: self._hear(helper))
 
     def _hear(self, helper: Helper) -> None:
@@ -432,6 +433,14 @@ class Keeper:
         self.loop.stop()
 
 
+def kill(pid: int) -> None:
+    """SIGKILL to a helper whose channel is still open, and which therefore has its number."""
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return
+
+
 def readable_now(channel: Socket) -> bool:
     """Whether something has arrived, or the other side has gone."""
     poll = select.poll()
@@ -473,19 +482,22 @@ def main(options: dict[str, Any]) -> None:
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
         os.chdir("/")
         os.umask(0o077)
-        isolation = preload(options["isolation"])
-        base, _missing = isolation.prepare(options["project"])
-        Keeper(options, isolation, base).run()
+        isolation = __import__(options["isolation"], fromlist=["launch"])
+        try:
+            base, _missing = isolation.prepare(options["project"])
+        except OSError:  # no group for ourselves: containers may have theirs nevertheless
+            base = f"pycompose/{options['project']}"
+        keeper = Keeper(options, isolation, base)
+        keeper.record()
+        share_memory()
+        keeper.run()
     except BaseException as error:
         complain(paths, options["project"], "keeper", error)
         raise
 
 
-def preload(isolation: str) -> Any:
+def share_memory() -> None:
     """Load what monitors need, and put it where the collector of the forked processes will not touch it."""
     __import__("compose.runtime.monitor")
-    module = __import__(isolation, fromlist=["launch"])
     gc.collect()
-    gc.disable()
     gc.freeze()
-    return module

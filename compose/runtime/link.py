@@ -42,23 +42,34 @@ class Link:
         """Called when the keeper wants this monitor to kill its container and leave."""
         loop.reader(channel.fileno(), self._hear)
 
-    def put(self, named: dict[str, list[int]]) -> None:
-        """Let the keeper hold copies of descriptors that stay ours."""
-        self.held.update(named)
-        self._put(named)
+    def own(self, name: str) -> list[int]:
+        """The descriptors that this monitor, or its predecessor, has put under `name`."""
+        return self.held.get(self._full(name), [])
+
+    def put_own(self, named: dict[str, list[int]]) -> None:
+        """Let the keeper hold copies of descriptors, which belong to the link from now on."""
+        full = {self._full(name): descriptors for name, descriptors in named.items()}
+        self.held.update(full)
+        self._put(full)
+
+    def release(self, *names: str) -> None:
+        """Close descriptors of ours, here and at the keeper's; those that there are not are no error."""
+        found = [name for name in map(self._full, names) if name in self.held]
+        for name in found:
+            for number in self.held.pop(name):
+                self._loop.forget(number)
+                os.close(number)
+        if found:
+            self._say("drop", names=found)
+
+    def _full(self, name: str) -> str:
+        return f"monitor/{self._identity}/{name}"
 
     def _put(self, named: dict[str, list[int]]) -> None:
         flat = [number for descriptors in named.values() for number in descriptors]
         names = [[name, len(descriptors)] for name, descriptors in named.items()]
         if names:
             self._say("put", flat, names=names)
-
-    def drop(self, *names: str) -> None:
-        """Let the keeper close what it holds under these names; our own descriptors are the caller's to
-        close."""
-        for name in names:
-            self.held.pop(name, None)
-        self._say("drop", names=names)
 
     def done(self) -> None:
         """The container has ended for good."""

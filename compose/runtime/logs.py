@@ -20,6 +20,7 @@ import os
 import select
 import time
 
+from compose.errors import StateError
 from compose.linux import inotify
 from compose.runtime import output, records
 from compose.runtime.spec import STATE_FILE
@@ -316,10 +317,18 @@ class Follower:
     def add(
         self, key: str, identity: str, *, tail: int | None = None, since: int = 0, until: int = 0
     ) -> None:
-        """Follow a container, which need not have been started yet, under `key`."""
+        """Follow a container, which need not have been started yet, under `key`.
+
+        Raises `StateError` when there is no such container.
+        """
         directory = self._paths.container(identity)
         log = f"{directory}/log"
-        os.makedirs(log, mode=0o700, exist_ok=True)
+        try:
+            os.mkdir(log, mode=0o700)
+        except FileExistsError:
+            pass  # it has been started before
+        except FileNotFoundError:
+            raise StateError(f"container {identity[:12]} does not exist") from None
         watches = [
             self._inotify.add(directory, inotify.MOVED_TO | inotify.DELETE_SELF | inotify.ONLYDIR),
             self._inotify.add(log, inotify.MODIFY | inotify.CREATE | inotify.DELETE_SELF | inotify.ONLYDIR),

@@ -24,10 +24,10 @@ from compose.runtime import adopt, children, protocol, records, restart, spawn
 from compose.runtime.control import Control
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
-from compose.runtime.output import STDERR, STDOUT, Output, make_fifo
 from compose.runtime.probe import Prober
 from compose.runtime.spec import VERSION
 from compose.runtime.stop import SIGKILL, Stopper, signal_number
+from compose.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Monitor:
         self.link.on_end = self.end_now
         self.spec: ContainerSpec = {}
         self.state: ContainerState = {}
-        self.output: Output | None = None
-        self.sources: list[tuple[int, int]] = []
+        self.streams = Streams(self.loop, self.link, self.paths, self.identity)
         self.control: Control | None = None
         self.prober: Prober | None = None
         self.pid = 0
@@ -112,6 +111,12 @@ class Monitor:
             if "finished_at" in former:
                 self.state["finished_at"] = former["finished_at"]
             self._prepare()
+            if former.get("status") in ("running", "paused") and self._still_runs(former):
+                error = ContainerError(f"container {self.identity[:12]} is running already")
+                protocol.refuse(connection, error)
+                connection.close()
+                self._go_on(former)
+                return
             warnings = self._launch()
         except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
             self._failed(error)
@@ -129,12 +134,22 @@ class Monitor:
             self.state = records.recorded_state(self.paths, self.identity)
             self._kill_probe()
             self._prepare()
-            self.cgroup = self.context.isolation.find(self.context.base, self.identity)
         except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
             self._failed(error)
             self._close()
             return
-        status = self.state.get("status")
+        self._go_on(self.state)
+
+    @staticmethod
+    def _still_runs(state: ContainerState) -> bool:
+        same_boot = state.get("boot_id") == records.boot_id()
+        return same_boot and records.lives(state.get("pid", 0), state.get("start_time", 0))
+
+    def _go_on(self, state: ContainerState) -> None:
+        """Do what the predecessor would have done next."""
+        self.state = state
+        self.cgroup = self.context.isolation.find(self.context.base, self.identity)
+        status = state.get("status")
         if status in ("running", "paused"):
             self._take_over()
             return
@@ -149,20 +164,19 @@ class Monitor:
         """The container runs, or ran when it was last heard of."""
         self.pid = self.state.get("pid", 0)
         self.pidfd = self._own_pidfd()
+        self._oom_kills = self.state.get("oom_kills", 0)
         self._write()
-        if self.pidfd < 0:
-            self._ended(None)
+        if self.pidfd < 0 or self.state.get("exit_code") is not None:  # the predecessor had learnt it
+            self._ended(self.state.get("exit_code"))
             return
         self.loop.reader(self.pidfd, self._exited)
-        self._oom_kills = self.state.get("oom_kills", 0)
         self._begin_probing(resumed=True)
         if self.state.get("status") == "paused" and self.prober is not None:
             self.prober.pause(paused=True)
 
     def _own_pidfd(self) -> int:
-        """The pidfd that the keeper held; else one of the process that state.json proves to be ours; else
-        -1."""
-        held = self.link.held.get(f"monitor/{self.identity}/process")
+        """The pidfd that the keeper held; else one of the process that state.json proves to be ours, or -1."""
+        held = self.link.own("process")
         if held:
             return held[0]
         if self.state.get("boot_id") != records.boot_id() or self.pid <= 0:
@@ -172,139 +186,32 @@ class Monitor:
         except OSError:
             return -1
         if records.start_time(self.pid) == self.state.get("start_time"):
-            self.link.put({f"monitor/{self.identity}/process": [pidfd]})
+            self.link.put_own({"process": [pidfd]})
             return pidfd
         os.close(pidfd)
         return -1
 
     def _kill_probe(self) -> None:
         """A probe whose monitor died has nobody to time it out."""
-        name = f"monitor/{self.identity}/probe"
-        for pidfd in self.link.held.get(name, []):
+        for pidfd in self.link.own("probe"):
             try:
                 process.pidfd_send_signal(pidfd, SIGKILL)
             except ProcessLookupError:
-                pass
-            os.close(pidfd)
-        if name in self.link.held:
-            self.link.drop(name)
-
-    # descriptors --------------------------------------------------------------------------------------------
-
-    @property
-    def terminal(self) -> bool:
-        """Whether process 1 has a terminal."""
-        return bool(self.spec["oci"]["process"].get("terminal"))
+                continue
+        self.link.release("probe")
 
     def _prepare(self) -> None:
         """Everything that lies around the container, new or from the predecessor; the keeper holds it too."""
         directory = self.paths.container_run(self.identity)
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        logging = self.spec.get("logging") or {"driver": "json-file", "max_size": 0, "max_files": 1}
-        size, files = logging["max_size"], logging["max_files"]
-        if logging["driver"] == "none":  # kept only for whoever is attached
-            size, files = 1 << 20, 1
-        self.output = Output(f"{self.paths.container(self.identity)}/log", size, files)
-        fresh: dict[str, list[int]] = {}
-        if self.terminal:
-            pipe = self._held("pipe") or self._hold(fresh, "pipe", [*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)])
-            self.sources = [(pipe[0], STDOUT)]
-        else:
-            self.sources = []
-            for name, stream in (("stdout", STDOUT), ("stderr", STDERR)):
-                fifo = self._held(name)
-                if not fifo:
-                    fifo = self._hold(fresh, name, [make_fifo(f"{directory}/{name}", self._owner())])
-                self.sources.append((fifo[0], stream))
-        listening = self._held("socket")
-        if listening:
-            listener = sockets.adopt(os.dup(listening[0]))
+        self.streams.prepare(self.spec)
+        held = self.link.own("socket")
+        if held:
+            listener = sockets.adopt(os.dup(held[0]))
         else:
             listener = sockets.listen(directory, protocol.MONITOR_SOCKET)
-            self._hold(fresh, "socket", [os.dup(listener.fileno())])
-        self.link.put(fresh)
-        for source, stream in self.sources:
-            self._read_from(source, stream)
-        for master in self._held("terminal"):
-            self._read_terminal(master)
+            self.link.put_own({"socket": [os.dup(listener.fileno())]})
         self.control = Control(self, listener)
-
-    def _held(self, name: str) -> list[int]:
-        return self.link.held.get(f"monitor/{self.identity}/{name}", [])
-
-    def _hold(self, fresh: dict[str, list[int]], name: str, descriptors: list[int]) -> list[int]:
-        fresh[f"monitor/{self.identity}/{name}"] = descriptors
-        return descriptors
-
-    def _release(self, *names: str) -> None:
-        """Close descriptors of the run that has ended, here and at the keeper's."""
-        full = [f"monitor/{self.identity}/{name}" for name in names]
-        found = [name for name in full if name in self.link.held]
-        for name in found:
-            for number in self.link.held[name]:
-                self.loop.forget(number)
-                os.close(number)
-        if found:
-            self.link.drop(*found)
-
-    def _owner(self) -> int:
-        user = self.spec["oci"]["process"].get("user") or {}
-        return 0 if user.get("username") else int(user.get("uid", 0))
-
-    # output -------------------------------------------------------------------------------------------------
-
-    def _read_from(self, source: int, stream: int) -> None:
-        self.loop.reader(source, lambda: self._pump(source, stream))
-
-    def _pump(self, source: int, stream: int) -> None:
-        assert self.output is not None
-        try:
-            self.output.pump(source, stream)
-        except OSError:
-            if not self.output.make_room():  # the disk is full: the container waits until it is not
-                self.loop.forget(source)
-                self.loop.after(_RETRY_OUTPUT, lambda: self._read_from(source, stream))
-
-    def _read_terminal(self, master: int) -> None:
-        """From the terminal into a pipe, and from there as everything else: the pipe outlives us, bytes in
-        our memory would not."""
-        os.set_blocking(master, False)
-        pipe = self._held("pipe")[1]
-
-        def readable() -> None:
-            try:
-                moved = os.splice(master, pipe, 65536, flags=os.SPLICE_F_NONBLOCK)
-            except OSError:  # the pipe is full, or (EIO) nobody has the other side open
-                moved = 0
-            if not moved:
-                self.loop.forget(master)
-                self.loop.after(0.05, lambda: self._watch_terminal_again(master))
-
-        self.loop.reader(master, readable)
-
-    def _watch_terminal_again(self, master: int) -> None:
-        if master in self._held("terminal"):
-            self._read_terminal(master)
-
-    def _drain(self) -> None:
-        """Everything that the ended container has written."""
-        assert self.output is not None
-        pipe = self._held("pipe")
-        try:
-            for master in self._held("terminal"):
-                while self._drain_terminal(master, pipe[1]):
-                    self.output.drain(self.sources)
-            self.output.drain(self.sources)
-        except OSError:
-            if self.output.make_room():
-                self._drain()
-
-    @staticmethod
-    def _drain_terminal(master: int, pipe: int) -> bool:
-        try:
-            return bool(os.splice(master, pipe, 65536, flags=os.SPLICE_F_NONBLOCK))
-        except OSError:
-            return False
 
     # running ------------------------------------------------------------------------------------------------
 
@@ -313,52 +220,34 @@ class Monitor:
         isolation = self.context.isolation
         resources = (self.spec["oci"].get("linux") or {}).get("resources")
         self.cgroup = isolation.create(self.context.base, self.identity, resources)
-        descriptors, fresh = self._open_stdio()
+        self._end_stragglers()
+        descriptors, fresh = self.streams.open()
         try:
             self._oom_kills = self.cgroup.oom_kills()
             launched = isolation.launch(self.spec, isolation.Stdio(*descriptors), self.cgroup)
         except BaseException:
             self._end_stragglers()
             self.cgroup.remove()
-            self._close_all(fresh)
+            for number in fresh.get("stdin", ()):
+                os.close(number)
             raise
         finally:
             for number in set(descriptors):
                 os.close(number)
         self.pid, self.pidfd = launched.pid, launched.pidfd
-        self._hold(fresh, "process", [launched.pidfd])
+        fresh["process"] = [launched.pidfd]
         if launched.master is not None:
-            self._hold(fresh, "terminal", [launched.master])
-        self.link.put(fresh)
+            fresh["terminal"] = [launched.master]
+        self.link.put_own(fresh)
         self._record_start()
         if launched.master is not None:
-            self._read_terminal(launched.master)
+            self.streams.read_terminal(launched.master)
         self.loop.reader(self.pidfd, self._exited)
         self._begin_probing(resumed=False)
         warnings = list(launched.warnings)
         if self.cgroup.unavailable:
             warnings.append(f"no limits for {', '.join(self.cgroup.unavailable)} on this host")
         return warnings
-
-    def _open_stdio(self) -> tuple[list[int], dict[str, list[int]]]:
-        """The descriptors that the container gets, and those that are new for the keeper."""
-        fresh: dict[str, list[int]] = {}
-        if self.spec.get("stdin_open") and not self.terminal:
-            stdin, write = os.pipe2(os.O_CLOEXEC)
-            self._hold(fresh, "stdin", [write])
-        else:
-            stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        if self.terminal:
-            return [stdin, stdin, stdin], fresh
-        directory = self.paths.container_run(self.identity)
-        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-        return [stdin, *(os.open(f"{directory}/{name}", flags) for name in ("stdout", "stderr"))], fresh
-
-    @staticmethod
-    def _close_all(named: dict[str, list[int]]) -> None:
-        for descriptors in named.values():
-            for number in descriptors:
-                os.close(number)
 
     def _record_start(self) -> None:
         for key in ("error", "exit_code", "finished_at"):
@@ -421,11 +310,11 @@ class Monitor:
             self._write()
 
     def _guard_probe(self, pidfd: int | None) -> None:
-        name = f"monitor/{self.identity}/probe"
+        """The keeper holds the pidfd of a running probe, so that our successor can end it."""
         if pidfd is not None:
-            self.link.put({name: [pidfd]})
-        elif name in self.link.held:
-            self.link.drop(name)
+            self.link.put_own({"probe": [os.dup(pidfd)]})
+        else:
+            self.link.release("probe")
 
     # ending -------------------------------------------------------------------------------------------------
 
@@ -458,6 +347,8 @@ class Monitor:
             self.state["stopped_by_user"] = True
             self._write()
         process.pidfd_send_signal(self.pidfd, number)
+        if number == SIGKILL and self.state.get("status") == "paused":
+            self.pause(paused=False)
 
     def kill_everything(self) -> None:
         """SIGKILL to the whole tree, until it is gone."""
@@ -483,7 +374,7 @@ class Monitor:
     def writers(self) -> list[int]:
         """What writes to process 1: the terminal's master, or the pipe of its standard input, if it has
         one."""
-        return self._held("terminal") or self._held("stdin")
+        return self.link.own("terminal") or self.link.own("stdin")
 
     def pause(self, *, paused: bool) -> None:
         """Freeze or thaw every process of the container. Raises `ContainerError`, `OSError`."""
@@ -496,7 +387,12 @@ class Monitor:
     def _exited(self) -> None:
         """Process 1 has ended, and with it every process of its pid namespace."""
         started = self.state.get("start_time", 0)
-        self._ended(adopt.how_it_ended(self.link, self.pid, started, self.pidfd))
+        code = adopt.how_it_ended(self.link, self.pid, started, self.pidfd)
+        if code is not None:
+            self.state["exit_code"] = code
+            self._write()  # from here on it cannot be lost
+        adopt.reap(self.pid)
+        self._ended(code)
 
     def _ended(self, code: int | None) -> None:
         """Record the end of one run, and start the next one where the restart policy wants that."""
@@ -509,9 +405,9 @@ class Monitor:
             self.prober.end()
             self.prober = None
         self._end_stragglers()
-        self._drain()
+        self.streams.drain()
         oom_kills = self.cgroup.oom_kills()
-        self._release("process", "stdin", "terminal", "probe")
+        self.link.release("process", "stdin", "terminal", "probe")
         self.pidfd, self.pid = -1, 0
         self.state.update({
             "pid": 0,
@@ -596,8 +492,7 @@ class Monitor:
             except (OSError, ContainerError) as error:
                 self.state["error"] = f"remove the control group: {error}"
                 self._write()
-        if self.output is not None:
-            self.output.close()
+        self.streams.close()
         directory = self.paths.container_run(self.identity)
         if self.control is not None:
             self.control.close()
