@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from compose.errors import ImageError
 from compose.linux import mount as m
@@ -20,16 +20,18 @@ from compose.linux.namespaces import CLONE_NEWNS, unshare
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+_T = TypeVar("_T")
 _CLONE_FS = 0x200
 # Renamed directories and metadata-only copies would live in xattrs that a layer cannot carry.
 _FEATURES = "redirect_dir=off,metacopy=off,index=off,xino=off"
 _PAGE = 4095
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def in_private_mounts(work: Callable[[], int]) -> int:
+def in_private_mounts(work: Callable[[], _T]) -> _T:
     """Run `work` in a thread with a mount namespace and working directory of its own; its result or error."""
-    results: list[int] = []
+    results: list[_T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -57,18 +59,29 @@ def mounted(
     `store` is the image store, whose directory ``empty`` is used. Raises `ImageError`.
     """
     try:
-        descriptor = in_private_mounts(lambda: _mount(store, layers, upper, work))
+        tree, root = in_private_mounts(lambda: _mount(store, layers, upper, work))
     except OSError as error:
         raise ImageError(f"mount the layers of an image: {error.strerror}") from error
     try:
-        yield descriptor
+        yield root
     finally:
-        os.close(descriptor)
+        os.close(root)
+        os.close(tree)
 
 
-def _mount(store: str, layers: Sequence[str], upper: str | None, work: str | None) -> int:
-    # overlayfs wants two lower directories, or an upper one
-    lower = [*reversed(layers), *[f"{store}/empty"] * (len(layers) < 2)]
+def _mount(store: str, layers: Sequence[str], upper: str | None, work: str | None) -> tuple[int, int]:
+    """The detached mount, and its root directory.
+
+    Both are needed: once the descriptor of the mount itself is closed, it belongs to no mount namespace, and
+    then openat2 answers EAGAIN for ever to ``..`` behind a symbolic link (Linux 6.18: letting go of such a
+    mount takes the lock whose sequence number the scoped lookup compares).
+    """
+    # overlayfs wants two different lower directories, or an upper one
+    lower = list(reversed(layers))
+    if len(lower) < 2:
+        lower.append(f"{store}/empty")
+    if not layers and upper is None:
+        return os.open(lower[0], _O_PATH_DIRECTORY), os.open(lower[0], _DIRECTORY)
     opened: list[int] = []
     try:
         for path in lower:
@@ -87,9 +100,10 @@ def _mount(store: str, layers: Sequence[str], upper: str | None, work: str | Non
         )
         tree = m.open_tree(m.AT_FDCWD, target, m.OPEN_TREE_CLONE)
         try:
-            return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
-        finally:
+            return tree, os.open(".", _DIRECTORY, dir_fd=tree)
+        except OSError:
             os.close(tree)
+            raise
     finally:
         for descriptor in opened:
             os.close(descriptor)

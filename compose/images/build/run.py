@@ -13,6 +13,7 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
+from compose.errors import ContainerError
 from compose.images.build.files import make_directories
 from compose.images.build.instructions import Step
 from compose.images.build.state import PROXY_ARGUMENTS
@@ -95,7 +96,10 @@ class Run(Step):
         spec = self._spec(stage, directory, lower)
         tail: list[bytes] = []
         with _lines(lambda line: _keep(tail, line, stage.build.output)) as output, _null() as stdin:
-            code = stage.build.run(spec, stdin, output)
+            try:
+                code = stage.build.run(spec, stdin, output)
+            except ContainerError as error:
+                raise self.place.error(f"RUN: {error.message}", hint=error.hint) from error
         if code:
             last = next((line for line in reversed(tail) if line.strip()), b"")
             shown = self.text if len(self.text) < 80 else self.text[:77] + "..."
