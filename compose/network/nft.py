@@ -304,10 +304,13 @@ def interfaces_in(name: str) -> list[Expression]:
 
 
 def saddr(address: str) -> list[Expression]:
-    """One IPv4 source address."""
+    """One source address, IPv4 or IPv6."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packed = socket.inet_pton(family, address)
+    offset = 8 if family == socket.AF_INET6 else 12
     return [
-        _expression("payload", dreg=_REGISTER, base=1, offset=12, len=4),
-        _compare(socket.inet_aton(address)),
+        _expression("payload", dreg=_REGISTER, base=1, offset=offset, len=len(packed)),
+        _compare(packed),
     ]
 
 

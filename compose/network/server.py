@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ComposeError
-from compose.network import containers, sandbox, sweep, uplink
+from compose.network import containers, sandbox, sweep, uplink, uplink6
 from compose.network.namespaces import Namespaces
 from compose.network.types import ContainerLinks, Endpoint, NetworkSpec
 
@@ -55,7 +55,13 @@ class Server:
     def create_networks(self, networks: Sequence[Sequence[Any]]) -> Answer:
         specs = [NetworkSpec(*one) for one in networks]
         sandbox.create_networks(self._namespaces, specs, uplink.host_mtu())
-        return None, []
+        warnings: list[str] = []
+        wanting = dict.fromkeys(spec.sandbox for spec in specs if spec.subnet6 and not spec.internal)
+        if wanting:
+            record = uplink.Record(self._namespaces)
+            for project in wanting:
+                warnings += uplink6.create(self._namespaces, project, record)
+        return warnings, []
 
     def create_containers(self, project: str, wanted: Sequence[Sequence[Any]]) -> Answer:
         sockets = containers.create(self._namespaces, project, [_container(one) for one in wanted])

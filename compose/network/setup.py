@@ -92,9 +92,9 @@ class SetupClient:
         value, _ = self._ask("create_sandbox", [project, uplink])
         return Uplink(*value) if value else None
 
-    def create_networks(self, networks: Sequence[NetworkSpec]) -> None:
-        """Make the bridges of networks, in sandboxes that are there."""
-        self._ask("create_networks", [networks])
+    def create_networks(self, networks: Sequence[NetworkSpec]) -> list[str]:
+        """Make the bridges of networks, in sandboxes that are there; returns warnings, one line each."""
+        return list(dict.fromkeys(self._ask("create_networks", [networks])[0]))
 
     def create_containers(self, project: str, containers: Sequence[Container]) -> dict[str, tuple[int, int]]:
         """Make containers' namespaces and connect them.

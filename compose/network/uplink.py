@@ -64,6 +64,15 @@ class Record:
     def former(self) -> dict[str, str]:
         return self.content["former"]  # type: ignore[no-any-return]
 
+    def change(self, setting: str) -> None:
+        """Set one of the host's settings to 1, its former value being written down before."""
+        former = get_sysctl(setting)
+        if former is None or former == "1":
+            return
+        self.former.setdefault(setting, former)
+        self.save()
+        set_sysctl(setting, "1")
+
     def save(self) -> None:
         """Write it, or remove it when it says nothing."""
         if self.projects or self.former:
@@ -222,13 +231,7 @@ def _forward(record: Record, name: str) -> None:
     """Forwarding is decided by the interface that a packet comes in by: ours, and the outer ones."""
     set_sysctl(f"net/ipv4/conf/{name}/forwarding", "1")
     for interface in dict.fromkeys(route.interface for route in read_routes() if route.is_default):
-        setting = f"net/ipv4/conf/{interface}/forwarding"
-        former = get_sysctl(setting)
-        if former is None or former == "1":
-            continue
-        record.former.setdefault(setting, former)
-        record.save()
-        set_sysctl(setting, "1")
+        record.change(f"net/ipv4/conf/{interface}/forwarding")
 
 
 def _warnings(name: str) -> list[str]:
@@ -256,11 +259,9 @@ def destroy(namespaces: Namespaces, project: str) -> list[str]:
     if mine:
         problems += foreign.close_for(name)
         with Netlink(NETFILTER) as rules:
-            problems += [
-                str(failure)
-                for failure in rules.transaction([nft.delete_table(nft.IPV4, name)])
-                if failure.number != errno.ENOENT
-            ]
+            for family in (nft.IPV4, nft.IPV6):
+                failures = rules.transaction([nft.delete_table(family, name)])
+                problems += [str(failure) for failure in failures if failure.number != errno.ENOENT]
     record.projects.pop(project, None)
     if not record.projects:
         problems += restore(record)

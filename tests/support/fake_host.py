@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from compose.state.paths import Paths
 
-OUTSIDE = "203.0.113.1"
+OUTSIDE, OUTSIDE6 = "203.0.113.1", "2001:db8:9::1"
 HOST = "192.0.2.2"
-_NEXT_HOP = "192.0.2.1"
+HOST6 = "2001:db8:2::2"
+_NEXT_HOP, _NEXT_HOP6 = "192.0.2.1", "2001:db8:2::1"
 _SHORT = 0.6
 """Seconds after which a packet that was dropped is taken for dropped."""
 
@@ -61,14 +62,21 @@ class FakeHost:
 
     def _connect(self) -> None:
         set_sysctl("net/ipv4/ip_forward", "0")
+        set_sysctl("net/ipv6/conf/all/forwarding", "0")
         with Netlink(ROUTE) as netlink:
             netlink.apply(links.add_pair("eth0", "out0", self.outside, 1400))
-            addresses = [links.add_address(links.index_of("eth0"), f"{HOST}/24")]
-            netlink.apply([links.set_up("lo"), *addresses, links.add_default_route(_NEXT_HOP)])
+            number = links.index_of("eth0")
+            addresses = [links.add_address(number, f"{HOST}/24"), links.add_address(number, f"{HOST6}/64")]
+            netlink.apply([links.set_up("lo"), *addresses])
         with self.within(self.outside), Netlink(ROUTE) as netlink:
-            addresses = [links.add_address(1, f"{OUTSIDE}/32")]
-            addresses.append(links.add_address(links.index_of("out0"), f"{_NEXT_HOP}/24"))
+            number = links.index_of("out0")
+            addresses = [links.add_address(1, f"{OUTSIDE}/32"), links.add_address(1, f"{OUTSIDE6}/128")]
+            addresses += [links.add_address(number, f"{_NEXT_HOP}/24")]
+            addresses += [links.add_address(number, f"{_NEXT_HOP6}/64")]
             netlink.apply([links.set_up("lo"), links.set_up("out0"), *addresses])
+        with Netlink(ROUTE) as netlink:  # by IPv6 it takes the other end
+            links.wait_until_up(["eth0"])
+            netlink.apply([links.add_default_route(_NEXT_HOP), links.add_default_route(_NEXT_HOP6)])
 
     @contextlib.contextmanager
     def within(self, where: int | str) -> Iterator[None]:

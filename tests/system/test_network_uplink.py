@@ -18,7 +18,7 @@ from compose.network.pyroute import nftsocket
 from compose.network.setup import SetupClient, fork_setup
 from compose.network.types import Endpoint, NetworkSpec
 from compose.state.paths import Paths
-from tests.support.fake_host import OUTSIDE, FakeHost, docker_rules, firewalld_rules
+from tests.support.fake_host import HOST6, OUTSIDE, OUTSIDE6, FakeHost, docker_rules, firewalld_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +193,35 @@ def test_addresses_of_the_pair_avoid_the_hosts_routes(host: FakeHost, setup: Set
     assert first.host.rpartition(".")[0].startswith("10.199.")
     assert {first.host, first.inside}.isdisjoint({second.host, second.inside})
     assert setup.remove_sandbox("shop") + setup.remove_sandbox("blog") == []
+
+
+@pytest.mark.parametrize("forwarding", ["0", "1"])
+def test_ipv6_goes_out_where_a_network_has_it(
+    host: FakeHost, setup: SetupClient, paths: Paths, forwarding: str
+) -> None:
+    """The host's forwarding is never touched; single interfaces are made to forward where the kernel can."""
+    set_sysctl("net/ipv6/conf/all/forwarding", forwarding)
+    network = NetworkSpec(
+        "six", "six", "shop", "10.200.6.0/24", "10.200.6.1", subnet6="fd00:6::/64", gateway6="fd00:6::1"
+    )
+    endpoint = Endpoint(
+        "six", "eth0", "10.200.6.2/24", "10.200.6.1", ipv6="fd00:6::2/64", gateway6="fd00:6::1"
+    )
+    able = forwarding == "1" or host.setting("net/ipv6/conf/eth0/force_forwarding") is not None
+    setup.create_sandbox("shop")
+    warnings = setup.create_networks([network])
+    assert setup.create_networks([network]) == warnings
+    assert [warning.partition(":")[0] for warning in warnings] == (
+        [] if able else ["containers reach nothing outside by IPv6"]
+    )
+    setup.create_containers("shop", [(WEB, [endpoint], False)])
+    assert host.reaches(host.container(WEB), host.outside, OUTSIDE6) == able
+    if able:
+        assert host.peer_of(host.container(WEB), host.outside, OUTSIDE6) == HOST6
+    assert setup.remove_sandbox("shop", [WEB]) == []
+    assert host.setting("net/ipv6/conf/all/forwarding") == forwarding
+    assert host.setting("net/ipv6/conf/eth0/force_forwarding") in ("0", None)
+    assert host.tables() == set()
 
 
 def test_on_the_real_host(nothing_left: None, paths: Paths) -> None:
