@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compose.model import values
+from compose.model.loader import CONTENT
 from compose.model.passes import DROP, Pass
 from compose.model.tree import Context, Map, Seq
 
@@ -465,6 +466,10 @@ def canonical(tree: Map) -> Map:
         if isinstance(deploy, Map):
             deploy.setdefault("resources", Map(deploy.start))
             deploy.setdefault("placement", Map(deploy.start))
+    for kind in ("configs", "secrets"):
+        for resource in (tree.get(kind) or {}).values():
+            if CONTENT in resource:
+                resource["content"] = resource.pop(CONTENT)
     for network in (tree.get("networks") or {}).values():
         network.setdefault("ipam", Map(network.start))
     return tree

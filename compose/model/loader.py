@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from compose.model.inputs import Inputs
 
+CONTENT = "x-#content"
+"""Where the value behind `environment` of a config or secret waits for the canonical form."""
+
 _RESOURCES = ("services", "volumes", "networks", "secrets", "configs", "models")
 
 
@@ -119,7 +122,7 @@ class Group:
                 name = resource.get("environment") if isinstance(resource, Map) else None
                 value = self.lookup(name) if isinstance(name, str) else None
                 if value is not None:
-                    resource["content"] = value
+                    resource[CONTENT] = value
 
     # -- include -------------------------------------------------------------------------------------
 

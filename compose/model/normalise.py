@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
+UNNAMED = "x-#unnamed"
+"""Marks what the file gives an empty name: docker compose prints none then, but things need one."""
+
 RESOURCES = ("networks", "volumes", "configs", "secrets")
 
 
@@ -142,6 +145,9 @@ def _real_names(tree: Map, kind: str, project: str) -> None:
             at = section.where(key)
             resource = Map(at[0])
             section.put(key, resource, at)
+        if resource.get("name") == "":
+            resource[UNNAMED] = True
+            resource["name"] = None
         if resource.get("name") is None:
             external = resource.get("external") in (True, "true", "1", "t", "T", "TRUE", "True")
             at = section.where(key)

@@ -29,6 +29,10 @@ def document(project: Project, kind: str) -> dict[str, Any]:
     services = result.setdefault("services", {})
     for service in services.values():
         _service(service, kind, services)
+    for section in ("networks", "volumes", "configs", "secrets"):
+        for resource in result.get(section, {}).values():
+            if resource.pop("x-#unnamed", False) and kind == "json":
+                del resource["name"]
     for section in ("configs", "secrets"):
         for resource in result.get(section, {}).values():
             if section == "secrets" or "environment" in resource:
