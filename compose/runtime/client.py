@@ -346,6 +346,8 @@ def run_once(
         protocol.request(connection, "run", (stdin, stdout, stderr), spec=spec)
         message = protocol.check(protocol.receive(connection)[0])
     except ConnectionError:
+        process.wait()
+        spawn.sweep_once()
         raise ContainerError("the process that ran the container died") from None
     finally:
         connection.close()

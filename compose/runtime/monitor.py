@@ -175,7 +175,7 @@ class Monitor:
             self.prober.pause(paused=True)
 
     def _own_pidfd(self) -> int:
-        """The pidfd that the keeper held; else one of the process that state.json proves to be ours, or -1."""
+        """The keeper's pidfd of process 1, else one of the process that state.json proves to be it, or -1."""
         held = self.link.own("process")
         if held:
             return held[0]

@@ -10,7 +10,7 @@ import os
 
 from compose.errors import ComposeError
 from compose.linux import process, sockets
-from compose.runtime import protocol
+from compose.runtime import protocol, records
 from compose.runtime.children import exit_code
 from compose.runtime.loop import Loop
 from compose.runtime.reexec import forget_environment
@@ -45,7 +45,8 @@ def main(options: dict[str, Any]) -> None:
 
 def _run(isolation: Any, spec: Any, connection: sockets.Socket, descriptors: list[int]) -> int:
     """Launch, and wait for the end of the container or of the caller, whichever comes first."""
-    base = f"pycompose/once-{spec['id'][:12]}"  # we stay in our caller's group, whose fate we share
+    pid = os.getpid()  # the name tells others whether we still live (spawn.sweep_once)
+    base = f"pycompose/once-{pid}-{records.start_time(pid)}"
     try:
         resources = (spec["oci"].get("linux") or {}).get("resources")
         cgroup = isolation.create(base, spec["id"], resources)

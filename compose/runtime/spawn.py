@@ -175,6 +175,7 @@ class OnceProcess:
 
 def start_once(paths: Paths, isolation: str) -> tuple[Socket, OnceProcess]:
     """A private keeper that lives as long as the connection."""
+    sweep_once()
     ours, theirs = sockets.pair()
     options = {"data": paths.data, "run": paths.run, "isolation": isolation}
     try:
@@ -184,6 +185,34 @@ def start_once(paths: Paths, isolation: str) -> tuple[Socket, OnceProcess]:
         raise
     finally:
         theirs.close()
+
+
+def sweep_once() -> None:
+    """End and remove what private keepers that were killed have left: their names tell whose it is."""
+    from compose.runtime import cgroups
+    from compose.runtime.cgroups.common import ROOT
+
+    root = ROOT if cgroups.version() == 2 else f"{ROOT}/freezer"
+    try:
+        names = os.listdir(f"{root}/pycompose")
+    except OSError:
+        return
+    for name in names:
+        kind, _dash, process = name.partition("-")
+        pid, _dash, started = process.partition("-")
+        if kind != "once" or not (pid.isdigit() and started.isdigit()):
+            continue
+        if records.lives(int(pid), int(started)):
+            continue
+        group = cgroups.find("pycompose", name)
+        deadline = time.monotonic() + _LAST_BREATH
+        while group.pids() and time.monotonic() < deadline:
+            group.kill()
+            time.sleep(0.002)
+        try:
+            group.remove()
+        except OSError:  # the next one tries again
+            continue
 
 
 def wait_for_end(pidfd: int) -> None:

@@ -430,3 +430,40 @@ def test_run_once_ends_with_its_caller(stand: Stand) -> None:
     os.waitpid(caller, 0)
     assert read_all(read) == b""  # the last process that held it has ended
     os.close(read)
+
+
+def test_a_build_step_ends_with_the_process_that_runs_it(stand: Stand) -> None:
+    spec = stand.spec("sh", "-c", "echo ready; sleep 1000")
+    read, write = os.pipe()
+    failures: list[ContainerError] = []
+
+    def step() -> None:
+        null = os.open("/dev/null", os.O_RDONLY)
+        try:
+            run_once(stand.paths, spec, null, write, write)
+        except ContainerError as error:
+            failures.append(error)
+        os.close(null)
+
+    before = set(children())
+    thread = threading.Thread(target=step)
+    thread.start()
+    read_until(read, b"ready\n")
+    (helper,) = set(children()) - before
+    os.kill(helper, 9)
+    thread.join()
+    os.close(write)
+    assert read_all(read) == b""
+    assert "died" in str(failures[0])
+    os.close(read)
+
+
+def children() -> list[int]:
+    """The processes that this thread's process has started."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        found = [int(number) for number in file.read().split()]
+    for thread in os.listdir("/proc/self/task"):
+        if int(thread) != os.getpid():
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += [int(number) for number in file.read().split()]
+    return found

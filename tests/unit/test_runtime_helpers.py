@@ -1,0 +1,202 @@
+"""Keeper, monitor and client without privileges: containers are plain processes here
+(support/fake_isolation)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.errors import ContainerError, StateError
+from compose.linux import sockets
+from compose.runtime import protocol, records
+from compose.runtime.client import Keeper, read_state
+from compose.runtime.logs import Follower
+from tests.support.containers import PROJECT, Stand, wait_for_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from compose.state.paths import Paths
+
+LIGHT = r"""
+import sys
+before = set(sys.modules)
+sys.path.insert(0, sys.argv[1])
+import compose.runtime.keeper, compose.runtime.monitor, compose.runtime.isolation, compose.runtime.once
+print("\n".join(set(sys.modules) - before))
+"""
+FORBIDDEN = {
+    *("asyncio", "anyio", "dataclasses", "enum", "inspect", "json", "logging", "pathlib", "pyroute2", "re"),
+    *("selectors", "signal", "socket", "subprocess", "tempfile", "threading", "traceback", "typing"),
+}
+MOST_MODULES = 24
+"""Those of the standard library; our own are not counted."""
+
+
+@pytest.fixture
+def stand(paths: Paths) -> Iterator[Stand]:
+    made = Stand(paths, "/", isolation="tests.support.fake_isolation")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_helpers_load_little() -> None:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LIGHT, root], capture_output=True, text=True, check=True
+    )
+    loaded = {name for name in done.stdout.split() if name.partition(".")[0] != "compose"}
+    assert not FORBIDDEN & loaded
+    assert len(loaded) <= MOST_MODULES, sorted(loaded)
+
+
+def test_a_container_runs_and_its_records_can_be_read(stand: Stand) -> None:
+    identity = stand.shell("echo out; echo err >&2; exit 3")
+    state = stand.keeper.wait(identity)
+    assert (state["status"], state["exit_code"]) == ("exited", 3)
+    assert sorted(stand.lines(identity)) == [b"err", b"out"]
+    assert read_state(stand.paths, identity) == state
+    with open(f"{stand.paths.container(identity)}/state.json") as file:
+        assert '\n "status": "exited",\n' in file.read()
+
+
+def test_the_keeper_holds_descriptors_by_name(stand: Stand) -> None:
+    read, write = os.pipe()
+    stand.keeper.put_all({f"name/{number}": [write] * 3 for number in range(200)})
+    assert len(stand.keeper.names()) == 200
+    os.close(write)
+    stand.keeper.drop(*(f"name/{number}" for number in range(200)))
+    assert os.read(read, 1) == b""  # the last copy was closed, in netd too
+    assert stand.keeper.names() == []
+    os.close(read)
+
+
+def test_other_versions_and_unknown_requests_are_refused(stand: Stand) -> None:
+    with pytest.raises(ContainerError, match="does not know the request 'dance'"):
+        stand.keeper._ask("dance")
+    wrong = (b'{"v":99,"op":"ping"}', b"{", b"[]", b'{"v":1,"op":"start"}', b'{"v":1,"op":"put","names":5}')
+    for packet in wrong:
+        connection = sockets.connect(stand.paths.project_run(PROJECT), protocol.KEEPER_SOCKET)
+        sockets.send(connection, packet)
+        with pytest.raises(ContainerError):
+            protocol.check(protocol.receive(connection)[0])
+        connection.close()
+    assert stand.keeper_pid()
+
+
+def test_a_monitor_refuses_what_it_does_not_know(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000")
+    with pytest.raises(ContainerError, match="does not know the request"):
+        stand.keeper._tell(identity, "dance")
+    with pytest.raises(ContainerError, match="no such signal"):
+        stand.keeper.stop(identity, signal="SIGNOTHING")
+    assert stand.state(identity)["status"] == "running"
+
+
+def test_damaged_records_are_told_and_hurt_nobody_else(stand: Stand) -> None:
+    good = stand.run("sleep", "1000")
+    bad = stand.make("true")
+    path = f"{stand.paths.container(bad)}/spec.json"
+    for text in ("", "{", '{"version": 99}', '{"version": 1}'):
+        with open(path, "w") as file:
+            file.write(text)
+        with pytest.raises(ContainerError):
+            stand.keeper.start(bad)
+    with open(f"{stand.paths.container(bad)}/state.json", "w") as file:
+        file.write("half")
+    with pytest.raises(StateError, match="damaged"):
+        read_state(stand.paths, bad)
+    assert stand.keeper.stop(good, grace=0)["exit_code"] == 137
+
+
+def test_another_boot_means_that_nothing_runs(stand: Stand) -> None:
+    identity = stand.make("true")
+    pid = os.getpid()
+    started = records.start_time(pid)
+    lie = {"version": 1, "status": "running", "pid": pid, "start_time": started, "boot_id": "another"}
+    records.write(f"{stand.paths.container(identity)}/state.json", lie)
+    state = read_state(stand.paths, identity)
+    assert (state["status"], state["exit_code"]) == ("exited", None)
+    assert "restarted" in state["error"]
+
+
+def test_a_foreign_process_is_never_signalled(stand: Stand) -> None:
+    bystander = subprocess.Popen(["sleep", "1000"])
+    identity = stand.make("true")
+    lie = {"version": 1, "status": "running", "pid": bystander.pid, "start_time": 12345}
+    records.write(f"{stand.paths.container(identity)}/state.json", {**lie, "boot_id": records.boot_id()})
+    assert stand.keeper.stop(identity)["status"] == "exited"
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_a_killed_keeper_is_replaced_with_all_that_it_held(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000")
+    read, write = os.pipe()
+    stand.keeper.put(f"listen/{identity}/x", [write])
+    os.close(write)
+    former = stand.keeper_pid()
+    os.kill(former, signal.SIGKILL)
+    wait_for_end([former])
+    stand.keeper = stand.ensure()
+    names = stand.keeper.names()
+    while names != [f"listen/{identity}/x"]:  # the monitor may be about to register
+        names = stand.keeper.names()
+    assert stand.keeper_pid() != former
+    stand.keeper.drop(*names)
+    assert os.read(read, 1) == b""
+    os.close(read)
+    assert stand.keeper.stop(identity)["exit_code"] == 143
+
+
+def test_following_ends_with_the_containers(stand: Stand) -> None:
+    follower = Follower(stand.paths)
+    identities = {key: stand.make("sh", "-c", f"echo {key} 1; echo {key} 2; printf {key}") for key in "ab"}
+    for key, identity in identities.items():
+        follower.add(key, identity)
+    for identity in identities.values():
+        stand.keeper.start(identity)
+    found = []
+    while not follower.finished():
+        found += follower.wait()
+    follower.close()
+    for key in "ab":
+        lines = [line.decode() for which, _time, _stream, line in found if which == key]
+        assert lines == [f"{key} 1", f"{key} 2", key]
+    with pytest.raises(StateError, match="does not exist"):
+        Follower(stand.paths).add("c", "0" * 64)
+
+
+def test_nobody_else_may_ask(stand: Stand) -> None:
+    if os.geteuid():
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chmod(stand.paths.run, 0o755)
+            for directory in ("projects", f"projects/{PROJECT}"):
+                os.chmod(f"{stand.paths.run}/{directory}", 0o755)
+            os.chmod(f"{stand.paths.project_run(PROJECT)}/{protocol.KEEPER_SOCKET}", 0o666)
+            os.setuid(65534)
+            stand.keeper.names()
+        except ContainerError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_without_a_keeper_there_is_a_hint(paths: Paths) -> None:
+    assert Keeper.find(paths, "nothing") is None
+    with pytest.raises(ContainerError, match="does not run") as caught:
+        Keeper(paths, "nothing").names()
+    assert caught.value.hint
+    Keeper(paths, "nothing").shutdown()
