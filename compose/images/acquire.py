@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
+import os
 from typing import TYPE_CHECKING
 
 from compose.errors import ImageError
@@ -9,12 +13,16 @@ from compose.images import bootstrap as bootstraps
 from compose.images import reference as references
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from compose.images.store import Image, ImageStore, Progress
+    from compose.state.paths import Paths
 
 
-def acquire(store: ImageStore, reference: str, progress: Progress) -> Image:
+def acquire(store: ImageStore, reference: str, progress: Progress, *, renew: bool = False) -> Image:
     """Make the image `reference` by a bootstrap of the distribution, and store it under that name.
 
+    Whoever asks for an image that somebody else is making waits for it. `renew`: make it even if it is there.
     Raises `ImageError` for a name that is no distribution's: registries are not asked yet.
     """
     name = references.parse(reference)
@@ -24,6 +32,15 @@ def acquire(store: ImageStore, reference: str, progress: Progress) -> Image:
             hint="build it from a Dockerfile: registries are not asked yet, and only debian:bookworm and"
             " debian:trixie can be made from packages",
         )
+    with _only_one(
+        store.paths, str(name), lambda: progress(name.familiar, "waiting for another command", None)
+    ):
+        found = None if renew else store.find(reference)
+        return found or _make(store, reference, progress)
+
+
+def _make(store: ImageStore, reference: str, progress: Progress) -> Image:
+    name = references.parse(reference)
     with store.session() as session:
         directory = session.directory()
         cache = f"{store.paths.cache}/packages"
@@ -31,3 +48,20 @@ def acquire(store: ImageStore, reference: str, progress: Progress) -> Image:
         progress(name.familiar, "storing", None)
         layer = session.add_layer(directory)
         return session.add_image(made.config, [layer], [reference])
+
+
+@contextlib.contextmanager
+def _only_one(paths: Paths, name: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of one image's name; calls `waiting` once if somebody else has it."""
+    os.makedirs(paths.locks, mode=0o700, exist_ok=True)
+    path = f"{paths.locks}/image-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -145,6 +145,11 @@ class ImageStore:
             pass
         return None
 
+    def size(self, image: Image) -> int:
+        """Bytes of the image's layers as archives; a layer that several images share counts in each."""
+        found = [self.layer(diff_id) for diff_id in image.diff_ids]
+        return sum(layer.size for layer in found if layer is not None)
+
     def _image(self, manifest_digest: str, names: list[str]) -> Image:
         manifest = self._blob(manifest_digest)
         try:

@@ -307,7 +307,7 @@ class _Builder:
             from compose.images.acquire import acquire
 
             if bootstrap.known(str(references.parse(name))):
-                acquire(store, name, self._progress)
+                acquire(store, name, self._progress, renew=True)
         store.ensure(name, self._progress)
         found = session.find(name)
         if found is None:
