@@ -200,8 +200,11 @@ class Keeper:
     # the project --------------------------------------------------------------------------------------------
 
     def set_stopping(self, stopping: bool) -> None:
-        """Say that the project goes down: from now on nothing is restarted, whatever dies."""
-        self._ask("stopping", stopping=stopping)
+        """Say that the project goes down: from now on nothing is restarted, whatever dies.
+
+        Works without a keeper too: then none is started by a monitor any more.
+        """
+        spawn.set_stopping(self.paths, self.project, stopping=stopping)
 
     def shutdown(self, *, force: bool = False) -> None:
         """End netd and the keeper, which have ended when this returns.

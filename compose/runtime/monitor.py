@@ -128,16 +128,22 @@ class Monitor:
         connection.close()
 
     def adopt(self) -> None:
-        """Take over from a monitor that died, at whatever moment."""
-        try:
-            self.spec = records.read_spec(self.paths, self.identity)
-            self.state = records.recorded_state(self.paths, self.identity)
-            self._kill_probe()
-            self._prepare()
-        except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
-            self._failed(error)
+        """Take over from a monitor that died, at whatever moment.
+
+        Errors end this process: the keeper tries again later, and the container runs on. Only one whose
+        records are gone is given up, and one whose monitor lives, although nobody reaches it, is left to it.
+        """
+        if not os.path.isdir(self.paths.container(self.identity)):
             self._close()
             return
+        self.spec = records.read_spec(self.paths, self.identity)
+        self.state = records.recorded_state(self.paths, self.identity)
+        if records.lives(self.state.get("monitor_pid", 0), self.state.get("monitor_start_time", 0)):
+            self.link.done()
+            self.loop.stop()
+            return
+        self._kill_probe()
+        self._prepare()
         self._go_on(self.state)
 
     @staticmethod
@@ -219,7 +225,11 @@ class Monitor:
         """Start process 1; returns warnings. Raises `ContainerError`, `OSError`; nothing of it runs then."""
         isolation = self.context.isolation
         resources = (self.spec["oci"].get("linux") or {}).get("resources")
-        self.cgroup = isolation.create(self.context.base, self.identity, resources)
+        try:
+            self.cgroup = isolation.create(self.context.base, self.identity, resources)
+        except (ComposeError, OSError):  # a limit that the kernel refuses: the group is there nevertheless
+            self.cgroup = isolation.find(self.context.base, self.identity)
+            raise
         self._end_stragglers()
         descriptors, fresh = self.streams.open()
         try:
@@ -227,7 +237,6 @@ class Monitor:
             launched = isolation.launch(self.spec, isolation.Stdio(*descriptors), self.cgroup)
         except BaseException:
             self._end_stragglers()
-            self.cgroup.remove()
             for number in fresh.get("stdin", ()):
                 os.close(number)
             raise

@@ -90,6 +90,29 @@ def is_stopping(paths: Paths, project: str) -> bool:
     return bool(_record(paths, project).get("stopping"))
 
 
+def set_stopping(paths: Paths, project: str, *, stopping: bool) -> None:
+    """Tell the keeper, or its record where there is none, whether the project goes down."""
+    directory = paths.project_run(project)
+    if not os.path.isdir(directory):
+        return
+    lock = _lock(directory)
+    try:
+        try:
+            connection = sockets.connect(directory, protocol.KEEPER_SOCKET)
+        except OSError:
+            record = _record(paths, project)
+            if record:
+                records.write(f"{directory}/{KEEPER_FILE}", {**record, "stopping": stopping})
+            return
+        try:
+            protocol.request(connection, "stopping", stopping=stopping)
+            protocol.check(protocol.receive(connection)[0])
+        finally:
+            connection.close()
+    finally:
+        os.close(lock)
+
+
 class outside_of_the_container:  # noqa: N801 - used as a verb
     """While it lasts, children of this process are born in its own pid namespace, not in its container's."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.errors import ContainerError
 from compose.runtime import adopt, records
 from compose.runtime.client import Keeper
 from compose.runtime.oci import default_oci
@@ -308,6 +309,32 @@ def test_a_stopping_project_replaces_nothing(stand: Stand) -> None:
     assert state["status"] == "exited"
     assert keeper_of(stand) == 0
     assert Keeper.find(stand.paths, PROJECT) is None
+
+
+def test_a_project_may_begin_to_stop_without_a_keeper(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000", restart={"name": "always", "max_attempts": 0})
+    keeper, state = stand.keeper_pid(), stand.state(identity)
+    os.kill(state["monitor_pid"], signal.SIGSTOP)  # it shall not start another one first
+    kill(keeper)
+    stand.keeper.set_stopping(True)
+    os.kill(state["monitor_pid"], signal.SIGCONT)
+    os.kill(state["pid"], signal.SIGKILL)
+    state = stand.keeper.wait(identity)
+    assert (state["status"], state["restart_count"]) == ("exited", 0)
+    assert keeper_of(stand) == 0
+
+
+def test_a_start_over_a_container_that_runs_without_helpers_adopts_it(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000")
+    keeper, state = stand.keeper_pid(), stand.state(identity)
+    os.kill(keeper, signal.SIGSTOP)
+    kill(state["monitor_pid"])
+    kill(keeper)
+    stand.ensure()
+    with pytest.raises(ContainerError, match="running already"):
+        stand.keeper.start(identity)
+    assert stand.state(identity)["pid"] == state["pid"]
+    assert stand.keeper.stop(identity)["status"] == "exited"
 
 
 def test_a_full_disk_makes_the_container_wait(stand: Stand, busybox_root: str) -> None:

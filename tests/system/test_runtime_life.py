@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import ContainerError
-from compose.runtime import logs
+from compose.runtime import logs, records
 from compose.runtime.client import Keeper, run_once
 from compose.runtime.oci import default_oci
 from tests.support.containers import PROJECT, Stand
@@ -83,6 +83,15 @@ def test_a_failing_start_names_the_step_and_leaves_nothing(stand: Stand) -> None
     assert "no-such-program" in state["error"]
     with pytest.raises(ContainerError, match="is missing"):
         stand.keeper.start("0" * 64)
+
+
+def test_a_limit_that_the_kernel_refuses_leaves_nothing(stand: Stand) -> None:
+    spec = stand.spec("true")
+    spec["oci"]["linux"]["resources"] = {"cpu": {"quota": 1, "period": 1}}
+    records.write_spec(stand.paths, spec)
+    with pytest.raises(ContainerError, match="cpu"):
+        stand.keeper.start(spec["id"])
+    assert stand.state(spec["id"])["status"] == "created"
 
 
 def test_a_running_container_is_not_started_twice(stand: Stand) -> None:
@@ -359,8 +368,6 @@ def test_stopping_what_does_not_run_is_no_error(stand: Stand) -> None:
 def test_an_out_of_memory_kill_is_told(stand: Stand) -> None:
     spec = stand.spec("sh", "-c", "dd if=/dev/zero of=/dev/null bs=100M count=1; echo dd $?; exit 3")
     spec["oci"]["linux"]["resources"] = {"memory": {"limit": 24 << 20, "swap": 24 << 20}}
-    from compose.runtime import records
-
     records.write_spec(stand.paths, spec)
     stand.keeper.start(spec["id"])
     state = stand.keeper.wait(spec["id"])
