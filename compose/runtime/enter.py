@@ -24,7 +24,7 @@ from compose.linux.namespaces import (
 from compose.linux.process import PR_SET_DUMPABLE, join_session_keyring, pidfd_open, prctl
 from compose.linux.terminal import open_peer
 from compose.runtime import rootfs, steps, users
-from compose.runtime.hardening import Program, become, set_limits
+from compose.runtime.hardening import Program, become
 from compose.runtime.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.steps import Failure, LaunchError
 
@@ -157,7 +157,6 @@ class _Entry:
             self.program.resize(slave)
             send_descriptor(progress.channel, master)
             stdio = (slave, slave, slave)
-        set_limits(self.program.limits, progress)
         if self.program.oom_score is not None:
             progress.at(steps.OOM_SCORE)
             _write("/proc/self/oom_score_adj", str(self.program.oom_score))

@@ -92,6 +92,7 @@ def become(
     _arrange_descriptors(stdio, identity, progress, terminal=terminal)
     _enter_directory(program.directory, progress)
     os.umask(0o022)
+    set_limits(program.limits, progress)  # not earlier: few descriptors may be too few for us
     _set_identity(program, identity, progress)
     set_mask()
     progress.at(steps.EXEC)
@@ -112,7 +113,7 @@ def _arrange_descriptors(
     stdio: tuple[int, int, int], identity: Identity, progress: Progress, *, terminal: bool
 ) -> None:
     """0 to 2 are the container's, 3 the report socket, and there is no other."""
-    high = [files.dup_above(descriptor, 64) for descriptor in (*stdio, progress.channel)]
+    high = [files.dup_above(descriptor, _REPORT + 1) for descriptor in (*stdio, progress.channel)]
     for target, descriptor in enumerate(high):
         os.dup2(descriptor, target, inheritable=target != _REPORT)
     progress.channel = _REPORT

@@ -42,7 +42,7 @@ from compose.linux.process import (
 )
 from compose.linux.terminal import open_peer
 from compose.runtime import mounts, rootfs, steps, users
-from compose.runtime.hardening import Program, become, set_limits
+from compose.runtime.hardening import Program, become
 from compose.runtime.steps import RECORD, Failure, LaunchError, Progress
 
 TYPE_CHECKING = False
@@ -298,7 +298,6 @@ class Setup:
         if (self.oci.get("root") or {}).get("readonly"):
             progress.at(steps.ROOT)
             m.mount_setattr(root, "", flags=m.AT_EMPTY_PATH, attr_set=m.MOUNT_ATTR_RDONLY)
-        set_limits(self.program.limits, progress)
         rootfs.change_root(root, progress, steps.PIVOT)
         stdio = (
             (terminal,) * 3

@@ -238,6 +238,8 @@ def make_devices(root: int, devices: Sequence[dict[str, Any]], progress: Progres
     kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
     for index, device in enumerate(devices):
         progress.at(DEVICE, index)
+        if device["path"] == "/dev/ptmx":  # ours leads to the container's own devpts, as with runc
+            continue
         parent, _, name = device["path"].rstrip("/").rpartition("/")
         directory = open_target(root, parent or "/", directory=True)
         mode = kinds[device["type"]] | device.get("fileMode", 0o666)

@@ -1,9 +1,9 @@
 """Executing the Python interpreter so that no container can overwrite its file (CVE-2019-5736).
 
 A container whose entry point is ``#!/proc/self/exe`` makes the kernel run whatever program our process was
-executed from, inside the container, where its file can be opened for writing afterwards. So keeper, monitors and
-everything that enters a container run from a read-only clone of the mount that the file lies on, or, where that
-cannot be had, from a sealed copy in memory.
+executed from, inside the container, where its file can be opened for writing afterwards. So keeper, monitors
+and everything that enters a container run from a read-only clone of the mount that the file lies on, or,
+where that cannot be had, from a sealed copy in memory.
 
     with interpreter() as program:
         os.posix_spawn(program.path, [sys.executable, ...], {**environment, **program.environment}, ...)
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _ADD_SEALS, _SEAL_ALL = 1033, 0x0F  # F_ADD_SEALS; F_SEAL_SEAL | SHRINK | GROW | WRITE
-_OUT_OF_THE_WAY = 100  # descriptors below are what the new program gets
+_OUT_OF_THE_WAY = 10  # descriptors below are what the new program gets
 
 
 class Interpreter:
