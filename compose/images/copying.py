@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_DEPTH = 256
+_MAX_DEPTH = 128
+_MAX_HELD = 256  # files with several names whose directories are held open; more of them are copied apart
 _CHUNK = 1 << 22
 
 
@@ -140,14 +141,14 @@ class Copier:
             os.mknod(new_name, status.st_mode, status.st_rdev, dir_fd=destination)
             self._stamp(destination, new_name, status)
             os.chmod(new_name, stat.S_IMODE(status.st_mode), dir_fd=destination)
-        if status.st_nlink > 1:
+        if status.st_nlink > 1 and len(self._held) < _MAX_HELD:
             held = os.dup(destination)
             self._held.append(held)
             self._links[status.st_dev, status.st_ino] = (held, new_name)
 
     def _link(self, destination: int, new_name: bytes, status: os.stat_result) -> bool:
         found = self._links.get((status.st_dev, status.st_ino))
-        if found is None or len(self._held) > 512:
+        if found is None:
             return False
         os.link(found[1], new_name, src_dir_fd=found[0], dst_dir_fd=destination, follow_symlinks=False)
         return True

@@ -223,6 +223,7 @@ class ImageStore:
     def _prepare(self) -> None:
         if os.path.exists(f"{self.root}/index.json"):
             return
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
         for name in ("blobs", "blobs/sha256", "layers", "cache", "empty", "scratch"):
             os.makedirs(f"{self.root}/{name}", mode=0o700, exist_ok=True)
         os.chmod(f"{self.root}/empty", 0o755)

@@ -7,6 +7,7 @@ that changes nothing gives the same image.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -110,6 +111,10 @@ def build(
     def to_progress(line: bytes) -> None:
         progress(name, line.decode("utf-8", "replace"), None)
 
+    if re.match(r"[a-z+]+://|git@", request.context):
+        raise BuildError(
+            f"building from an address is not supported yet: {request.context}", hint="clone it first"
+        )
     text, shown, ignore_beside = _read(request)
     dockerfile = parse(text, shown)
     plan = plan_stages(dockerfile)
@@ -132,7 +137,7 @@ def _read(request: BuildRequest) -> tuple[bytes, str, str | None]:
     """The Dockerfile, its name for messages, and its path if it is a file."""
     if request.dockerfile_inline is not None:
         return request.dockerfile_inline.encode(), "dockerfile_inline", None
-    path = os.path.join(request.context, request.dockerfile)
+    path = os.path.join(request.context, request.dockerfile or "Dockerfile")
     try:
         with open(path, "rb") as file:
             return file.read(), _short(path), path

@@ -198,7 +198,7 @@ def _read_lines(reader: int, take: Callable[[bytes], None]) -> None:
         while data := file.read(_MAX_LINE):
             *whole, rest = (rest + data).split(b"\n")
             for line in whole:
-                take(line)
+                take(line.rstrip(b"\r").rpartition(b"\r")[2])
             if len(rest) > _MAX_LINE:
                 take(rest)
                 rest = b""

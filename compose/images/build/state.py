@@ -38,8 +38,8 @@ class BuildRequest(NamedTuple):
 
     context: str
     """A directory."""
-    dockerfile: str = "Dockerfile"
-    """Relative to the context, or absolute."""
+    dockerfile: str | None = None
+    """Relative to the context, or absolute; None: ``Dockerfile``."""
     dockerfile_inline: str | None = None
     args: Mapping[str, str | None] = {}
     """None: from the environment of the command, if it is there."""
