@@ -56,18 +56,22 @@ class Group:
 
     def load(self, files: Sequence[str]) -> Map:
         """The files merged, validated, with defaults and absolute paths."""
+        read = [(file, *document) for file in files for document in self.documents(file)]
+        alone = len(read) == 1 and _stands_alone(read[0][1])
         result: Map | None = None
-        parts = 0
-        for file in files:
-            for document, at in self.documents(file):
-                tree = self._document(document, at, file, result)
-                parts += 1
-                result = tree if result is None else merge(result, tree)
-                UNIQUE.apply(strip_resets(result))
+        for file, document, at in read:
+            tree = self._prepared(document, at, partial=not alone)
+            self._include(tree, file)
+            if result is not None:
+                _apply_marks(result, tree)
+            Extends(self, file).apply(tree)
+            result = tree if result is None else merge(result, tree)
+            UNIQUE.apply(strip_resets(result))
         if result is None:
             shown = ", ".join(self.inputs.shown(file) for file in files)
             raise ModelError(f"{shown}: the file is empty", hint="write `services:` and a service below it")
-        validate(result, partial=False)
+        if not alone:
+            validate(result, partial=False)
         self._version(result)
         SHORT_FORMS.apply(result)
         UNIQUE.apply(result)
@@ -82,22 +86,14 @@ class Group:
         """The documents of a file, as it stands."""
         return parse.documents(self.inputs.read(file), self.inputs.shown(file))
 
-    def _document(self, document: Any, at: Position, file: str, before: Map | None) -> Map:
-        tree = self._prepared(document, at)
-        self._include(tree, file)
-        if before is not None:
-            _apply_marks(before, tree)
-        Extends(self, file).apply(tree)
-        return tree
-
-    def _prepared(self, document: Any, at: Position) -> Map:
+    def _prepared(self, document: Any, at: Position, *, partial: bool = True) -> Map:
         if not isinstance(document, Map):
             raise error(at, (), "a compose file is a mapping", "write `services:` and a service below it")
         if self.interpolator is not None:
             self.interpolator.tree(document)
             CASTS.apply(document)
         UNIQUE.apply(document)
-        validate(document, partial=True)
+        validate(document, partial=partial)
         SHORT_FORMS.apply(document)
         UNIQUE.apply(document)
         return document
@@ -194,6 +190,16 @@ class Group:
                     "rename one of them, or change the included one in an override file",
                 )
             target.put(name, value, source.where(name))
+
+
+def _stands_alone(document: Any) -> bool:
+    """Whether nothing else goes into this document, so that validating it once is enough."""
+    if not isinstance(document, Map) or "include" in document:
+        return False
+    services = document.get("services")
+    return isinstance(services, Map) and not any(
+        isinstance(one, Map) and "extends" in one for one in services.values()
+    )
 
 
 def _as_list(value: Any) -> list[Any]:
