@@ -5,8 +5,9 @@ is held (one piece, at most `_CHUNK` bytes) and the first end is not read until 
 slows the writer, as without us. The end of one direction is passed on as the end of that direction; a reset
 as a reset; a refused or failed connection inside is a reset outside.
 
-Plain recv and send: splice through a pipe was no faster up to 64 kB a call (docs/network.md) and costs two
-descriptors more a direction.
+Plain recv and send, through one buffer for all: 1.1 s of CPU a GiB, 35 us a request to nginx. A fresh buffer
+a call costs 1.6 s a GiB. splice(2) through a pipe would save 0.2 s of it in calls of 1 MiB, for the price of
+two descriptors and a buffer in the kernel a direction.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _view = memoryview(_buffer)
 class End:
     """One of the two sockets of a connection, and what waits to be sent there."""
 
-    __slots__ = ("ended", "loop", "mask", "pending", "peer", "receive", "send", "sock")
+    __slots__ = ("ended", "loop", "mask", "pending", "peer", "receive", "resting", "send", "sock")
 
     peer: End
 
@@ -51,15 +52,20 @@ class End:
         self.pending: memoryview | None = None
         self.ended = False  # it has said that it sends no more
         self.mask = IN
+        self.resting = False
 
     def ready(self, events: int) -> None:
         """Something can be done with this socket."""
         if events & OUT and not self.flush():
             return
         if not self.mask & IN:
-            # Not read at present, so this is a reset: after the end of both directions it would be closed.
-            if events & (ERR | HUP):
+            if events & ERR:
                 self.abort()
+            elif events & HUP:
+                # It has ended both directions while the peer holds us up, and what it sent is still to be
+                # read. The kernel would go on telling so.
+                self.loop.rest(self.sock.fileno())
+                self.resting = True
             return
         if events == OUT:
             return
@@ -139,7 +145,11 @@ class End:
     def interest(self, mask: int) -> None:
         if mask != self.mask:
             self.mask = mask
-            self.loop.modify(self.sock.fileno(), mask)
+            if self.resting:
+                self.resting = False
+                self.loop.wake(self.sock.fileno(), mask)
+            else:
+                self.loop.modify(self.sock.fileno(), mask)
 
     def close(self) -> None:
         """Close both sockets."""
@@ -187,12 +197,12 @@ class Pending:
         if self.tries == 0:
             bind_as(sock, self.address, forwarder.target[0])
         error = sock.connect_ex(forwarder.target)
+        loop = forwarder.loop
         if error == errno.EINPROGRESS:
-            loop = forwarder.loop
             loop.add(sock.fileno(), self.connected, OUT)
             loop.add(self.client.fileno(), self.client_gone, 0)
         elif error == 0:
-            self.join()
+            self.join(loop.add)
         else:
             self.retry(error)
 
@@ -214,18 +224,16 @@ class Pending:
         if error:
             self.retry(error)
         elif events & OUT:
-            self.join()
+            self.join(self.forwarder.loop.handle)
 
-    def join(self) -> None:
-        """From now on the bytes flow."""
+    def join(self, watch: Callable[[int, Callable[[int], object], int], None]) -> None:
+        """From now on the bytes flow; `watch` is how the loop is told."""
         assert self.inside is not None
         loop = self.forwarder.loop
         near, far = End(loop, self.client), End(loop, self.inside)
         near.peer, far.peer = far, near
         for end in (near, far):
-            descriptor = end.sock.fileno()
-            loop.remove(descriptor)
-            loop.add(descriptor, end.ready, IN)
+            watch(end.sock.fileno(), end.ready, IN)
 
     def client_gone(self, events: int) -> None:
         if self.inside is not None:

@@ -10,7 +10,6 @@ import _queue
 import _socket
 import _thread
 import os
-from collections import deque
 
 from compose.linux.namespaces import CLONE_NEWNET, setns
 from compose.network.loop import IN
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 _IP_TRANSPARENT, _IP_BIND_ADDRESS_NO_PORT, _IPV6_TRANSPARENT = 19, 24, 75
 _SPARE = {_socket.SOCK_STREAM: 32, _socket.SOCK_DGRAM: 2}
+# All connections of one client to one port differ only in the number that is chosen here: let there be many.
+_SETTINGS = {"ip_local_port_range": "1024\t65535", "tcp_tw_reuse": "1"}
 _SYN_RETRIES = 4  # a container that does not answer is given up after about 30 s
 KEEPALIVE = (
     (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1),
@@ -48,9 +49,9 @@ class Inside:
         self._report = report
         self._stock: dict[Kind, list[_socket.socket]] = {}
         self._ordered: dict[Kind, int] = {}
-        self._waiting: dict[Kind, deque[Taker]] = {}
+        self._waiting: dict[Kind, list[Taker]] = {}
         self._orders: _queue.SimpleQueue[tuple[Kind, int]] = _queue.SimpleQueue()
-        self._made: deque[tuple[Kind, _socket.socket | None]] = deque()
+        self._made: _queue.SimpleQueue[tuple[Kind, _socket.socket | None]] = _queue.SimpleQueue()
         self._signal = -1
 
     def take(self, family: int, kind: int, taker: Taker) -> None:
@@ -63,7 +64,7 @@ class Inside:
                 self._order(key, 0)
             taker(sock)
             return
-        waiting = self._waiting.setdefault(key, deque())
+        waiting = self._waiting.setdefault(key, [])
         waiting.append(taker)
         self._order(key, len(waiting))
 
@@ -83,19 +84,18 @@ class Inside:
 
     def _deliver(self, events: int) -> None:
         os.eventfd_read(self._signal)
-        made, failed = self._made, set()
-        while made:
-            key, sock = made.popleft()
+        failed = set()
+        while not self._made.empty():
+            key, sock = self._made.get()
             self._ordered[key] -= 1
             if sock is None:
                 failed.add(key)
             elif waiting := self._waiting.get(key):
-                self._hand(waiting.popleft(), sock)
+                self._hand(waiting.pop(0), sock)
             else:
                 self._stock.setdefault(key, []).append(sock)
         for key in failed:
-            waiting = self._waiting.pop(key, None) or deque()
-            for taker in waiting:
+            for taker in self._waiting.pop(key, ()):
                 self._hand(taker, None)
 
     def _hand(self, taker: Taker, sock: _socket.socket | None) -> None:
@@ -115,13 +115,14 @@ class Inside:
                     self._enter()
                     entered = True
                 for index in range(count):
-                    self._made.append((key, _make(*key)))
+                    self._made.put((key, _make(*key)))
                     if index % 32 == 31:
                         os.eventfd_write(self._signal, 1)
                     count -= 1
             except Exception as error:
                 self._report(error)
-                self._made.extend([(key, None)] * count)
+                for _ in range(count):
+                    self._made.put((key, None))
             os.eventfd_write(self._signal, 1)
 
     def _enter(self) -> None:
@@ -130,6 +131,12 @@ class Inside:
             setns(descriptor, CLONE_NEWNET)
         finally:
             os.close(descriptor)
+        for name, value in _SETTINGS.items():
+            try:
+                with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
+                    file.write(value)
+            except OSError as error:  # fewer connections a minute, no more
+                self._report(error)
 
 
 def _make(family: int, kind: int) -> _socket.socket:

@@ -153,6 +153,8 @@ def _bind_port(port: Port, before: Sequence[Listener]) -> list[Listener]:
         raise NetworkError(
             f"{_whose(port)}: protocol {port.protocol} cannot be published", hint="use tcp or udp"
         )
+    if port.host_ip and not _is_address(port.host_ip):
+        raise NetworkError(f"{_whose(port)}: host_ip {port.host_ip!r} is not an IP address")
     targets = _numbers(port.target, f"{_whose(port)}: target")
     if not port.published:
         choices = [[0]] * len(targets)
@@ -174,6 +176,13 @@ def _bind_port(port: Port, before: Sequence[Listener]) -> list[Listener]:
         close_all(made)
         raise
     return made
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(_socket.inet_pton(_socket.AF_INET6 if ":" in text else _socket.AF_INET, text))
+    except (OSError, ValueError):
+        return False
 
 
 def _whose(port: Port) -> str:
@@ -256,7 +265,7 @@ def holder(number: int, protocol: str = "tcp") -> tuple[int, str] | None:
     inodes: set[str] = set()
     for table in (protocol, f"{protocol}6"):
         try:
-            with open(f"/proc/net/{table}") as file:
+            with open(f"/proc/thread-self/net/{table}") as file:
                 next(file)
                 for line in file:
                     words = line.split()

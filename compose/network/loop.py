@@ -56,6 +56,14 @@ class Loop:
         self._epoll.modify(descriptor, events)
         self._handlers[descriptor] = handler
 
+    def rest(self, descriptor: int) -> None:
+        """Hear nothing of a descriptor, errors neither, until `wake`; the handler stays."""
+        self._epoll.unregister(descriptor)
+
+    def wake(self, descriptor: int, events: int) -> None:
+        """Watch a descriptor that rests again."""
+        self._epoll.register(descriptor, events)
+
     def remove(self, descriptor: int) -> None:
         """Watch a descriptor no more."""
         if self._handlers.pop(descriptor, None) is not None:

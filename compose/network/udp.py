@@ -40,7 +40,7 @@ class Flow:
         self._socket: _socket.socket | None = None
         self._waiting: list[bytes] = []
         self.answered = False
-        self.seen = time.monotonic()
+        self.seen = forwarder.clock()
 
     def start(self, sock: _socket.socket | None) -> None:
         """Send with `sock`, which is in the project's namespace."""
@@ -61,7 +61,7 @@ class Flow:
 
     def send(self, data: bytes) -> None:
         """Pass a datagram of the client on; it may be lost, as datagrams are."""
-        self.seen = time.monotonic()
+        self.seen = self._forwarder.clock()
         if self._socket is None:
             if len(self._waiting) < _QUEUE:
                 self._waiting.append(data)
@@ -87,7 +87,7 @@ class Flow:
             except OSError:  # nobody listens inside; the next one may
                 return
             self.answered = True
-            self.seen = time.monotonic()
+            self.seen = self._forwarder.clock()
             try:
                 listener.sendmsg((data,), self._reply, 0, self._client)
             except OSError:
@@ -115,7 +115,7 @@ class UDPForwarder:
         self.listener = listener
         self.flows: dict[Key, Flow] = {}
         self._inside = inside
-        self._clock = clock
+        self.clock = clock
         self._family = _socket.AF_INET6 if ":" in target[0] else _socket.AF_INET
         self._sweeping = False
         listener.setblocking(False)
@@ -155,7 +155,7 @@ class UDPForwarder:
 
     def sweep(self) -> None:
         """Forget the flows that are idle."""
-        now = self._clock()
+        now = self.clock()
         for key, flow in [*self.flows.items()]:
             if now - flow.seen > (IDLE if flow.answered else FIRST_IDLE):
                 del self.flows[key]

@@ -1,7 +1,7 @@
 """A small internet of network namespaces: a host, a client beside it, a project's sandbox, one container.
 
-    client 198.51.100.2 ── 198.51.100.1 host        the host's own interfaces are never touched
-    sandbox 10.213.7.1 ── 10.213.7.2 container       no link from host to sandbox: netd passes sockets
+    client 198.51.100.2 ── 198.51.100.1 host        another "host": the machine's interfaces stay as they are
+    sandbox 10.213.7.1 ── 10.213.7.2 container       as the product makes them, without an uplink
 
 Sockets in any of them are made by a thread that enters it, and used from the test itself.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, TypeVar
 from compose.linux import sockets
 from compose.linux.mount import MNT_DETACH, MS_BIND, mount, umount2
 from compose.linux.namespaces import CLONE_NEWNET, setns, unshare
+from compose.network.setup import fork_setup
+from compose.network.types import Endpoint, NetworkSpec
 from compose.state.files import replace_json
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PROJECT = "lab"
 CONTAINER = "c" * 64
+NETWORK = "n" * 64
 HOST, CLIENT, GATEWAY, TARGET = "198.51.100.1", "198.51.100.2", "10.213.7.1", "10.213.7.2"
 HOST6, CLIENT6 = "2001:db8:5::1", "2001:db8:5::2"
 _NETD = """
@@ -47,14 +51,6 @@ project, run, resolv_conf, port = sys.argv[4:8]
 netd.main(int(sys.argv[3]), named, project, run, resolv_conf=resolv_conf, resolver_port=int(port))
 """
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_TRANSPARENT = """
-table inet lab {
-  chain prerouting {
-    type filter hook prerouting priority mangle
-    socket transparent 1 meta mark set 0x1 accept
-  }
-}
-"""
 
 
 class Lab:
@@ -69,18 +65,30 @@ class Lab:
         self.control: socket.socket | None = None
         self.named: dict[str, list[socket.socket]] = {}
         self._pins: list[str] = []
+        self._again: list[str] = []
         self._open: list[socket.socket] = []
         project_run = paths.project_run(PROJECT)
         for directory in (self.directory, paths.namespaces, project_run, f"{paths.run}/networks"):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         with open(self.resolv_conf, "w") as file:
             file.write("nameserver 127.0.0.1\n")
-        for name in ("host", "client", "sandbox", "container"):
+        for name in ("host", "client"):
             self._pin(name)
+        self._setup = fork_setup(paths)
+        self._setup.create_sandbox(PROJECT, uplink=False)
+        self._setup.create_networks([NetworkSpec(NETWORK, "default", PROJECT, "10.213.7.0/24", GATEWAY)])
+        endpoint = Endpoint(NETWORK, "eth0", f"{TARGET}/24", GATEWAY)
+        names = self._setup.create_containers(PROJECT, [(CONTAINER, [endpoint], True)])[CONTAINER]
+        self._names = [socket.socket(fileno=number) for number in names]
+        self._open += self._names
         self._connect()
 
     def path(self, name: str) -> str:
-        return self.paths.project_namespace(PROJECT) if name == "sandbox" else f"{self.directory}/{name}"
+        if name == "sandbox":
+            return self.paths.project_namespace(PROJECT)
+        if name == "container":
+            return self.paths.container_namespace(CONTAINER)
+        return f"{self.directory}/{name}"
 
     def _pin(self, name: str) -> None:
         path = self.path(name)
@@ -95,22 +103,19 @@ class Lab:
         self._pins.append(path)
         self.run(name, "ip", "link", "set", "lo", "up")
 
+    def pin_again(self, name: str, path: str) -> None:
+        """Pin a namespace at another path as well."""
+        with open(path, "w"):
+            pass
+        mount(self.path(name), path, None, MS_BIND)
+        self._again.append(path)
+
     def _connect(self) -> None:
         self._pair("client", "host", "eth0", "veth0")
         for name, here, here6 in (("host", HOST, HOST6), ("client", CLIENT, CLIENT6)):
             device = "veth0" if name == "host" else "eth0"
             self.run(name, "ip", "address", "add", f"{here}/24", "dev", device)
             self.run(name, "ip", "address", "add", f"{here6}/64", "dev", device, "nodad")
-        self._pair("container", "sandbox", "eth0", "port0")
-        self.run("sandbox", "ip", "link", "add", "br0", "type", "bridge")
-        self.run("sandbox", "ip", "address", "add", f"{GATEWAY}/24", "dev", "br0")
-        self.run("sandbox", "ip", "link", "set", "port0", "master", "br0")
-        self.run("sandbox", "ip", "link", "set", "br0", "up")
-        self.run("sandbox", "ip", "rule", "add", "fwmark", "1", "lookup", "100")
-        self.run("sandbox", "ip", "route", "add", "local", "default", "dev", "lo", "table", "100")
-        self.run("sandbox", "nft", "-f", "-", input=_TRANSPARENT)
-        self.run("container", "ip", "address", "add", f"{TARGET}/24", "dev", "eth0")
-        self.run("container", "ip", "route", "add", "default", "via", GATEWAY)
 
     def _pair(self, first: str, second: str, name: str, peer: str) -> None:
         link = ("ip", "link", "add", name, "type", "veth", "peer", "name", peer)
@@ -197,7 +202,10 @@ class Lab:
             one.close()
 
     def name_service(self, container: str = CONTAINER) -> tuple[str, int]:
-        """Give netd the two sockets of a container; where they answer."""
+        """Give netd the two sockets of a container, whose questions come from the lab's container; where."""
+        if container == CONTAINER:
+            self.put(f"dns/{container}", self._names)
+            return "127.0.0.11", 53
         udp = self.listen("container", "127.0.0.1", 0, socket.SOCK_DGRAM)
         tcp = self.listen("container", "127.0.0.1", udp.getsockname()[1])
         self.put(f"dns/{container}", [udp, tcp])
@@ -212,13 +220,13 @@ class Lab:
         whole.update({"ipv4": TARGET, "names": [service], **value})
         replace_json(f"{self.paths.network_run(network)}/{slot}.json", whole, durable=False)
 
-    def start(self, *, python: str = sys.executable) -> None:
+    def start(self, *, python: str = sys.executable, project: str = PROJECT) -> None:
         """Start netd with everything that has been put."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         numbers = {name: [one.fileno() for one in made] for name, made in self.named.items()}
         words = [f"{name}={','.join(map(str, fds))}" for name, fds in numbers.items()]
         own = str(theirs.fileno())
-        arguments = [_ROOT, self.path("host"), own, PROJECT, self.paths.run, self.resolv_conf]
+        arguments = [_ROOT, self.path("host"), own, project, self.paths.run, self.resolv_conf]
         self.netd = subprocess.Popen(
             [python, "-I", "-S", "-c", _NETD, *arguments, str(self.resolver_port), *words],
             pass_fds=[int(own), *(fd for fds in numbers.values() for fd in fds)],
@@ -248,8 +256,16 @@ class Lab:
             self.kill()
         for one in self._open:
             one.close()
+        for path in self._again:
+            umount2(path, MNT_DETACH)
+            os.unlink(path)
+        with self._setup:
+            failures = self._setup.remove_sandbox(PROJECT, [CONTAINER])
         for path in self._pins:
             umount2(path, MNT_DETACH)
+        for directory in (self.paths.project_run(PROJECT), f"{self.paths.run}/networks"):
+            shutil.rmtree(directory, ignore_errors=True)
+        assert not failures
 
 
 def in_thread(function: Callable[[], T]) -> T:
