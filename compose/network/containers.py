@@ -25,12 +25,14 @@ from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
 from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from compose.network.types import ContainerLinks, Endpoint
 
 NAME_SERVICE = "127.0.0.11"
 _FIRST_SOURCE_TABLE = 101
+_AT_ONCE = 64
+"""Containers that are furnished together, with four descriptors open for each."""
 
 _DEFAULTS = {
     "net/ipv4/ip_unprivileged_port_start": "0",  # as Docker does: user nginx may listen on 80
@@ -68,6 +70,18 @@ def create(namespaces: Namespaces, project: str, containers: Sequence[ContainerL
     After an error nothing is taken back: the next call completes it, or `remove` removes it.
     """
     namespaces.prepare()
+    sockets: dict[str, Sockets] = {}
+    try:
+        for start in range(0, len(containers), _AT_ONCE):
+            sockets |= _create(namespaces, project, containers[start : start + _AT_ONCE])
+    except BaseException:
+        for pair in sockets.values():
+            _close(pair)
+        raise
+    return sockets
+
+
+def _create(namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks]) -> dict[str, Sockets]:
     made: dict[str, _Inside] = {}
     finished = False
     try:
@@ -89,8 +103,12 @@ def create(namespaces: Namespaces, project: str, containers: Sequence[ContainerL
         for inside in made.values():
             inside.close()
             if not finished:
-                for descriptor in inside.sockets or ():
-                    os.close(descriptor)
+                _close(inside.sockets or ())
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 # -- first pass: the namespace itself -------------------------------------------------------------------

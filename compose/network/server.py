@@ -36,7 +36,10 @@ class Server:
         except OSError as error:
             return {"error": f"{operation.replace('_', ' ')}: {error.strerror or error}"}, []
         except Exception as error:  # the traceback would be lost with this process
-            return {"error": f"{operation.replace('_', ' ')}: {type(error).__name__}: {error}"}, []
+            import traceback
+
+            text = f"{operation.replace('_', ' ')}: {type(error).__name__}: {error}"
+            return {"error": text, "traceback": traceback.format_exc()}, []
         return {"value": value}, descriptors
 
     @contextlib.contextmanager

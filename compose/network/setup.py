@@ -168,7 +168,10 @@ class SetupClient:
                 "network set-up ended in the middle of a request", hint="pycompose up"
             ) from error
         if "error" in answer:
-            raise NetworkError(answer["error"], hint=answer.get("hint"))
+            failure = NetworkError(answer["error"], hint=answer.get("hint"))
+            if "traceback" in answer:  # of an error of ours, for --debug
+                failure.add_note(answer["traceback"])
+            raise failure
         return answer["value"], descriptors
 
 
@@ -192,14 +195,18 @@ def _receive_descriptors(connection: _socket.socket, count: int) -> list[int]:
 
     found = array.array("i")
     while len(found) < count:
-        data, ancillary, _, _ = connection.recvmsg(
+        data, ancillary, flags, _ = connection.recvmsg(
             1, _socket.CMSG_SPACE(_GROUP * found.itemsize), _socket.MSG_CMSG_CLOEXEC
         )
-        if not data:
-            raise EOFError
         for level, kind, payload in ancillary:
             if level == _socket.SOL_SOCKET and kind == _SCM_RIGHTS:
                 found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
+        if not data or flags & _socket.MSG_CTRUNC:
+            for descriptor in found:
+                os.close(descriptor)
+            if not data:
+                raise EOFError
+            raise NetworkError(f"no room for {count} descriptors of name services", hint="ulimit -n 4096")
     return list(found)
 
 
@@ -209,11 +216,14 @@ def _receive_descriptors(connection: _socket.socket, count: int) -> list[int]:
 def _serve(connection: _socket.socket, paths: Paths) -> None:
     """Answer requests until the other side closes."""
     import gc
+    import resource
     import signal
 
     gc.disable()  # this process is short, and the imports are half of its life
     for number in (_SIGINT, _SIGTERM, _SIGHUP):  # sent to the whole group; the command decides what it means
         signal.signal(number, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     import json
 
     from compose.network.server import Server

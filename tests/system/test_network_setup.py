@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -329,6 +330,36 @@ def _kill_after(
     except NetworkError as error:
         assert error.message == "network set-up ended in the middle of a request"
     os.waitpid(watcher, 0)
+
+
+def test_many_containers_in_one_request(host: FakeHost, setup: SetupClient) -> None:
+    """More than are furnished at once, and more descriptors than one message carries."""
+    setup.create_sandbox("shop")
+    setup.create_networks([FRONT])
+    many = [(f"{number:064x}", [on(FRONT, number)], True) for number in range(2, 132)]
+    with closing(setup.create_containers("shop", many)) as sockets:
+        assert list(sockets) == [identity for identity, _, _ in many]
+        assert len({one.getsockname() for pair in sockets.values() for one in pair}) > 1
+    assert (
+        host.peer_of(host.container(many[0][0]), host.container(many[-1][0]), "10.200.0.131") == "10.200.0.2"
+    )
+    assert setup.remove_sandbox("shop", many) == []
+
+
+def test_too_few_descriptors_are_one_clear_error(host: FakeHost, setup: SetupClient) -> None:
+    setup.create_sandbox("shop")
+    setup.create_networks([FRONT])
+    many = [(f"{number:064x}", [on(FRONT, number)], True) for number in range(2, 22)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = [number for number in range(len(used) + 20) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[10], hard))
+    try:
+        with pytest.raises(NetworkError, match="no room for 40 descriptors"):
+            setup.create_containers("shop", many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert setup.remove_sandbox("shop", many) == []
 
 
 def test_sweep_removes_what_nobody_owns(host: FakeHost, setup: SetupClient, paths: Paths) -> None:
