@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import ImageError
+from compose.images import bootstrap
+from compose.images.bootstrap import Bootstrapped
 from compose.images.store import ImageStore
 from compose.images.unpack import OPAQUE
 from compose.linux.mount import MNT_DETACH, mount, umount2
@@ -291,6 +293,61 @@ def test_unknown_names_say_what_to_do(nothing_left: None, paths: Paths) -> None:
     with pytest.raises(ImageError, match="is not in the store") as caught:
         ImageStore(paths).ensure("no/such:image", silent)
     assert caught.value.hint
+
+
+def test_a_known_distribution_is_made_once_by_many(
+    nothing_left: None, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(paths.images)
+    made: list[str] = []
+    waiting = threading.Event()
+
+    def fake(reference: str, into: str, **options: object) -> Bootstrapped:
+        made.append(reference)
+        assert waiting.wait(30)
+        with open(f"{into}/made", "w", encoding="utf-8") as file:
+            file.write(reference)
+        return Bootstrapped(
+            {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["bash"]}}, "Debian", 1, 1
+        )
+
+    def progress(what: str, status: str, fraction: float | None) -> None:
+        if "waiting" in status:
+            waiting.set()
+
+    monkeypatch.setattr(bootstrap, "bootstrap", fake)
+    store = ImageStore(paths)
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda name=name: found.append(store.ensure(name, progress).id))
+        for name in ("debian:bookworm", "docker.io/library/debian:bookworm")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == ["docker.io/library/debian:bookworm"]
+    assert len(found) == 2 and len(set(found)) == 1
+    image = store.find("debian:bookworm")
+    assert image is not None and image.settings == {"Cmd": ["bash"]}
+    assert os.listdir(image.layers[0]) == ["made"]
+
+
+def test_a_bootstrap_that_fails_leaves_nothing(
+    nothing_left: None, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(paths.images)
+
+    def fake(reference: str, into: str, **options: object) -> Bootstrapped:
+        os.mkdir(f"{into}/half")
+        raise ImageError("the mirror is gone")
+
+    monkeypatch.setattr(bootstrap, "bootstrap", fake)
+    store = ImageStore(paths)
+    with pytest.raises(ImageError, match="the mirror is gone"):
+        store.ensure("debian:trixie", silent)
+    assert store.images() == []
+    assert os.listdir(f"{paths.images}/scratch") == os.listdir(f"{paths.images}/layers") == []
 
 
 # The content of a new volume
