@@ -72,6 +72,12 @@ def _mode(value: Any) -> str:
     return f"0{number:o}"
 
 
+def _tmpfs_mode(value: Any) -> int:
+    if isinstance(value, str):
+        raise ValueError(f"`{value}` is a string, but a mode is a number; write it without quotes: 0700")
+    return int(value)
+
+
 def _device_count(value: Any) -> int:
     if isinstance(value, str) and value.lower() == "all":
         return -1
@@ -354,7 +360,7 @@ def _table() -> dict[str, Function]:
             "networks.*.gw_priority",
             "blkio_config.weight",
         ),
-        *("blkio_config.weight_device.*.weight", "deploy.resources.limits.pids", "volumes.*.tmpfs.mode"),
+        *("blkio_config.weight_device.*.weight", "deploy.resources.limits.pids"),
         *("deploy.placement.max_replicas_per_node",),
         *("deploy.resources.reservations.generic_resources.*.discrete_resource_spec.value",),
     )
@@ -386,6 +392,7 @@ def _table() -> dict[str, Function]:
     for config in ("update_config", "rollback_config"):
         service(duration, f"deploy.{config}.delay", f"deploy.{config}.monitor")
     service(mode, "configs.*.mode", "secrets.*.mode", "build.secrets.*.mode")
+    service(_checked(_tmpfs_mode, drop=(0,)), "volumes.*.tmpfs.mode")
     service(device_count, "gpus.*.count", "deploy.resources.reservations.devices.*.count")
     service(command, "command", "entrypoint")
     service(dns, "dns")
