@@ -64,6 +64,14 @@ class Record:
     def former(self) -> dict[str, str]:
         return self.content["former"]  # type: ignore[no-any-return]
 
+    def remove_remains(self) -> None:
+        """Remove what was being written when a process was killed; under the lock nobody else writes."""
+        directory, name = os.path.split(self._path)
+        for entry in os.listdir(directory):
+            if entry.startswith(f"{name}.") and entry.endswith(".tmp"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{directory}/{entry}")
+
     def change(self, setting: str) -> None:
         """Set one of the host's settings to 1, its former value being written down before."""
         former = get_sysctl(setting)
@@ -75,6 +83,7 @@ class Record:
 
     def save(self) -> None:
         """Write it, or remove it when it says nothing."""
+        self.remove_remains()
         if self.projects or self.former:
             replace_json(self._path, self.content, durable=True)
         else:
