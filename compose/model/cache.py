@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from compose.model.request import Request
 
 FORMAT = 1
+MOST_ENTRIES = 400
 
 
 def load(request: Request, directory: str) -> Project:
@@ -97,10 +98,15 @@ def _digest_of(record: dict[str, Any], environment: Mapping[str, str]) -> str:
 
 
 def _forget(folder: str, key: str, keep: str) -> None:
-    """Remove the former projects of the same request."""
-    for name in os.listdir(folder):
+    """Remove the former projects of the same request, and the oldest of all when there are too many."""
+    names = os.listdir(folder)
+    for name in names:
         if name.startswith(f"{key}.") and name not in (keep, f"{key}.inputs.json"):
             os.unlink(os.path.join(folder, name))
+    if len(names) > MOST_ENTRIES:
+        paths = [entry.path for entry in sorted(os.scandir(folder), key=lambda one: one.stat().st_mtime_ns)]
+        for path in paths[: len(paths) // 2]:
+            os.unlink(path)
 
 
 def _read(path: str) -> dict[str, Any] | None:

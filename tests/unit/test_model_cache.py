@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.model import assemble as assembling
+from compose.model import cache as caching
 from compose.model import hash_of, load
 
 if TYPE_CHECKING:
@@ -127,6 +128,17 @@ def test_an_entry_of_a_former_state_goes_away(loader: Loader, directory: Path) -
         loader.environment = {"TAG": tag}
         loader.load()
     assert len(list((directory / "cache" / "model").iterdir())) == 2
+
+
+def test_the_cache_does_not_grow_for_ever(
+    loader: Loader, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caching, "MOST_ENTRIES", 6)
+    for number in range(20):
+        loader.load(project_name=f"p{number}")
+    assert len(list((directory / "cache" / "model").iterdir())) <= 8
+    loader.load(project_name="p19")
+    assert loader.made == 20
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(directory: Path) -> None:
