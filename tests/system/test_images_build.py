@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -554,4 +555,31 @@ def test_errors_are_one_line_and_leave_nothing(builder: Builder, text: str, mess
     assert message in caught.value.message
     assert "\n" not in caught.value.message
     assert builder.store.find("broken") is None
+    assert os.listdir(f"{builder.store.root}/scratch") == []
+
+
+def test_a_killed_build_leaves_nothing_and_the_next_one_goes_on(builder: Builder) -> None:
+    text = "FROM base\nRUN echo one > /one\nRUN echo ready; read never < /fifo\n"
+    text = text.replace("echo ready", "mkfifo /fifo; echo ready")
+    reader, writer = os.pipe()
+
+    def tell(line: bytes) -> None:
+        os.write(writer, line)
+
+    pid = os.fork()
+    if not pid:
+        try:
+            request = BuildRequest(str(builder.context), dockerfile_inline=text)
+            build(request, builder.store, lambda *report: None, output=tell)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    assert os.read(reader, 100) == b"ready"
+    os.kill(pid, signal.SIGKILL)
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    assert os.read(reader, 100) == b""  # nobody has the pipe any more
+    os.close(reader)
+    assert len(os.listdir(f"{builder.store.root}/scratch")) == 1
+    builder.build("FROM base\nRUN echo one > /one\n")
+    assert builder.cached == 1
     assert os.listdir(f"{builder.store.root}/scratch") == []
