@@ -81,8 +81,8 @@ class Server:
     def remove_sandbox(self, project: str, named: Sequence[Sequence[Any]]) -> Answer:
         ending = [_container(one) for one in named]
         problems = containers.remove(self._namespaces, project, ending, doomed=project)
+        problems += sandbox.remove(self._namespaces, project)  # first: the uplink goes with all other links
         problems += uplink.destroy(self._namespaces, project)
-        problems += sandbox.remove(self._namespaces, project)
         self._namespaces.finish()
         return problems, []
 

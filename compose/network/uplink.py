@@ -85,7 +85,8 @@ class Record:
         """Write it, or remove it when it says nothing."""
         self.remove_remains()
         if self.projects or self.former:
-            replace_json(self._path, self.content, durable=True)
+            # not synced: a power cut takes away all that it tells about
+            replace_json(self._path, self.content, durable=False)
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
