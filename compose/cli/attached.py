@@ -24,7 +24,10 @@ class _Interrupt(BaseException):
 def follow_until_stopped(
     arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str], since: int
 ) -> int:
-    """Print what was written from `since` (nanoseconds) on; the first Ctrl-C (or TERM) stops the containers, the second one kills them."""
+    """Print what was written from `since` (nanoseconds) on, until everything has ended.
+
+    The first Ctrl-C (or TERM) stops the containers, the second one kills them.
+    """
     from compose.cli.logs import follow, log_printer
     from compose.state.index import Index
 

@@ -34,6 +34,17 @@ COMMANDS = {
 _INTERRUPTED = 130
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the terminal's width by itself: argparse would import shutil for it, 9 ms at every start."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+        super().__init__(prog, width=(columns or 100) - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     """Errors are one line, as ours everywhere."""
 
@@ -85,7 +96,9 @@ def _run(arguments: list[str]) -> int:
             hint=f"did you mean '{close[0]}'?" if close else "see 'pycompose --help'",
         )
     module = importlib.import_module(f"compose.cli.{name}")
-    command = _Parser(prog=f"pycompose {name}", description=COMMANDS[name], allow_abbrev=False)
+    command = _Parser(
+        prog=f"pycompose {name}", description=COMMANDS[name], formatter_class=_Formatter, allow_abbrev=False
+    )
     command.add_argument("--dry-run", action="store_true", default=options.dry_run, help=argparse.SUPPRESS)
     module.add_arguments(command)
     code = module.run(command.parse_args(rest, namespace=options))
@@ -99,7 +112,7 @@ def _global_parser() -> argparse.ArgumentParser:
         usage="pycompose [OPTIONS] COMMAND",
         description="Multi-container stacks from one YAML file, on an embedded container runtime.",
         epilog=f"commands:\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     add = parser.add_argument

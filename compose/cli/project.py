@@ -8,7 +8,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from compose.model import Project
     from compose.plan.target import Target
@@ -46,55 +46,19 @@ def load_if_there(arguments: argparse.Namespace) -> Project | None:
     """The project, or None when a name was given and there is no file: what runs can be named without one."""
     named = arguments.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
     named_files = arguments.file or os.environ.get("COMPOSE_FILE")
-    if named and not named_files and not _has_default_file(arguments.project_directory or os.getcwd()):
-        return None
+    if named and not named_files:
+        from compose.model import has_default_file
+
+        if not has_default_file(arguments.project_directory or os.getcwd()):
+            return None
     return load(arguments)
-
-
-def _has_default_file(directory: str) -> bool:
-    """Whether a compose file would be found in `directory` or above it."""
-    from compose.model.names import DEFAULT_NAMES
-
-    directory = os.path.abspath(directory)
-    while True:
-        if any(os.path.isfile(f"{directory}/{name}") for name in DEFAULT_NAMES):
-            return True
-        parent = os.path.dirname(directory)
-        if parent == directory:
-            return False
-        directory = parent
-
-
-def lookup(arguments: argparse.Namespace) -> Callable[[str], str]:
-    """Finds variables as interpolation sees them, for ``environment:`` of configs and secrets.
-
-    They are not in the project: that one is kept on disk.
-    """
-    found: dict[str, str] = {}
-
-    def value(name: str) -> str:
-        if not found:
-            from compose import model
-
-            found.update(
-                model.load_variables(
-                    arguments.file or None,
-                    project_directory=arguments.project_directory,
-                    project_name=arguments.project_name,
-                    env_files=arguments.env_file,
-                    profiles=arguments.profile,
-                )[1]
-            )
-        return found.get(name, "")
-
-    return value
 
 
 def project_name(arguments: argparse.Namespace, project: Project | None) -> str:
     """The name of the project, checked."""
     if project is not None:
         return project.name
-    from compose.model.names import check_name
+    from compose.model import check_name
 
     name = arguments.project_name or os.environ["COMPOSE_PROJECT_NAME"]
     check_name(name)

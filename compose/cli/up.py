@@ -74,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
                 network=network,
                 detail=progress.detail,
                 warn=projects.warn,
-                lookup=projects.lookup(arguments),
             )
             try:
                 code = _up(arguments, context, progress)

@@ -97,13 +97,9 @@ def sorted_out(service: dict[str, Any], image: dict[str, Any] | None = None, **g
     definitions = {
         "volumes": {"data": {"name": "shop_data"}},
         "configs": {"c": {"content": "hello"}},
-        "secrets": {"s": {"environment": "TOKEN"}, "f": {"file": "/run/f"}},
+        "secrets": {"s": {"environment": "TOKEN", "content": "t0"}, "f": {"file": "/run/f"}},
     }
-    options: dict[str, Any] = {
-        "inherited": {},
-        "new_name": lambda: "fresh",
-        "lookup": {"TOKEN": "t0"}.__getitem__,
-    }
+    options: dict[str, Any] = {"inherited": {}, "new_name": lambda: "fresh"}
     return mounts.mounts(service, image or {}, definitions, **{**options, **given})
 
 
@@ -123,9 +119,10 @@ def test_volumes_are_named_anonymous_or_the_images() -> None:
     ]
 
 
-def test_a_bind_source_is_made_unless_the_file_forbids_it() -> None:
-    bind = {"type": "bind", "source": "/srv/a", "target": "/a", "read_only": True}
-    found = sorted_out({"volumes": [bind, {**bind, "source": "/srv/b", "bind": {"create_host_path": False}}]})
+def test_a_bind_source_is_made_where_the_file_asks_for_it() -> None:
+    made = {"create_host_path": True}
+    bind = {"type": "bind", "source": "/srv/a", "target": "/a", "read_only": True, "bind": made}
+    found = sorted_out({"volumes": [bind, {**bind, "source": "/srv/b", "bind": {}}]})
     assert found.host_paths == ["/srv/a"]
     assert found.oci[0] == {
         "destination": "/a",

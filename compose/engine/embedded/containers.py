@@ -76,7 +76,6 @@ class Creation:
             {"volumes": project.volumes, "configs": project.configs, "secrets": project.secrets},
             inherited=self.inherited,
             new_name=new_identity,
-            lookup=self.context.lookup,
         )
         anonymous = [use.name for use in found.volumes if use.anonymous]
         if anonymous:

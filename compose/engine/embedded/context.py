@@ -38,11 +38,6 @@ def no_detail(what: str, status: str, fraction: float | None) -> None:
     """For those who do not want to hear of steps inside an action."""
 
 
-def from_process(name: str) -> str:
-    """A variable of this process, or ""."""
-    return os.environ.get(name, "")
-
-
 def no_warning(text: str) -> None:
     """For those who do not want to be warned."""
 
@@ -60,7 +55,6 @@ class Context:
         network: SetupClient | None = None,
         detail: Detail = no_detail,
         warn: Callable[[str], None] = no_warning,
-        lookup: Callable[[str], str] = from_process,
         no_cache: bool = False,
     ) -> None:
         self.paths = paths
@@ -69,7 +63,6 @@ class Context:
         self.target = target
         self.detail = detail
         self.warn = warn
-        self.lookup = lookup
         self.no_cache = no_cache
         self.index = Index(paths)
         self.images = ImageStore(paths)

@@ -49,12 +49,11 @@ def mounts(
     *,
     inherited: Mapping[str, str],
     new_name: Callable[[], str],
-    lookup: Callable[[str], str],
 ) -> Mounts:
     """Sort out everything that is mounted.
 
     `definitions` holds the project's ``volumes``, ``configs`` and ``secrets``. Anonymous volumes take the
-    names in `inherited` (target -> name) or a `new_name`; `lookup` finds the variables of ``environment:``.
+    names in `inherited` (target -> name) or a `new_name`.
     """
     found = Mounts([], [], [], [])
     for mount in service.get("volumes") or ():
@@ -64,7 +63,7 @@ def mounts(
         found.oci.append(_tmpfs(target, options.split(",") if options else []))
     for kind in ("configs", "secrets"):
         for use in service.get(kind) or ():
-            _given(found, use, definitions[kind][use["source"]], kind, lookup)
+            _given(found, use, definitions[kind][use["source"]], kind)
     covered = {mount["destination"] for mount in found.oci} | {use.target for use in found.volumes}
     for target in image.get("Volumes") or ():
         if target.rstrip("/") not in covered and target not in covered:
@@ -92,7 +91,7 @@ def _mount(
         bind = mount.get("bind") or {}
         options = ["rbind", bind.get("propagation") or "rprivate", *(["ro"] if read_only else [])]
         found.oci.append(bind_mount(mount["source"], target, options))
-        if bind.get("create_host_path", True):
+        if bind.get("create_host_path"):
             found.host_paths.append(mount["source"])
     elif mount["type"] == "tmpfs":
         tmpfs = mount.get("tmpfs") or {}
@@ -114,13 +113,7 @@ def _tmpfs(target: str, options: Sequence[str]) -> dict[str, Any]:
     return {"destination": target, "type": "tmpfs", "source": "tmpfs", "options": [*defaults, *options]}
 
 
-def _given(
-    found: Mounts,
-    use: Mapping[str, Any],
-    definition: Mapping[str, Any],
-    kind: str,
-    lookup: Callable[[str], str],
-) -> None:
+def _given(found: Mounts, use: Mapping[str, Any], definition: Mapping[str, Any], kind: str) -> None:
     """A config or secret: its file as it lies there, or a file of ours with its content.
 
     Docker compose ignores uid, gid and mode of a file source; so do we, until the content can be mapped.
@@ -132,8 +125,6 @@ def _given(
     if definition.get("file"):
         found.oci.append(bind_mount(definition["file"], target, ["rbind", "rprivate", "ro"]))
         return
-    content = definition.get("content")
-    if content is None:
-        content = lookup(definition["environment"])
+    content = str(definition.get("content") or "")
     mode = int(str(use.get("mode") or "0444"), 8)
     found.files.append(GivenFile(target, content, int(use.get("uid") or 0), int(use.get("gid") or 0), mode))
