@@ -158,12 +158,14 @@ def _make(family: int, kind: int) -> _socket.socket:
 def bind_as(sock: _socket.socket, client: str, target: str) -> None:
     """Let `sock` appear inside with the address of `client`, where that can be.
 
-    Loopback addresses mean nothing outside their own namespace, and a container's own address would lead its
-    answers to itself; those clients, and those of another family, appear as the gateway.
+    Loopback addresses mean nothing outside their own namespace, and answers to a neighbour of the container
+    would go straight to that one; those clients, and those of another family, appear as the gateway.
     """
     if client.startswith("::ffff:"):
         client = client[7:]
     if (":" in client) != (":" in target) or client == target or client.startswith("127.") or client == "::1":
+        return
+    if client.rpartition(".")[0] == target.rpartition(".")[0] != "":  # the same /24, what our networks are
         return
     try:
         sock.bind((client, 0))

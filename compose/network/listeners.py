@@ -248,9 +248,12 @@ def _refused(port: Port, number: int, error: OSError, before: Sequence[Listener]
                 whose = f" of {other.owner}" if other.owner else ""
                 return NetworkError(f"{what}: it is published twice, also for port {other.target}{whose}")
         found = holder(number, port.protocol)
-        who = f"{found[1]} (process {found[0]})" if found else "another process"
-        stop = f"kill {found[0]}, or" if found else "stop it, or"
-        return NetworkError(f"{what}: {who} has it already", hint=f"{stop} publish another port")
+        who, stop = "another process", "stop it"
+        if found and (project := _project(found[0])):
+            who, stop = f"project {project}", f"pycompose -p {project} down"
+        elif found:
+            who, stop = f"{found[1]} (process {found[0]})", f"kill {found[0]}"
+        return NetworkError(f"{what}: {who} has it already", hint=f"{stop}, or publish another port")
     if error.errno == errno.EADDRNOTAVAIL:
         return NetworkError(f"{what}: this machine has no address {port.host_ip}", hint="ip address")
     if error.errno == errno.EACCES:
@@ -292,3 +295,15 @@ def _owner(inodes: set[str]) -> tuple[int, str] | None:
         except OSError:  # it has ended, or is not ours to look at
             continue
     return None
+
+
+def _project(process: int) -> str:
+    """The project whose keeper, monitor or netd this process is; empty when it is none of ours."""
+    try:
+        with open(f"/proc/{process}/cmdline", errors="replace") as file:
+            line = file.read()
+    except OSError:
+        return ""
+    if "compose.runtime.keeper" not in line:
+        return ""
+    return line.partition('"project":"')[2].partition('"')[0]

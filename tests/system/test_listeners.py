@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,6 +130,27 @@ def test_a_taken_port_names_its_holder_and_binds_nothing(taken: int) -> None:
     assert holder(taken) == (os.getpid(), name)
     assert bound(port("80", str(spare), host_ip="127.0.0.1")) == [("127.0.0.1", spare, 80)]
     assert holder(spare) is None
+
+
+def test_a_port_of_another_project_names_the_project(paths: Paths) -> None:
+    """Its keeper, or a monitor or netd forked from it, has the listener."""
+    line = "from compose.runtime.keeper import main"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        number = other.getsockname()[1]
+        holding = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", f"input() #{line}", '{"project":"blog"}'],
+            pass_fds=[other.fileno()],
+            stdin=subprocess.PIPE,
+        )
+    try:
+        with pytest.raises(NetworkError) as caught:
+            bind_listeners([port("80", str(number), host_ip="127.0.0.1")])
+        assert str(caught.value) == f"publish port 127.0.0.1:{number}/tcp: project blog has it already"
+        assert caught.value.hint == "pycompose -p blog down, or publish another port"
+    finally:
+        holding.communicate(b"\n")
 
 
 def test_the_same_port_twice() -> None:
