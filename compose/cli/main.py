@@ -63,7 +63,10 @@ def main(arguments: Sequence[str]) -> int:
         complain(error)
         return error.exit_code
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        # Threads may still wait for a build step or a download; these end with us, and so do we, now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_INTERRUPTED)
     except BrokenPipeError:
         # Nobody reads us any more. Die as other programs do, and without a second complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -37,7 +37,6 @@ import re
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from compose.errors import ImageError
-from compose.images import layers as layers_module
 from compose.images import reference as references
 from compose.images import scratch
 from compose.state.files import sync_directory
@@ -45,6 +44,7 @@ from compose.state.files import sync_directory
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from compose.images.layers import Measure
     from compose.state.paths import Paths
 
     Progress = Callable[[str, str, float | None], None]
@@ -451,11 +451,13 @@ class Session:
 
     def add_layer(self, directory: str) -> Layer:
         """Put the tree in `directory` (of `Session.directory`) into the store, by renaming; leased."""
+        from compose.images import layers  # it loads the decompressors, and most commands only look images up
+
         tree = f"{directory}/layer/tree"
         descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            layers_module.seal(descriptor)
-            found = layers_module.measure(descriptor)
+            layers.seal(descriptor)
+            found = layers.measure(descriptor)
             known = self.store.layer(found.diff_id) if self.lease([found.diff_id]) else None
             if known is not None:
                 return known
@@ -463,7 +465,7 @@ class Session:
         finally:
             os.close(descriptor)
 
-    def _publish(self, directory: str, found: layers_module.Measure, descriptor: int) -> Layer:
+    def _publish(self, directory: str, found: Measure, descriptor: int) -> Layer:
         digits = _digits(found.diff_id)
         root = self.store.root
         record = {"diff_id": found.diff_id, "size": found.size}

@@ -1,4 +1,8 @@
-"""Building and fetching images, in worker threads."""
+"""Building and fetching images, in worker threads.
+
+An interrupt does not wait for them: a build step or a download ends with this process, and what was finished
+before it stays in the store.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ async def fetch(context: Context, action: FetchImage) -> None:
     def work() -> None:
         context.images.ensure(action.target, context.detail)
 
-    await anyio.to_thread.run_sync(work, abandon_on_cancel=False)
+    await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 async def build(context: Context, action: BuildImage) -> None:
@@ -47,4 +51,4 @@ async def build(context: Context, action: BuildImage) -> None:
     def work() -> None:
         run(request, context.images, detail)
 
-    await anyio.to_thread.run_sync(work, abandon_on_cancel=False)
+    await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
