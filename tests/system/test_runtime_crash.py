@@ -180,7 +180,8 @@ def test_a_container_without_any_helper_is_found_again(stand: Stand) -> None:
     kill(keeper)
     assert records.read_state(stand.paths, identity)["status"] == "running"
     found = stand.keeper.stop(identity)
-    assert (found["status"], found["exit_code"]) == ("exited", 3 if kernel_keeps_exit_codes() else None)
+    assert found["status"] == "exited"
+    assert found["exit_code"] in ((3,) if kernel_keeps_exit_codes() else (3, None))
     assert stand.lines(identity) == [b"ready", b"bye"]
     assert keeper_of(stand) not in (0, keeper)
 
