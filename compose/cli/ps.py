@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from compose.runtime.spec import ContainerSpec, ContainerState
     from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
 
 _HEADER = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
 _RUNNING = ("running", "paused", "restarting")
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.services and row.service not in arguments.services:
             continue
         try:
-            found.append(_Line(row, read_spec(paths, row.id), read_state(paths, row.id)))
+            ports = _published(paths, row.id)
+            found.append(_Line(row, read_spec(paths, row.id), read_state(paths, row.id), ports))
         except StateError as error:
             if not arguments.quiet:
                 projects.warn(f"container {row.name}: {error.message}; run 'pycompose up -d' to make it anew")
@@ -63,14 +65,32 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _published(paths: Paths, identity: str) -> list[dict[str, Any]]:
+    """The ports that a container got when it was started."""
+    from compose.runtime.spec import PORTS_FILE
+    from compose.state.files import read_json
+
+    try:
+        return list(read_json(f"{paths.container(identity)}/{PORTS_FILE}"))
+    except (OSError, ValueError):
+        return []
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
 class _Line:
     """One container, as it is shown."""
 
-    def __init__(self, row: ContainerRow, spec: ContainerSpec, state: ContainerState) -> None:
+    def __init__(
+        self, row: ContainerRow, spec: ContainerSpec, state: ContainerState, published: list[dict[str, Any]]
+    ) -> None:
         self.row = row
         self.spec = spec
         self.state = state
         self.status = str(state.get("status", "created"))
+        self.published = published if self.status in _RUNNING else []
 
     def command(self) -> str:
         return " ".join(self.spec["oci"]["process"].get("args") or ())
@@ -101,16 +121,11 @@ class _Line:
         return "Created"
 
     def ports(self) -> str:
-        """Published ports, and those that are only exposed, as docker writes them."""
-        shown = []
-        for port in self.spec.get("ports") or ():
-            protocol = port.get("protocol") or "tcp"
-            if not port.get("published"):
-                shown.append(f"{port['target']}/{protocol}")
-                continue
-            for host in [port["host_ip"]] if port.get("host_ip") else ["0.0.0.0", "[::]"]:
-                shown.append(f"{host}:{port['published']}->{port['target']}/{protocol}")
-        return ", ".join(shown)
+        """Published ports as docker writes them."""
+        return ", ".join(
+            f"{_bracketed(port['host_ip'])}:{port['published']}->{port['target']}/{port['protocol']}"
+            for port in self.published
+        )
 
     def json(self) -> dict[str, Any]:
         return {
@@ -127,12 +142,12 @@ class _Line:
             "Project": self.row.project,
             "Publishers": [
                 {
-                    "URL": port.get("host_ip") or "0.0.0.0",
-                    "TargetPort": int(port["target"]),
-                    "PublishedPort": int(port.get("published") or 0),
-                    "Protocol": port.get("protocol") or "tcp",
+                    "URL": port["host_ip"],
+                    "TargetPort": port["target"],
+                    "PublishedPort": port["published"],
+                    "Protocol": port["protocol"],
                 }
-                for port in self.spec.get("ports") or ()
+                for port in self.published
             ],
             "Service": self.row.service,
             "State": self.status,

@@ -164,6 +164,8 @@ if TYPE_CHECKING:
 VERSION = 1
 SPEC_FILE = "spec.json"
 STATE_FILE = "state.json"
+PORTS_FILE = "ports.json"
+"""The published ports that were got: a list of host_ip, published, target, protocol."""
 
 
 def health_of(state: ContainerState) -> str:

@@ -141,9 +141,7 @@ class Creation:
             endpoints=endpoints,
             namespace=namespace,
             seccomp=program(self.context.paths, self.wanted.config),
-            ports=ports.recorded(
-                self.wanted.config.get("ports") or (), self.context.listeners.get(self.action.target, [])
-            ),
+            ports=list(self.wanted.config.get("ports") or ()),
         )
 
     def _own_files(self, addresses: list[str], *, own_names: bool) -> list[tuple[str, str]]:
@@ -263,6 +261,7 @@ async def start(context: Context, name: str) -> None:
             keeper = context.keeper()
             if listeners:
                 keeper.put_all({listener.name: [listener.fileno()] for listener in listeners})
+                ports.record(context, row.id, listeners)
             keeper.start(row.id)
         finally:
             ports.release(listeners)

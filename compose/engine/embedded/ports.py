@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from compose.network.listeners import Port, bind_listeners, close_all
 from compose.runtime.records import read_spec
+from compose.runtime.spec import PORTS_FILE
+from compose.state.files import replace_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,25 +68,18 @@ def _ports(
     return [Port.of(identity, address, port, owner=owner) for port in ports]
 
 
-def recorded(ports: Sequence[Mapping[str, Any]], listeners: Sequence[Listener]) -> list[dict[str, Any]]:
-    """`ports` with the numbers that were got in the place of ranges and of none.
-
-    The listeners stand in the order of the ports: one each, or two for IPv4 and IPv6.
-    """
-    remaining = list(listeners)
-    found = []
-    for port in ports:
-        entry = dict(port)
-        if remaining:
-            first = remaining.pop(0)
-            entry["published"] = str(first.host_port)
-            while remaining and (remaining[0].host_port, remaining[0].protocol) == (
-                first.host_port,
-                first.protocol,
-            ):
-                remaining.pop(0)
-        found.append(entry)
-    return found
+def record(context: Context, identity: str, listeners: Sequence[Listener]) -> None:
+    """Write down which ports were got, also in the place of ranges and of none, for whoever lists them."""
+    value = [
+        {
+            "host_ip": listener.host_ip,
+            "published": listener.host_port,
+            "target": listener.target,
+            "protocol": listener.protocol,
+        }
+        for listener in listeners
+    ]
+    replace_json(f"{context.paths.container(identity)}/{PORTS_FILE}", value, durable=False)
 
 
 def release(listeners: Sequence[Listener]) -> None:
