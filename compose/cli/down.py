@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if arguments.dry_run:
                     sys.stdout.write(f"{plan}\n" if plan else "nothing to do\n")
                     return 0
+                engine.prepare(plan)
                 code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
                 if not context.index.containers(name) and not context.index.networks(name):
                     lock.forget()

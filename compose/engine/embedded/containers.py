@@ -21,7 +21,7 @@ import anyio.to_thread
 from compose.errors import StateError
 from compose.linux.beneath import remove_tree
 from compose.runtime import records
-from compose.runtime.client import read_state
+from compose.runtime.client import Keeper
 from compose.runtime.spec import VERSION
 from compose.state.files import replace, replace_json
 
@@ -262,24 +262,19 @@ async def start(context: Context, name: str) -> None:
             if listeners:
                 keeper.put_all({listener.name: [listener.fileno()] for listener in listeners})
                 ports.record(context, row.id, listeners)
-            keeper.start(row.id)
+            keeper.start(row.id, context.warn)
         finally:
             ports.release(listeners)
 
     await anyio.to_thread.run_sync(work)
 
 
-async def stop(context: Context, name: str, grace_period: float | None) -> ContainerState | None:
+async def stop(context: Context, name: str, grace_period: float | None) -> ContainerState:
     """Stop a container and free its ports; one that does not run is left alone."""
     row = context.row(name)
 
-    def work() -> ContainerState | None:
-        keeper = context.found_keeper()
-        if keeper is None:
-            if read_state(context.paths, row.id).get("status") not in ("running", "paused", "restarting"):
-                return None
-            keeper = context.keeper()
-        state = keeper.stop(row.id, grace=grace_period)
+    def work() -> ContainerState:
+        state = Keeper(context.paths, context.name).stop(row.id, grace=grace_period)
         drop(context, row.id, "listen/")
         return state
 

@@ -7,7 +7,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compose.errors import PlanError
-from compose.plan.actions import CreateContainer, CreateNetwork, CreateVolume, StartContainer, StopContainer
+from compose.plan.actions import (
+    CreateContainer,
+    CreateNetwork,
+    CreateVolume,
+    RemoveSandbox,
+    StartContainer,
+    StopContainer,
+)
+from compose.runtime.client import Keeper
 
 from . import networks, ports
 from .containers import container_row, new_identity
@@ -21,8 +29,13 @@ if TYPE_CHECKING:
 
 
 def reserve(context: Context, plan: Plan) -> None:
-    """Write down what `plan` makes; raises before anything is made."""
+    """Write down what `plan` makes; raises before anything is made.
+
+    A plan that takes the whole project away makes nothing, and lets nothing start again from here on.
+    """
     actions = [operation.action for operation in plan.operations]
+    if any(isinstance(action, RemoveSandbox) for action in actions):
+        Keeper(context.paths, context.name).set_stopping(True)
     creations = [action for action in actions if isinstance(action, CreateContainer)]
     for action in creations:
         context.identities[action.target] = new_identity()
@@ -50,6 +63,8 @@ def reserve(context: Context, plan: Plan) -> None:
         [action for action in creations if action.target in started - stopped],
         sorted(started - stopped - created),
     )
+    if creations or started:
+        context.keeper()  # it gets ready while the network is made
 
 
 def _project(context: Context, transaction: sqlite3.Connection) -> None:
