@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.support import netlink, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Set
 
 NAME = "pycompose"
 INTERFACE_PREFIX = "pc-"
@@ -77,8 +77,8 @@ class Machine:
         self.patience = PATIENCE
         self._own_sockets: set[str] = set()
 
-    def look(self) -> Found:
-        """Everything of ours that exists now."""
+    def look(self, *, also_foreign: bool = False) -> Found:
+        """Everything of ours that exists now; `also_foreign`: and what would be ours without its users."""
         known = processes.everything()
         below = processes.descendants(known)
         found = {Thing("process", f"{one.pid} {one.start_time}"): text for one, text in below.items()}
@@ -87,8 +87,8 @@ class Machine:
         for identity, line in table.items():
             if any(directory in line for directory in self.directories):
                 found[Thing("mount", identity)] = f"mount {line}"
-        found |= self._network(known.keys() - ours, table)
-        found |= self._cgroups(ours)
+        found |= self._network(() if also_foreign else known.keys() - ours, table)
+        found |= self._cgroups(known.keys() if also_foreign else ours)
         found |= self._descriptors()
         found |= self._files()
         found |= _unheld_listeners(known)
@@ -130,14 +130,14 @@ class Machine:
                     os.close(descriptor)
         return found - {-1}
 
-    def _cgroups(self, ours: set[int]) -> Found:
+    def _cgroups(self, ours: Set[int]) -> Found:
         found = {}
         for root in cgroup_roots():
             for directory, names, files in os.walk(root):
                 relative = os.path.relpath(directory, root)
                 if any(part.startswith(NAME) for part in relative.split("/")) and "cgroup.procs" in files:
                     members = _members(directory)
-                    if not members - ours - {0}:
+                    if not members.difference(ours, {0}):
                         found[Thing("cgroup", directory)] = f"control group {directory} {sorted(members)}"
                 names[:] = [name for name in names if not os.path.islink(f"{directory}/{name}")]
         return found
@@ -169,7 +169,9 @@ class Machine:
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
         """Fail when anything is there at the end that was not there at the beginning; then remove it."""
-        before = self.look()
+        before = self.look(
+            also_foreign=True
+        )  # somebody else's may look like ours once its last process ended
         yield
         left = self.wait_for(before)
         if left:

@@ -1,0 +1,117 @@
+"""A mistake is one clear line that says where it is, and nothing has been changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+BAD = {
+    "unknown key": ("services:\n  web:\n    imige: IMAGE\n", "compose.yaml:3:5", "imige"),
+    "wrong type": ("services:\n  web:\n    image: IMAGE\n    ports: 80\n", "compose.yaml:4:12", "ports"),
+    "duplicate key": (
+        "services:\n  web: {image: IMAGE}\n  web: {image: IMAGE}\n",
+        "compose.yaml:3:3",
+        "web",
+    ),
+    "no image": ("services:\n  web: {command: ls}\n", "compose.yaml:2", "image"),
+    "cycle": (
+        "services:\n  one: {image: IMAGE, depends_on: [two]}\n  two: {image: IMAGE, depends_on: [one]}\n",
+        "compose.yaml:",
+        "one",
+    ),
+    "unknown dependency": (
+        "services:\n  web: {image: IMAGE, depends_on: [nosuch]}\n",
+        "compose.yaml:2",
+        "nosuch",
+    ),
+    "unknown network": (
+        "services:\n  web: {image: IMAGE, networks: [nosuch]}\n",
+        "compose.yaml:2",
+        "nosuch",
+    ),
+    "unknown volume": (
+        "services:\n  web: {image: IMAGE, volumes: ['nosuch:/data']}\n",
+        "compose.yaml:2",
+        "nosuch",
+    ),
+    "required variable": (
+        "services:\n  web: {image: '${NO_SUCH_VARIABLE:?say which}'}\n",
+        "compose.yaml:2",
+        "say which",
+    ),
+    "no YAML": ("services:\n  web: {image: IMAGE\n", "compose.yaml:", ""),
+    "empty file": ("", "compose.yaml", ""),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_named_with_line_and_column(stack: Stack, name: str) -> None:
+    text, where, what = BAD[name]
+    stack.write(text)
+    for command in (["config"], ["up", "-d"]):
+        error = stack.fails(*command)
+        first = error.splitlines()[0]
+        assert where in first
+        assert what in first
+    stack.write("services:\n  web: {image: IMAGE}\n")
+    assert stack.ps("-a") == {}
+
+
+def test_a_key_that_nothing_acts_on_is_warned_about_once(stack: Stack) -> None:
+    stack.write(
+        "services:\n  web:\n    image: IMAGE\n    command: [sleep, infinity]\n"
+        "    blkio_config: {weight: 300}\n"
+    )
+    error = stack.up()
+    assert error.count("blkio_config") == 1
+    assert "compose.yaml:5" in error
+
+
+def test_a_project_without_a_file_is_an_error(stack: Stack) -> None:
+    error = stack.fails("up", code=2)
+    assert "compose.yaml" in error
+
+
+def test_a_file_that_is_not_there_is_named(stack: Stack) -> None:
+    assert "nosuch.yaml" in stack.fails("-f", "nosuch.yaml", "up")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nosuch"], ["up", "--nosuch"], ["ps", "--format", "nosuch"], ["exec"], ["up", "--scale", "x"]],
+)
+def test_a_wrong_command_line_exits_with_2(stack: Stack, arguments: list[str]) -> None:
+    stack.write("services:\n  web: {image: IMAGE}\n")
+    stack.fails(*arguments, code=2)
+
+
+def test_an_image_that_cannot_be_had_is_an_error_with_a_hint(stack: Stack) -> None:
+    stack.write("services:\n  web: {image: no-such-image-anywhere}\n")
+    error = stack.fails("up", "-d")
+    assert "no-such-image-anywhere" in error
+    assert stack.ids() == {}
+
+
+def test_a_command_that_does_not_exist_is_an_error_of_that_service(stack: Stack) -> None:
+    stack.write("services:\n  web: {image: IMAGE, command: [no-such-program]}\n")
+    error = stack.fails("up", "-d")
+    assert "web" in error and "no-such-program" in error
+
+
+def test_a_missing_bind_source_is_made_unless_the_file_forbids_it(stack: Stack) -> None:
+    text = """
+services:
+  web:
+    image: IMAGE
+    command: ['true']
+    volumes: [{type: bind, source: ./site, target: /x, bind: {create_host_path: false}}]
+"""
+    stack.write(text)
+    assert str(stack.directory / "site") in stack.fails("up", "-d")
+    stack.write(text.replace("false", "true"))
+    stack.up()
+    assert (stack.directory / "site").is_dir()

@@ -1,0 +1,106 @@
+"""`exec` runs a command in a container as if it had been started there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+ONE = """
+services:
+  box:
+    image: IMAGE
+    command: [sleep, infinity]
+    environment: {COLOUR: red}
+    working_dir: /home
+"""
+
+
+@pytest.fixture
+def running(stack: Stack) -> Stack:
+    stack.write(ONE)
+    stack.up()
+    return stack
+
+
+def test_exec_exits_as_its_command_did(running: Stack) -> None:
+    assert running.try_run("exec", "-T", "box", "sh", "-c", "exit 7").code == 7
+    assert running.try_run("exec", "-T", "box", "sh", "-c", "kill -9 $$").code == 137
+
+
+def test_exec_has_the_environment_and_the_directory_of_the_service(running: Stack) -> None:
+    assert running.shell("box", "echo $COLOUR in $PWD as $(id -u)") == "red in /home as 0"
+
+
+def test_exec_takes_a_user_a_directory_and_variables(running: Stack) -> None:
+    arguments = ["-u", "app", "-w", "/tmp", "-e", "SIZE=big", "-e", "COLOUR=blue"]
+    out = running.run(
+        "exec", "-T", *arguments, "box", "sh", "-c", "echo $SIZE $COLOUR $PWD $(id -un) $(id -G)"
+    )
+    assert out == "big blue /tmp app 1000 2000\n"
+
+
+def test_exec_keeps_both_streams_apart_and_passes_input_on(running: Stack) -> None:
+    done = running.try_run("exec", "-T", "box", "sh", "-c", "tr a-z A-Z; echo problem >&2", stdin="text\n")
+    assert (done.out, done.err) == ("TEXT\n", "problem\n")
+
+
+def test_exec_passes_a_lot_of_data_through(running: Stack) -> None:
+    data = "0123456789abcdef" * (1 << 16)
+    assert running.run("exec", "-T", "box", "cat", stdin=data) == data
+
+
+def test_exec_on_a_terminal_gives_the_command_a_terminal(running: Stack) -> None:
+    with running.terminal("exec", "box", "sh", rows=31, columns=97) as terminal:
+        terminal.expect("#")
+        terminal.type("test -t 0 && test -t 1 && echo it is; stty size\n")
+        terminal.expect("it is\r\n")
+        terminal.expect("31 97")
+        terminal.resize(40, 100)
+        terminal.type("sleep 0.2; stty size\n")
+        terminal.expect("40 100")
+        terminal.type("exit 5\n")
+        assert terminal.ends() == 5
+
+
+def test_ctrl_c_in_exec_goes_to_the_command_inside(running: Stack) -> None:
+    with running.terminal("exec", "box", "sh") as terminal:
+        terminal.expect("#")
+        terminal.type("echo begin $((40 + 1)); sleep 600\n")
+        terminal.expect("begin 41")
+        terminal.type("\x03")
+        terminal.type("echo still $((40 + 2))\n")
+        terminal.expect("still 42")
+        terminal.type("exit\n")
+        assert terminal.ends() == 0
+
+
+def test_a_process_that_exec_left_behind_ends_with_its_container(running: Stack) -> None:
+    running.shell("box", "sleep 600 </dev/null >/dev/null 2>&1 &")
+    running.run("down", "-t", "0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nosuch", "true"], 1, "nosuch"),
+        (["box", "no-such-program"], 127, "no-such-program"),
+        (["-u", "nobody-here", "box", "true"], 1, "nobody-here"),
+        (["-w", "/nowhere", "box", "true"], 1, "/nowhere"),
+    ],
+)
+def test_exec_that_cannot_be_is_one_clear_line(
+    running: Stack, arguments: list[str], code: int, said: str
+) -> None:
+    done = running.try_run("exec", "-T", *arguments)
+    assert done.code in (code, 126)
+    assert said in done.err and "Traceback" not in done.err
+
+
+def test_exec_in_a_service_that_does_not_run_is_an_error(stack: Stack) -> None:
+    stack.write("services:\n  job: {image: IMAGE, command: ['true']}\n")
+    stack.up()
+    assert "not running" in stack.fails("exec", "-T", "job", "true")

@@ -1,0 +1,77 @@
+"""`kill -9` at any moment: the next `up -d` and `down` work and leave nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+STACK = """
+services:
+  web:
+    image: IMAGE
+    command: [sleep, infinity]
+    depends_on: [db]
+    networks: [front, back]
+  db:
+    image: IMAGE
+    command: [sleep, infinity]
+    volumes: [data:/data]
+    networks: [back]
+networks: {front: {}, back: {}}
+volumes: {data: {}}
+"""
+MOMENTS = 10
+
+
+def duration(stack: Stack, *arguments: str) -> float:
+    """How long a command takes here and now."""
+    begin = time.monotonic()
+    stack.run(*arguments)
+    return time.monotonic() - begin
+
+
+def killed_after(stack: Stack, seconds: float, *arguments: str) -> None:
+    """Run a command and kill it, and nothing else, after a while; it may have ended before."""
+    with stack.start(*arguments) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)  # the moment is the point here, not an event
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("command", [("up", "-d"), ("down", "--volumes")], ids=lambda command: command[0])
+def test_a_command_killed_at_any_moment_leaves_nothing_that_the_next_cannot_remove(
+    stack: Stack, command: tuple[str, ...]
+) -> None:
+    stack.write(STACK)
+    times = {"up": duration(stack, "up", "-d"), "down": duration(stack, "down", "--volumes")}
+    generator = random.Random(2014)
+    for moment in range(MOMENTS):
+        if command[0] == "down":
+            stack.up()
+        part = (moment + generator.random()) / MOMENTS
+        killed_after(stack, part * times[command[0]], *command)
+        stack.up()
+        assert {one["State"] for one in stack.ps().values()} == {"running"}
+        assert stack.shell("web", "nslookup db >/dev/null && echo found") == "found"
+        stack.run("down", "--volumes")
+        assert stack.ps("--all") == {}
+
+
+def test_down_alone_is_enough_after_a_killed_up(stack: Stack) -> None:
+    stack.write(STACK)
+    seconds = duration(stack, "up", "-d")
+    stack.run("down", "--volumes")
+    for part in (0.3, 0.5, 0.7, 0.9):
+        killed_after(stack, part * seconds, "up", "-d")
+        stack.run("down", "--volumes")
+        assert stack.ps("--all") == {}

@@ -1,0 +1,87 @@
+"""`ps`, `ls`, `config` and `version`: what people and scripts read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose import __version__
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+MIXED = """
+services:
+  web: {image: IMAGE, command: [sleep, infinity]}
+  job: {image: IMAGE, command: [sh, -c, exit 3]}
+"""
+
+
+@pytest.fixture
+def mixed(stack: Stack) -> Stack:
+    stack.write(MIXED)
+    stack.up()
+    with stack.start("logs", "-f", "job") as process:
+        process.communicate(timeout=20)  # ends with the job
+    return stack
+
+
+def test_ps_lists_what_runs_and_with_all_what_has_ended(mixed: Stack) -> None:
+    assert list(mixed.ps()) == [f"{mixed.name}-web-1"]
+    found = mixed.ps("--all")
+    job, web = found[f"{mixed.name}-job-1"], found[f"{mixed.name}-web-1"]
+    assert (job["State"], job["ExitCode"], job["Service"]) == ("exited", 3, "job")
+    assert (web["State"], web["ExitCode"], web["Project"]) == ("running", 0, mixed.name)
+    assert job["Status"].startswith("Exited (3)") and web["Status"].startswith("Up ")
+
+
+def test_ps_as_a_table_has_the_columns_that_people_know(mixed: Stack) -> None:
+    head, *rows = mixed.run("ps", "-a").splitlines()
+    assert head.split() == ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]
+    assert len(rows) == 2
+
+
+def test_ps_in_short_forms(mixed: Stack) -> None:
+    assert mixed.run("ps", "--services") == "web\n"
+    assert (
+        mixed.run("ps", "-q") == mixed.ps()[f"{mixed.name}-web-1"]["ID"] + "\n"
+        or len(mixed.run("ps", "-q").strip()) == 64
+    )
+
+
+def test_ls_lists_projects(mixed: Stack) -> None:
+    (found,) = json.loads(mixed.run("ls", "--format", "json"))
+    assert (found["Name"], found["Status"]) == (mixed.name, "running(1)")
+    assert found["ConfigFiles"] == str(mixed.directory / "compose.yaml")
+    assert mixed.run("ls", "-q") == f"{mixed.name}\n"
+    (everything,) = json.loads(mixed.run("ls", "-a", "--format", "json"))
+    assert everything["Status"] == "exited(1), running(1)"
+
+
+def test_config_prints_the_whole_project(mixed: Stack) -> None:
+    found = json.loads(mixed.run("config", "--format", "json"))
+    assert found["name"] == mixed.name
+    assert found["services"]["web"]["command"] == ["sleep", "infinity"]
+    assert found["networks"] == {"default": {"name": f"{mixed.name}_default", "ipam": {}}}
+    assert sorted(mixed.run("config", "--services").split()) == ["job", "web"]
+    assert mixed.run("config", "--quiet") == ""
+
+
+def test_config_says_the_same_when_it_reads_its_own_output(mixed: Stack) -> None:
+    first = mixed.run("config")
+    mixed.write(first)
+    assert mixed.run("config") == first
+
+
+def test_version(stack: Stack) -> None:
+    assert stack.run("version") == f"pycompose version {__version__}\n"
+    assert stack.run("version", "--short") == f"{__version__}\n"
+    assert stack.run("--version") == f"pycompose version {__version__}\n"
+
+
+def test_every_command_explains_itself(stack: Stack) -> None:
+    for command in ("build", "config", "down", "exec", "logs", "ls", "ps", "up", "version"):
+        assert command in stack.run("--help")
+        assert f"pycompose {command}" in stack.run(command, "--help")

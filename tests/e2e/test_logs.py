@@ -1,0 +1,76 @@
+"""`logs` shows what containers wrote, all of it, in order."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import Lines
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+
+@pytest.fixture
+def talked(stack: Stack) -> Stack:
+    """Two jobs that have ended: five lines, one of them on standard error and without an end."""
+    stack.write("""
+services:
+  one: {image: IMAGE, command: [sh, -c, "echo 1; echo 2; echo 3"]}
+  two:
+    image: IMAGE
+    command: [sh, -c, "echo 4; printf 5 >&2"]
+    depends_on: {one: {condition: service_completed_successfully}}
+""")
+    stack.run("up")
+    return stack
+
+
+def test_logs_says_which_container_a_line_is_from(talked: Stack) -> None:
+    lines = talked.run("logs").splitlines()
+    assert sorted(lines) == [f"one-1  | {n}" for n in (1, 2, 3)] + [f"two-1  | {n}" for n in (4, 5)]
+
+
+def test_logs_of_one_service(talked: Stack) -> None:
+    assert talked.run("logs", "--no-log-prefix", "one").splitlines() == ["1", "2", "3"]
+
+
+def test_logs_shows_the_last_lines(talked: Stack) -> None:
+    assert talked.run("logs", "--no-log-prefix", "--tail", "1", "one") == "3\n"
+    assert talked.run("logs", "--no-log-prefix", "-n", "0", "one") == ""
+
+
+def test_logs_says_when_a_line_was_written(talked: Stack) -> None:
+    line = talked.run("logs", "--no-log-prefix", "-t", "--tail", "1", "one")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z 3\n", line)
+
+
+def test_logs_of_a_service_that_is_not_there_is_an_error(talked: Stack) -> None:
+    assert "no such service: nosuch" in talked.fails("logs", "nosuch", code=2)
+
+
+def test_logs_follows_what_is_written_until_the_container_ends(stack: Stack) -> None:
+    stack.write("""
+services:
+  box:
+    image: IMAGE
+    command: [sh, -c, "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done"]
+""")
+    stack.up()
+    with stack.start("logs", "-f") as process:
+        lines = Lines(process.stdout)
+        assert lines.expect("ready") == "box-1  | ready"
+        stack.shell("box", "echo from exec > /proc/1/fd/1")
+        assert lines.expect("from exec") == "box-1  | from exec"
+        stack.run("down")
+        assert lines.expect("bye") == "box-1  | bye"
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_no_line_of_many_is_lost_and_none_comes_twice(stack: Stack) -> None:
+    stack.write("services:\n  box: {image: IMAGE, command: [seq, '20000']}\n")
+    stack.run("up")
+    assert stack.run("logs", "--no-log-prefix") == "".join(f"{n}\n" for n in range(1, 20001))

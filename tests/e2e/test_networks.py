@@ -1,0 +1,92 @@
+"""Services find each other by name, in the networks that they share and in no other."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import urllib.request
+from typing import TYPE_CHECKING
+
+from tests.e2e.test_up_down import free_port
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+THREE = """
+services:
+  web: {image: IMAGE, command: [sleep, infinity], networks: [front]}
+  app:
+    image: IMAGE
+    command: [sleep, infinity]
+    networks:
+      front: {}
+      back: {aliases: [application]}
+  db: {image: IMAGE, command: [sleep, infinity], networks: [back]}
+networks: {front: {}, back: {internal: true}}
+"""
+
+
+def test_a_name_resolves_in_the_networks_that_two_share(stack: Stack) -> None:
+    stack.write(THREE)
+    stack.up()
+    for service, name in (("web", "app"), ("app", "web"), ("app", "db"), ("db", "application")):
+        assert stack.shell(service, f"ping -c 1 -W 5 {name} >/dev/null && echo reached") == "reached"
+    assert stack.try_run("exec", "-T", "web", "nslookup", "db").code != 0
+    assert stack.shell("db", f"ping -c 1 -W 5 {stack.name}-app-1 >/dev/null && echo reached") == "reached"
+
+
+def test_a_name_still_resolves_after_its_container_was_recreated(stack: Stack) -> None:
+    stack.write(THREE)
+    stack.up()
+    before = stack.shell("web", "nslookup app | tail -n 2")
+    stack.up("--force-recreate", "app")
+    assert stack.shell("web", "nslookup app | tail -n 2") == before
+    assert stack.shell("web", "ping -c 1 -W 5 app >/dev/null && echo reached") == "reached"
+
+
+def test_a_container_sees_the_address_of_its_client(stack: Stack) -> None:
+    """Loopback clients appear as the network's gateway, for their own address means nothing inside."""
+    port = free_port()
+    stack.write("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'; echo $REMOTE_ADDR\n", "who")
+    (stack.directory / "who").chmod(0o755)
+    stack.write(f"""
+services:
+  web:
+    image: IMAGE
+    command: [httpd, -f, -p, "80", -h, /www]
+    volumes: ["./who:/www/cgi-bin/who:ro"]
+    ports: ["{port}:80"]
+    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 20}}
+""")
+    stack.run("up", "--wait")
+    gateway = stack.shell("web", "ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'")
+    for host in ("127.0.0.1", "[::1]"):
+        with urllib.request.urlopen(f"http://{host}:{port}/cgi-bin/who", timeout=10) as answer:
+            assert answer.read().decode().strip() in (gateway, f"[::ffff:{gateway}]")
+
+
+def test_a_refused_connection_inside_is_a_reset_outside(stack: Stack) -> None:
+    port = free_port()
+    stack.write(f"""
+services:
+  web: {{image: IMAGE, command: [sleep, infinity], ports: ["127.0.0.1:{port}:80"]}}
+""")
+    stack.up()
+    with (
+        contextlib.suppress(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", port), 10) as client,
+    ):
+        assert client.recv(1) == b""
+
+
+def test_two_projects_do_not_see_each_other(stack: Stack) -> None:
+    stack.write(THREE)
+    stack.up()
+    try:
+        stack.run("-p", f"{stack.name}-other", "up", "-d")
+        assert len(stack.ps()) == 3
+        there = stack.run("-p", f"{stack.name}-other", "exec", "-T", "web", "nslookup", "app")
+        assert there != stack.run("exec", "-T", "web", "nslookup", "app")
+    finally:
+        stack.run("-p", f"{stack.name}-other", "down", "-v", "-t", "0")
+    assert len(stack.ps()) == 3
