@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
@@ -9,8 +10,37 @@ import anyio.to_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 Item = TypeVar("Item")
+
+
+class Begun(Generic[Item]):
+    """One call that was begun in a thread of its own, before there was an event loop."""
+
+    def __init__(
+        self, call: Callable[[list[Item]], object], items: list[Item], after: Begun[Any] | None
+    ) -> None:
+        self.items = items
+        self.error: BaseException | None = None
+        self._call = call
+        self._after = after
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            if self._after is not None:
+                self._after.result()
+            self._call(self.items)
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> None:
+        """Wait for the end of the call, and raise its error."""
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
 
 
 class Batcher(Generic[Item]):
@@ -23,9 +53,18 @@ class Batcher(Generic[Item]):
         self._call = call
         self._waiting: list[tuple[Item, anyio.Event, list[BaseException]]] = []
         self._lock = anyio.Lock()
+        self._begun: Begun[Item] | None = None
+
+    def begin(self, items: list[Item], after: Begun[Any] | None = None) -> Begun[Item]:
+        """Begin a call now, and after `after`; whoever submits one of `items` later waits for this one."""
+        self._begun = Begun(self._call, items, after)
+        return self._begun
 
     async def submit(self, item: Item) -> None:
         """Return when a call with `item` in it has returned."""
+        if self._begun is not None and item in self._begun.items:
+            await anyio.to_thread.run_sync(self._begun.result)
+            return
         done = anyio.Event()
         errors: list[BaseException] = []
         entry = (item, done, errors)

@@ -220,19 +220,46 @@ def gateway(context: Context) -> str:
 # Making and removing ----------------------------------------------------------------------------------------
 
 
+def begin(context: Context, networks: Sequence[CreateNetwork], creations: Sequence[CreateContainer]) -> None:
+    """Make networks, and namespaces of new containers, from now on: other processes do it while we prepare.
+
+    Everything is reserved and written down; the actions of the plan wait for what was begun here.
+    """
+    specs = [network_spec(context, action) for action in networks]
+    links = []
+    for action in creations:
+        wanted = context.wanted(action.service)
+        if action.replaces is None and wanted.config.get("network_mode") != "host":
+            given = endpoints(context, wanted, action.number)
+            links.append(container_links(wanted, context.identities[action.target], given))
+    first = context.new_networks.begin(specs) if specs else None
+    if links:
+        context.new_links.begin(links, after=first)
+
+
+def network_spec(context: Context, action: CreateNetwork) -> NetworkSpec:
+    """What the set-up process is told about a network."""
+    row = row_of(context, action.key)
+    return NetworkSpec(row.id, row.name, context.name, row.subnet, row.gateway, internal=row.internal)
+
+
+def container_links(wanted: Wanted, identity: str, given: Sequence[Endpoint]) -> ContainerLinks:
+    """What the set-up process is told about a container."""
+    links = [Link.of(endpoint) for endpoint in given]
+    sysctls = {k: str(v) for k, v in (wanted.config.get("sysctls") or {}).items() if k.startswith("net.")}
+    return ContainerLinks(identity, links, dns=bool(links), sysctls=sysctls)
+
+
 async def create(context: Context, action: CreateNetwork) -> None:
     """Make the project's sandbox when it is not there, and the network's bridge in it."""
-    row = row_of(context, action.key)
-    os.makedirs(context.paths.network_run(row.id), mode=0o700, exist_ok=True)
-    spec = NetworkSpec(row.id, row.name, context.name, row.subnet, row.gateway, internal=row.internal)
+    spec = network_spec(context, action)
+    os.makedirs(context.paths.network_run(spec.id), mode=0o700, exist_ok=True)
     await context.new_networks.submit(spec)
 
 
 async def connect(context: Context, wanted: Wanted, spec: ContainerSpec) -> None:
     """Furnish a container's network namespace; its name sockets go to the keeper."""
-    links = [Link.of(endpoint) for endpoint in spec["endpoints"]]
-    sysctls = {k: str(v) for k, v in (wanted.config.get("sysctls") or {}).items() if k.startswith("net.")}
-    await context.new_links.submit(ContainerLinks(spec["id"], links, dns=bool(links), sysctls=sysctls))
+    await context.new_links.submit(container_links(wanted, spec["id"], spec["endpoints"]))
 
 
 async def disconnect(

@@ -65,6 +65,7 @@ def reserve(context: Context, plan: Plan) -> None:
     )
     if creations or started:
         context.keeper()  # it gets ready while the network is made
+    networks.begin(context, [action for action in made if isinstance(action, CreateNetwork)], creations)
 
 
 def _project(context: Context, transaction: sqlite3.Connection) -> None:
