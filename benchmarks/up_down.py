@@ -112,8 +112,12 @@ def measure(
     rows = [Row(f"up, {title}", "s", {}), Row(f"down, {title}", "s", {}), Row(f"helpers, {title}", "MB", {})]
     for repetition in range(repeat + 1):
         for tool in tools:
-            figures = [tool.run(file, *up)]
-            memory = resident(HELPERS[tool.name]())
+            try:
+                figures = [tool.run(file, *up)]
+                memory = resident(HELPERS[tool.name]())
+            except BaseException:
+                tool.run(file, *down)
+                raise
             figures += [tool.run(file, *down), memory]
             processes.reap()
             for row, figure in zip(rows, figures, strict=True):
