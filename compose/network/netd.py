@@ -33,8 +33,9 @@ from compose.network.inside import Inside
 from compose.network.loop import Loop
 from compose.network.nameserver import NameServer
 from compose.network.resolvers import Resolvers
-from compose.network.table import Table, read_json
+from compose.network.table import Table
 from compose.network.udp import UDPForwarder
+from compose.state.files import read_json
 from compose.state.paths import Paths
 
 TYPE_CHECKING = False

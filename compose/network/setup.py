@@ -19,6 +19,7 @@ import _socket
 import os
 
 from compose.errors import NetworkError
+from compose.state.files import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,16 +153,14 @@ class SetupClient:
         return _plain([(one, [], False) if isinstance(one, str) else one for one in containers])
 
     def _ask(self, operation: str, arguments: Sequence[Any]) -> tuple[Any, list[int]]:
-        import json
-
         if not self._pid:
             raise NetworkError("network set-up was closed")
         self._used = True
-        body = json.dumps([operation, arguments]).encode()
+        body = dumps([operation, arguments])
         try:
             self._socket.sendall(len(body).to_bytes(4, "big") + body)
             header = _receive(self._socket, _HEADER_SIZE)
-            answer = json.loads(_receive(self._socket, int.from_bytes(header[:4], "big")))
+            answer = loads(_receive(self._socket, int.from_bytes(header[:4], "big")))
             descriptors = _receive_descriptors(self._socket, int.from_bytes(header[4:], "big"))
         except (OSError, EOFError) as error:
             raise NetworkError(
@@ -224,8 +223,6 @@ def _serve(connection: _socket.socket, paths: Paths) -> None:
         signal.signal(number, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    import json
-
     from compose.network.server import Server
 
     server = Server(paths)
@@ -234,8 +231,8 @@ def _serve(connection: _socket.socket, paths: Paths) -> None:
             body = _receive(connection, int.from_bytes(_receive(connection, 4), "big"))
         except (EOFError, ConnectionError):
             return
-        answer, descriptors = server.handle(*json.loads(body))
-        reply = json.dumps(answer).encode()
+        answer, descriptors = server.handle(*loads(body))
+        reply = dumps(answer)
         try:
             connection.sendall(len(reply).to_bytes(4, "big") + len(descriptors).to_bytes(4, "big") + reply)
             _send_descriptors(connection, descriptors)

@@ -14,46 +14,15 @@ and the others stay.
 
 from __future__ import annotations
 
-import _json
 import _socket
 import os
 
 from compose.network import names
+from compose.state.files import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-_LARGEST = 1 << 20  # bytes of an endpoint file
-
-
-class _Json:
-    """What the C scanner asks for. `json` itself would load `re` and `enum`: 5 ms and 1 MB a project."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
-    memo: dict[str, str]
-
-
-_scan = _json.make_scanner(_Json())  # type: ignore[arg-type]
-
-
-def read_json(path: str) -> object:
-    """The JSON value in a small file; raises `OSError` or `ValueError`."""
-    with open(path, "rb") as file:
-        text = file.read(_LARGEST).decode("utf-8", "surrogateescape").strip()
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON") from None
-    if end != len(text):
-        raise ValueError("more than one JSON value")
-    return value
 
 
 class Endpoint:

@@ -3,17 +3,16 @@
 A request is ``{"v": 1, "op": ...}``. The answer is ``{"ok": true, ...}`` or ``{"ok": false, "error": text,
 "hint": text or null}``. An object that is too long for a packet travels in a memfd, as the first descriptor
 of a packet that says only ``{"memfd": true}``.
-
-The C half of `json` is used directly, because `json` itself loads `re` and `enum`: 5 ms and 1 MB a process.
 """
 
 from __future__ import annotations
 
-import _json
 import os
 
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
+from compose.state.files import dumps as dumps
+from compose.state.files import loads as loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,46 +28,6 @@ KEEPER_SOCKET = "keeper.sock"
 MONITOR_SOCKET = "monitor.sock"
 
 _LONGEST = 32768
-
-
-class _Context:
-    """What the C scanner wants to know: the defaults of `json`."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
-    memo: dict[str, str] = {}  # noqa: RUF012
-
-
-_context: Any = _Context()
-_scan = _json.make_scanner(_context)
-
-
-def _refuse(value: object) -> Any:
-    raise TypeError(f"{type(value).__name__} cannot be sent")
-
-
-def dumps(value: Any) -> bytes:
-    """`value` as compact JSON in ASCII; lone surrogates survive."""
-    encode = _json.make_encoder(
-        {}, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False
-    )
-    return "".join(encode(value, 0)).encode("ascii")
-
-
-def loads(data: bytes) -> Any:
-    """The value of a JSON text; raises `ValueError`."""
-    text = data.decode("utf-8", "surrogateescape").strip()
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON") from None
-    if end != len(text):
-        raise ValueError("more than one JSON value")
-    return value
 
 
 def send(connection: Socket, message: Message, descriptors: Sequence[int] = ()) -> None:

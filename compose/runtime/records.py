@@ -10,8 +10,8 @@ import os
 import time
 
 from compose.errors import StateError
-from compose.runtime import protocol
 from compose.runtime.spec import SPEC_FILE, STATE_FILE, VERSION
+from compose.state import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,11 +64,10 @@ def lives(pid: int, started: int) -> bool:
 def read(path: str) -> Any:
     """A versioned JSON object; raises `StateError` for one that is missing, damaged or of another version."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            value = protocol.loads(file.readall())
+        value = files.read_json(path)
     except FileNotFoundError:
         raise StateError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StateError(f"{path} is damaged: {error}", hint=f"rm {path}") from None
     if not isinstance(value, dict) or value.get("version") not in _READABLE:
         raise StateError(f"{path} is of a version that this program does not know", hint=f"rm {path}")
@@ -77,20 +76,7 @@ def read(path: str) -> Any:
 
 def write(path: str, value: Any, *, durable: bool = False) -> None:
     """Replace a versioned JSON object; readable with cat."""
-    from compose.state import files
-
-    files.replace(path, _pretty(value, "").encode() + b"\n", durable=durable)
-
-
-def _pretty(value: Any, indent: str) -> str:
-    """JSON with one line an entry of every object, as a person wants to read it."""
-    if not isinstance(value, dict) or not value:
-        return protocol.dumps(value).decode()
-    deeper = indent + " "
-    entries = [
-        f"{deeper}{protocol.dumps(key).decode()}: {_pretty(entry, deeper)}" for key, entry in value.items()
-    ]
-    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+    files.replace_json(path, value, durable=durable)
 
 
 def read_spec(paths: Paths, identity: str) -> ContainerSpec:

@@ -5,17 +5,17 @@ whatever a killed command left behind is named here. What a thing is like, and h
 files beside it (state/paths.py), never here.
 
 Locking: changes of one project happen under its project lock (state/lock.py). What is shared between
-projects (names, subnets, addresses) is decided inside one ``BEGIN IMMEDIATE`` transaction, `Index.change`. A plain
-rollback journal with full sync is slower than a write-ahead log, and safe on every file system.
+projects (names, subnets, addresses) is decided inside one ``BEGIN IMMEDIATE`` transaction, `Index.change`. A
+plain rollback journal with full sync is slower than a write-ahead log, and safe on every file system.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 
 from compose.errors import StateError
+from compose.state.files import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class NetworkRow:
         self.gateway = gateway
         self.internal = bool(internal)
         self.config_hash = config_hash
-        self.labels: dict[str, str] = json.loads(labels)
+        self.labels: dict[str, str] = loads(labels.encode())
 
 
 class VolumeRow:
@@ -125,7 +125,7 @@ class VolumeRow:
         self.key = key
         self.container = container
         self.driver = driver
-        self.labels: dict[str, str] = json.loads(labels)
+        self.labels: dict[str, str] = loads(labels.encode())
         self.config_hash = config_hash
         self.created = created
 
@@ -138,7 +138,7 @@ class ProjectRow:
     def __init__(self, name: str, directory: str, files: str) -> None:
         self.name = name
         self.directory = directory
-        self.files: list[str] = json.loads(files)
+        self.files: list[str] = loads(files.encode())
 
 
 class Index:

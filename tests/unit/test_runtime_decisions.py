@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -216,29 +215,6 @@ def test_exit_codes_of_wait_statuses() -> None:
 
 # messages
 # ----------------------------------------------------------------------------------------------------
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-
-
-@given(values)
-def test_json_is_json(value: object) -> None:
-    assert json.loads(protocol.dumps(value)) == value
-    assert protocol.loads(json.dumps(value, indent=1).encode()) == value
-    assert json.loads(records._pretty(value, "")) == value
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b'{"a":1} x', b"nul"])
-def test_what_is_not_json_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever its text
-        protocol.loads(text)
-
-
-def test_file_names_of_any_bytes_survive() -> None:
-    name = os.fsdecode(b"/caf\xe9")
-    assert protocol.loads(protocol.dumps(name)) == name
 
 
 def test_messages_with_descriptors_of_any_length() -> None:
