@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _RETRY_OUTPUT = 1.0
 _RETRY_KILL = 0.1
 _MOST_KILLS = 15
+_LAST_BREATH = 2.0
 _DEFAULT_GRACE = 10.0
 _STARTING_ERROR = "its monitor died while it started the container"
 
@@ -138,7 +139,8 @@ class Monitor:
             return
         self.spec = records.read_spec(self.paths, self.identity)
         self.state = records.recorded_state(self.paths, self.identity)
-        if records.lives(self.state.get("monitor_pid", 0), self.state.get("monitor_start_time", 0)):
+        former = self.state.get("monitor_pid", 0), self.state.get("monitor_start_time", 0)
+        if not records.wait_for_end(*former, seconds=_LAST_BREATH):  # its channel ends before it does
             self.link.done()
             self.loop.stop()
             return

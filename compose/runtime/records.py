@@ -7,6 +7,7 @@ may belong to somebody else by now. Nothing is called running here without that 
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from compose.errors import StateError
@@ -59,6 +60,22 @@ def lives(pid: int, started: int) -> bool:
         return False
     fields = process_fields(pid)
     return len(fields) > 19 and int(fields[19]) == started and fields[0] not in ("Z", "X", "x")
+
+
+def wait_for_end(pid: int, started: int, *, seconds: float) -> bool:
+    """Whether the process of this number and start time has ended, or does so within some seconds."""
+    if not lives(pid, started):
+        return True
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000)) or not lives(pid, started)
+    finally:
+        os.close(pidfd)
 
 
 def read(path: str) -> Any:
