@@ -85,7 +85,8 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
         config = project.services[name]
         count = (scale or {}).get(name, project.scale(name))
         image = config.get("image") or f"{project.name}-{name}"
-        wanted.append(Wanted(name, config, hash_of(config), image, count, config.get("container_name")))
+        own_name, separator = config.get("container_name"), project.separator
+        wanted.append(Wanted(name, config, hash_of(config), image, count, own_name, separator))
         networks |= set(config.get("networks") or {})
         volumes |= {
             m["source"] for m in config.get("volumes") or () if m["type"] == "volume" and m.get("source")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import UsageError
@@ -14,6 +15,7 @@ from compose.model.interpolate import Interpolator, lookup_in
 from compose.model.loader import Group
 from compose.model.names import check_name, normalised_name
 from compose.model.normalise import normalise
+from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.support import warn_of_unsupported
 from compose.model.tree import Map, Position, Seq, clone, dotted, plain
@@ -55,6 +57,12 @@ class Loading:
     def find_name(self) -> None:
         """The project's name: -p, COMPOSE_PROJECT_NAME, the last `name:` of the files, the directory's."""
         chosen = self.request.project_name or self.environment_lookup("COMPOSE_PROJECT_NAME")
+        if self.found.fig:
+            from compose.model.fig import fig_name
+
+            chosen = self.request.project_name or self.inputs.variable("FIG_PROJECT_NAME") or chosen
+            self.name = fig_name(chosen or os.path.basename(os.path.dirname(self.found.files[0])))
+            return
         if chosen:
             self.name = check_name(chosen)
             return
@@ -85,19 +93,24 @@ class Loading:
     def tree(self) -> Map:
         """The files as one tree, validated and with what they imply, not yet in canonical form."""
         self.find_name()
-        group = Group(
-            self.inputs,
-            self.found.directory,
-            self.lookup,
-            None if self.has("no-interpolate") else self.interpolator,
-            self.warn,
-            resolve_paths=not self.has("no-path-resolution"),
-        )
+        group = self._group()
         tree = group.load(self.found.files)
         if not self.has("no-normalize"):
             tree["name"] = self.name
             normalise(tree, self.name, self.lookup)
         return tree
+
+    def _group(self) -> Group:
+        resolve_paths = not self.has("no-path-resolution")
+        inputs, directory = self.inputs, self.found.directory
+        if self.found.fig:
+            from compose.model.fig import FigGroup
+
+            old = FigGroup(inputs, directory, self.lookup, None, self.warn, resolve_paths=resolve_paths)
+            old.project = self.name
+            return old
+        interpolator = None if self.has("no-interpolate") else self.interpolator
+        return Group(inputs, directory, self.lookup, interpolator, self.warn, resolve_paths=resolve_paths)
 
 
 def assemble(request: Request) -> tuple[Project, Inputs]:
@@ -170,10 +183,11 @@ def _split(tree: Map, profiles: list[str], named: tuple[str, ...]) -> Map:
 
 
 def _order(tree: Map) -> list[str]:
-    """The services, each after those it depends on; networkx is needed only where there are dependencies."""
+    """The services, each after those it depends on; networkx is needed only to name a circle."""
     services = tree["services"]
-    if not any(service.get("depends_on") for service in services.values()):
-        return sorted(services)
+    order = quick_order(services)
+    if order is not None:
+        return order
     from compose.graph import service_graph, start_order
 
     places = {

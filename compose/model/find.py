@@ -4,6 +4,9 @@ Docker's rules: -f, else COMPOSE_FILE, else compose.yaml and its relatives in th
 it, with the override file beside it. The directory is --project-directory, else that of the first file. Its
 .env (or the --env-file files) lies below the process's environment. The name is -p, COMPOSE_PROJECT_NAME,
 `name:`, or the directory's.
+
+Fig's rules for its own format: a file named fig.yml, given or in the working directory, or the one that
+FIG_FILE names. It stands alone, its paths start from the working directory, and there is no .env.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ModelError, UsageError
 from compose.model import dotenv
-from compose.model.names import DEFAULT_NAMES, OVERRIDE_NAMES
+from compose.model.names import DEFAULT_NAMES, FIG_NAMES, OVERRIDE_NAMES
+from compose.model.tree import Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +32,7 @@ class Found(NamedTuple):
     directory: str
     dotenv: dict[str, str]
     warnings: list[str]
+    fig: bool = False
 
 
 def find(
@@ -38,6 +43,9 @@ def find(
     variables: dict[str, str] = {}
     chosen = [_absolute(inputs, name) for name in files or ()]
     directory = inputs.absolute(project_directory) if project_directory else None
+    fig = _fig_file(inputs, chosen, directory or inputs.cwd, warnings)
+    if fig is not None:
+        return Found([fig], directory or inputs.cwd, {}, warnings, fig=True)
     # the .env file may itself say COMPOSE_FILE, so it is read first, from where the files would be
     base = directory or (_directory_of(chosen) if chosen else None) or inputs.cwd
     variables = _dotenv(inputs, base, env_files)
@@ -54,6 +62,32 @@ def find(
             hint="change to the project's directory, or name the file with -f FILE",
         )
     return Found(chosen, directory or _directory_of(chosen) or inputs.cwd, variables, warnings)
+
+
+def _fig_file(inputs: Inputs, chosen: Sequence[str], directory: str, warnings: list[str]) -> str | None:
+    """The one fig.yml, if that is what the project is made of."""
+    for file in chosen:
+        if os.path.basename(file) in FIG_NAMES:
+            if len(chosen) > 1:
+                raise UsageError(
+                    f"{inputs.shown(file)} cannot be merged with other files",
+                    hint="turn it into a compose file first: pycompose -f fig.yml config -o compose.yaml",
+                )
+            return file
+    if chosen or inputs.variable("COMPOSE_FILE"):
+        return None
+    named = inputs.variable("FIG_FILE")
+    if named:
+        return inputs.absolute(named)
+    if any(inputs.kind(os.path.join(directory, name)) == "file" for name in DEFAULT_NAMES):
+        return None
+    for name in FIG_NAMES:
+        file = os.path.join(directory, name)
+        if inputs.kind(file) == "file":
+            if name != FIG_NAMES[0]:
+                warnings.append(f"{Position(inputs.shown(file), 1, 1)}: should be named {FIG_NAMES[0]}")
+            return file
+    return None
 
 
 def _absolute(inputs: Inputs, name: str) -> str:

@@ -13,7 +13,8 @@ from compose.errors import ModelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 MAX_FILE_SIZE = 8 << 20
 
@@ -81,6 +82,17 @@ class Inputs:
 
 def digest(data: bytes) -> str:
     """The SHA-256 of some bytes in hexadecimal."""
-    import hashlib
+    text: str = _sha256()(data).hexdigest()
+    return text
 
-    return hashlib.sha256(data).hexdigest()
+
+def _sha256() -> Callable[[bytes], Any]:
+    """The interpreter's own SHA-256, taken as `random` takes its own: hashlib would load OpenSSL, 4 ms."""
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found]
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found]
+        except ImportError:
+            from hashlib import sha256
+    return sha256  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from compose.model.places import DEFAULTS, Places
 from compose.model.rules import check_rules
 from compose.model.schema import validate
 from compose.model.short import SHORT_FORMS
-from compose.model.tree import RESET, Map, Position, Seq, clone, error, plain
+from compose.model.tree import RESET, Map, Path, Position, Seq, clone, error, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +65,7 @@ class Group:
             if result is not None:
                 _apply_marks(result, tree)
             Extends(self, file).apply(tree)
+            self.finish(tree)
             result = tree if result is None else merge(result, tree)
             UNIQUE.apply(strip_resets(result))
         if result is None:
@@ -81,6 +82,12 @@ class Group:
             Places(self.inputs, self.directory).resolve(result)
         self._environment(result)
         return result
+
+    def check_base(self, base: Map, over: Map, at: Position, path: Path) -> None:
+        """Called for `over`, which extends `base`, a copy; refuses what may not be inherited."""
+
+    def finish(self, tree: Map) -> None:
+        """Called when all services of a document are whole."""
 
     def documents(self, file: str) -> list[tuple[Any, Position]]:
         """The documents of a file, as it stands."""
@@ -266,6 +273,7 @@ class Extends:
             return service
         merged = clone(base)
         strip_resets(merged)
+        self.group.check_base(merged, service, at, path)
         _apply_marks(merged, service)
         over = service.copy()
         over.pop("extends", None)

@@ -14,6 +14,8 @@ OVERRIDE_NAMES = (
     "docker-compose.override.yaml",
 )
 
+FIG_NAMES = ("fig.yml", "fig.yaml")
+
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -35,8 +37,13 @@ def check_name(name: str) -> str:
 
 
 def has_default_file(directory: str | None = None) -> bool:
-    """Whether a compose file would be found in a directory (the working directory) or above it."""
+    """Whether a compose file would be found in a directory (the working directory) or above it.
+
+    A fig.yml counts in the directory itself only.
+    """
     here = os.path.abspath(directory or os.getcwd())
+    if any(os.path.isfile(os.path.join(here, name)) for name in FIG_NAMES):
+        return True
     while True:
         if any(os.path.isfile(os.path.join(here, name)) for name in DEFAULT_NAMES):
             return True

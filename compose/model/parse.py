@@ -7,8 +7,6 @@ Duplicate keys, keys that are not strings, unknown escapes and the like are erro
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -175,8 +173,10 @@ class _Builder:
     def _tagged(self, tag: str, text: str, at: Position) -> Any:
         if tag == "binary":
             try:
+                import base64
+
                 return base64.b64decode(text).decode("utf-8", "surrogateescape")
-            except (binascii.Error, ValueError):
+            except ValueError:
                 raise error(at, self._path(), "is not base64, as !!binary says") from None
         if tag not in ("null", "bool", "int", "float"):
             return text

@@ -89,6 +89,12 @@ class Project:
             if "environment" in one and "content" in one
         }
 
+    @property
+    def separator(self) -> str:
+        """What stands between the parts of a container's name: ``-``, and in a fig.yml ``_``."""
+        own = self.extensions.get("x-pycompose")
+        return "_" if isinstance(own, dict) and own.get("separator") == "_" else "-"
+
     def scale(self, service: str) -> int:
         """How many containers a service is to have."""
         config = self.services[service]

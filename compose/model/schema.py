@@ -1,6 +1,7 @@
-"""Validation against schemas/compose.json, and errors that say what to write instead.
+"""Validation against the schemas of schemas/, and errors that say what to write instead.
 
-jsonschema is imported here and nowhere else; a load that the cache answers never gets here.
+jsonschema is imported here and nowhere else, and only when `accept` does not see at once that a file is
+right.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
-
+from compose.model.accept import Shapes
 from compose.model.tree import RESET, Map, Path, Position, Seq, error, locate
 
 if TYPE_CHECKING:
+    import jsonschema
+
     from compose.errors import ModelError
 
-_validator: jsonschema.protocols.Validator | None = None
+_documents: dict[str, dict[str, Any]] = {}
+_shapes: dict[str, Shapes] = {}
+_validators: dict[str, jsonschema.protocols.Validator] = {}
 
 _TYPES = {
     "object": "a mapping",
@@ -29,32 +33,53 @@ _TYPES = {
 }
 
 
-def schema_path() -> str:
-    """The schema's file: beside the package in a checkout, inside of it when installed."""
+def schema_path(name: str = "compose") -> str:
+    """A schema's file: beside the package in a checkout, inside of it when installed."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for directory in (os.path.join(package, "schemas"), os.path.join(os.path.dirname(package), "schemas")):
-        path = os.path.join(directory, "compose.json")
+        path = os.path.join(directory, f"{name}.json")
         if os.path.exists(path):
             return path
-    raise FileNotFoundError("schemas/compose.json")
+    raise FileNotFoundError(f"schemas/{name}.json")
 
 
-def validator() -> jsonschema.protocols.Validator:
-    """The compiled schema."""
-    global _validator
-    if _validator is None:
-        with open(schema_path(), encoding="utf-8") as file:
-            _validator = jsonschema.Draft7Validator(json.load(file))
-    return _validator
+def document(name: str = "compose") -> dict[str, Any]:
+    """A schema as it stands in its file."""
+    if name not in _documents:
+        with open(schema_path(name), encoding="utf-8") as file:
+            _documents[name] = json.load(file)
+    return _documents[name]
 
 
-def validate(tree: Map, *, partial: bool) -> None:
+def shapes(name: str = "compose") -> Shapes:
+    """The quick judge of a schema."""
+    if name not in _shapes:
+        _shapes[name] = Shapes(document(name))
+    return _shapes[name]
+
+
+def validator(name: str = "compose") -> jsonschema.protocols.Validator:
+    """The judge whose word counts."""
+    if name not in _validators:
+        import jsonschema
+
+        _validators[name] = jsonschema.Draft7Validator(document(name))
+    return _validators[name]
+
+
+def validate(tree: Map, *, partial: bool, name: str = "compose") -> None:
     """Raise ModelError for the first thing in the file that the schema refuses.
 
     A `partial` tree is yet to be laid over another one: what is missing or empty may still come from there.
     """
+    if not shapes(name).accept(tree, partial=partial):
+        refuse(tree, partial=partial, name=name)
+
+
+def refuse(tree: Map, *, partial: bool, name: str = "compose") -> None:
+    """Ask jsonschema; raise ModelError for the first thing that it refuses."""
     found: list[tuple[Position, jsonschema.ValidationError]] = []
-    for problem in validator().iter_errors(tree):
+    for problem in validator(name).iter_errors(tree):
         if problem.instance is RESET:
             continue
         if partial and (problem.validator == "required" or problem.instance is None):
@@ -111,7 +136,9 @@ def explain(problem: Any, at: Position) -> ModelError:
             at,
             path,
             f"`{_short(instance)}` cannot be a name",
-            "use letters, digits, dots, hyphens and underscores, 128 at most",
+            "use letters and digits"
+            if value == "^[a-zA-Z0-9]+$"
+            else "use letters, digits, dots, hyphens and underscores, 128 at most",
         )
     if keyword == "additionalProperties":
         return _unknown_key(problem, at, path)

@@ -20,9 +20,11 @@ class Wanted(NamedTuple):
     """The name of its image, also when it is built."""
     scale: int = 1
     container_name: str | None = None
+    separator: str = "-"
+    """Between the parts of a container's name; ``_`` in a fig.yml."""
 
     def container(self, project: str, number: int) -> str:
-        return self.container_name or f"{project}-{self.name}-{number}"
+        return self.container_name or self.separator.join((project, self.name, str(number)))
 
     @property
     def dependencies(self) -> Mapping[str, Mapping[str, Any]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compose.errors import ModelError
 from compose.graph import service_graph, start_order, with_dependencies, with_dependents
 from compose.model import load
+from compose.model.order import quick_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +27,20 @@ STACK = services(web="app cache", app="db cache", db="", cache="", alone="")
 
 def test_order_starts_with_what_others_need() -> None:
     assert start_order(service_graph(STACK)) == ["alone", "cache", "db", "app", "web"]
+
+
+NAMES = st.text("abc", min_size=1, max_size=2)
+
+
+@given(st.dictionaries(NAMES, st.lists(NAMES, max_size=4).map(" ".join), max_size=9))
+def test_quick_order_is_that_of_the_graph(depends: dict[str, str]) -> None:
+    some = services(**depends)
+    expected: list[str] | None
+    try:
+        expected = start_order(service_graph(some))
+    except ModelError:
+        expected = None
+    assert quick_order(some) == expected
 
 
 def test_neighbours() -> None:
