@@ -118,8 +118,8 @@ class Stand:
         """End everything; wait for what was orphaned; remove the containers."""
         self.keeper.shutdown(force=True)
         with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
         shutil.rmtree(self.paths.containers, ignore_errors=True)
 
 

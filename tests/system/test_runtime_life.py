@@ -14,7 +14,7 @@ from compose.errors import ContainerError
 from compose.runtime import logs, records
 from compose.runtime.client import Keeper, run_once
 from compose.runtime.oci import default_oci
-from tests.support.containers import PROJECT, Stand
+from tests.support.containers import PROJECT, Stand, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -351,9 +351,9 @@ def companions(pid: int) -> list[int]:
 
 
 def test_a_whole_tree_is_gone_after_the_grace_period(stand: Stand) -> None:
-    script = "trap 'echo no' TERM; for i in 1 2 3; do setsid sh -c 'setsid sleep 99 & sleep 99' & done; "
-    identity = stand.shell(script + "echo ready; while :; do sleep 0.05; done")
-    stand.until_written(identity, b"ready")
+    script = "trap 'echo no' TERM; for i in 1 2 3; do setsid sh -c 'setsid sleep 99 & echo up; sleep 9' & done; "
+    identity = stand.shell(script + "while :; do sleep 0.05; done")
+    wait_for(f"{stand.paths.container(identity)}/log", lambda: stand.lines(identity).count(b"up") == 3)
     pids = companions(stand.state(identity)["pid"])
     assert len(pids) >= 7
     state = stand.keeper.stop(identity, grace=0.3)
