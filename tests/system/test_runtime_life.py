@@ -351,8 +351,9 @@ def companions(pid: int) -> list[int]:
 
 
 def test_a_whole_tree_is_gone_after_the_grace_period(stand: Stand) -> None:
-    script = "trap 'echo no' TERM; for i in 1 2 3; do setsid sh -c 'setsid sleep 99 & echo up; sleep 9' & done; "
-    identity = stand.shell(script + "while :; do sleep 0.05; done")
+    daemon = "setsid sh -c 'setsid sleep 99 & echo up; sleep 99' &"
+    script = f"trap 'echo no' TERM; for i in 1 2 3; do {daemon} done; while :; do sleep 0.05; done"
+    identity = stand.shell(script)
     wait_for(f"{stand.paths.container(identity)}/log", lambda: stand.lines(identity).count(b"up") == 3)
     pids = companions(stand.state(identity)["pid"])
     assert len(pids) >= 7
