@@ -17,6 +17,7 @@ from compose.errors import NetworkError
 from compose.network import addresses
 from compose.network.types import ContainerLinks, NetworkSpec
 from compose.network.types import Endpoint as Link
+from compose.runtime.client import Keeper
 from compose.state.files import read_json, replace_json
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def _write_names(context: Context, wanted: Wanted, key: str, action: CreateConta
     for link in wanted.config.get("links") or ():
         service, _, alias = str(link).partition(":")
         links[alias or service] = service
+    resolvers = [str(server) for server in wanted.config.get("dns") or ()]
     os.makedirs(context.paths.network_run(row.id), mode=0o700, exist_ok=True)
     replace_json(
         f"{context.paths.network_run(row.id)}/{slot(context.name, action)}.json",
@@ -167,7 +169,7 @@ def _write_names(context: Context, wanted: Wanted, key: str, action: CreateConta
             "ipv4": address.partition("/")[0],
             "names": list(dict.fromkeys(given)),
             "internal": row.internal,
-            "extra": {"network": row.name, "links": links},
+            "extra": {"network": row.name, "links": links, "dns": resolvers},
         },
         durable=False,
     )
@@ -313,9 +315,7 @@ async def remove_sandbox(context: Context) -> None:
     """Take away the helper processes, the namespace and everything else that only a live project has."""
 
     def work() -> None:
-        keeper = context.found_keeper()
-        if keeper is not None:
-            keeper.shutdown()
+        Keeper(context.paths, context.name).shutdown()  # also sweeps up after one that was killed
         with context.network() as client:
             report(client.remove_sandbox(context.name))
         shutil.rmtree(context.paths.project_run(context.name), ignore_errors=True)
