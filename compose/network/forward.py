@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.network.inside import Inside
+    from compose.network.inside import Place
     from compose.network.loop import Loop
 
 _CHUNK = 262144  # bytes a call
@@ -249,11 +249,11 @@ class Pending:
 class TCPForwarder:
     """One published TCP port. Other processes share the listener: it is closed here, never shut down."""
 
-    def __init__(self, loop: Loop, inside: Inside, listener: _socket.socket, target: tuple[str, int]) -> None:
+    def __init__(self, loop: Loop, inside: Place, listener: _socket.socket, target: tuple[str, int]) -> None:
         self.loop = loop
         self.target = target
         self._listener = listener
-        self._inside = inside
+        self.inside = inside
         self._family = _socket.AF_INET6 if ":" in target[0] else _socket.AF_INET
         self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         listener.setblocking(False)
@@ -263,7 +263,7 @@ class TCPForwarder:
         inside.prepare(self._family, _socket.SOCK_STREAM)
 
     def take(self, taker: Callable[[_socket.socket | None], None]) -> None:
-        self._inside.take(self._family, _socket.SOCK_STREAM, taker)
+        self.inside.take(self._family, _socket.SOCK_STREAM, taker)
 
     def _accept(self, events: int) -> None:
         listener = self._listener

@@ -1,7 +1,8 @@
-"""Sockets in a project's network namespace, for a process that itself stays in the host's.
+"""Sockets in other network namespaces, for a process that itself stays in the host's.
 
 A socket belongs for ever to the namespace of the thread that made it. So a second thread enters the project's
-namespace and does nothing but make sockets ahead of need; the main thread binds, connects and uses them.
+sandbox, or another one that its containers have a network in, and only makes sockets there, ahead of need.
+The main thread binds, connects and uses them.
 """
 
 from __future__ import annotations
@@ -38,64 +39,52 @@ KEEPALIVE = (
 
 
 class Inside:
-    """A stock of fresh, non-blocking sockets in the network namespace that `path` pins.
+    """Makes sockets in other namespaces: `place` says where. The thread starts with the first request."""
 
-    The thread starts with the first request; while the namespace is not there, takers get None.
-    """
-
-    def __init__(self, loop: Loop, path: str, report: Callable[[BaseException], None]) -> None:
+    def __init__(self, loop: Loop, report: Callable[[BaseException], None]) -> None:
         self._loop = loop
-        self._path = path
         self._report = report
-        self._stock: dict[Kind, list[_socket.socket]] = {}
-        self._ordered: dict[Kind, int] = {}
-        self._waiting: dict[Kind, list[Taker]] = {}
-        self._orders: _queue.SimpleQueue[tuple[Kind, int]] = _queue.SimpleQueue()
-        self._made: _queue.SimpleQueue[tuple[Kind, _socket.socket | None]] = _queue.SimpleQueue()
+        self._places: dict[str, Place] = {}
+        self._orders: _queue.SimpleQueue[tuple[Place, Kind, int]] = _queue.SimpleQueue()
+        self._made: _queue.SimpleQueue[tuple[Place, Kind, _socket.socket | None]] = _queue.SimpleQueue()
         self._signal = -1
 
-    def take(self, family: int, kind: int, taker: Taker) -> None:
-        """Call `taker` with a socket, at once when there is one."""
-        key = (family, kind)
-        stock = self._stock.get(key)
-        if stock:
-            sock = stock.pop()
-            if len(stock) < _SPARE[kind] // 2:
-                self._order(key, 0)
-            taker(sock)
-            return
-        waiting = self._waiting.setdefault(key, [])
-        waiting.append(taker)
-        self._order(key, len(waiting))
+    def place(self, path: str) -> Place:
+        """The sandbox that `path` pins, with a stock of sockets."""
+        found = self._places.get(path)
+        if found is None:
+            found = self._places[path] = Place(self, path, _SPARE)
+        return found
 
-    def prepare(self, family: int, kind: int) -> None:
-        """Have some sockets of this kind in stock."""
-        self._order((family, kind), 0)
+    def visit(self, path: str) -> Place:
+        """A namespace that gets a socket now and then, none of them ahead of need."""
+        return Place(self, path, {})
 
-    def _order(self, key: Kind, needed: int) -> None:
+    def forget(self, path: str) -> None:
+        """Nobody needs this place any more; what may be pinned there later is another one."""
+        self._places.pop(path, None)
+
+    def order(self, place: Place, kind: Kind, count: int) -> None:
         if self._signal < 0:
             self._signal = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._loop.add(self._signal, self._deliver, IN)
             _thread.start_new_thread(self._work, ())
-        missing = needed + _SPARE[key[1]] - len(self._stock.get(key, ())) - self._ordered.get(key, 0)
-        if missing > 0:
-            self._ordered[key] = self._ordered.get(key, 0) + missing
-            self._orders.put((key, missing))
+        self._orders.put((place, kind, count))
 
     def _deliver(self, events: int) -> None:
         os.eventfd_read(self._signal)
-        failed = set()
+        failed: dict[tuple[int, Kind], Place] = {}
         while not self._made.empty():
-            key, sock = self._made.get()
-            self._ordered[key] -= 1
+            place, kind, sock = self._made.get()
+            place.ordered[kind] -= 1
             if sock is None:
-                failed.add(key)
-            elif waiting := self._waiting.get(key):
+                failed[id(place), kind] = place
+            elif waiting := place.waiting.get(kind):
                 self._hand(waiting.pop(0), sock)
             else:
-                self._stock.setdefault(key, []).append(sock)
-        for key in failed:
-            for taker in self._waiting.pop(key, ()):
+                place.stock.setdefault(kind, []).append(sock)
+        for (_, kind), place in failed.items():
+            for taker in place.waiting.pop(kind, ()):
                 self._hand(taker, None)
 
     def _hand(self, taker: Taker, sock: _socket.socket | None) -> None:
@@ -107,36 +96,87 @@ class Inside:
     # From here on: the second thread.
 
     def _work(self) -> None:
-        entered = False
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        entered: Place | None = None
         while True:
-            key, count = self._orders.get()
+            place, kind, count = self._orders.get()
             try:
-                if not entered:
-                    self._enter()
-                    entered = True
+                if place is not entered:
+                    entered = None
+                    self._enter(place)
+                    entered = place
                 for index in range(count):
-                    self._made.put((key, _make(*key)))
+                    self._made.put((place, kind, _make(*kind)))
                     if index % 32 == 31:
                         os.eventfd_write(self._signal, 1)
                     count -= 1
             except Exception as error:
                 self._report(error)
                 for _ in range(count):
-                    self._made.put((key, None))
+                    self._made.put((place, kind, None))
+            if not place.spare:  # a container that goes shall not find its namespace held by us
+                entered = None
+                setns(home, CLONE_NEWNET)
             os.eventfd_write(self._signal, 1)
 
-    def _enter(self) -> None:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+    def _enter(self, place: Place) -> None:
+        descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             setns(descriptor, CLONE_NEWNET)
         finally:
             os.close(descriptor)
+        if not place.spare or place.prepared:
+            return
+        place.prepared = True
         for name, value in _SETTINGS.items():
             try:
                 with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
                     file.write(value)
             except OSError as error:  # fewer connections a minute, no more
                 self._report(error)
+
+
+class Place:
+    """One namespace, and the fresh, non-blocking sockets in it that nobody has taken yet.
+
+    While no namespace is pinned at `path`, takers get None. `spare` tells how many of a type are in stock.
+    """
+
+    __slots__ = ("_inside", "ordered", "path", "prepared", "spare", "stock", "waiting")
+
+    def __init__(self, inside: Inside, path: str, spare: dict[int, int]) -> None:
+        self.path = path
+        self.spare = spare
+        self.prepared = False
+        self.stock: dict[Kind, list[_socket.socket]] = {}
+        self.ordered: dict[Kind, int] = {}
+        self.waiting: dict[Kind, list[Taker]] = {}
+        self._inside = inside
+
+    def take(self, family: int, kind: int, taker: Taker) -> None:
+        """Call `taker` with a socket, at once when there is one."""
+        key = (family, kind)
+        stock = self.stock.get(key)
+        if stock:
+            sock = stock.pop()
+            if len(stock) < self.spare.get(kind, 0) // 2:
+                self._order(key, 0)
+            taker(sock)
+            return
+        waiting = self.waiting.setdefault(key, [])
+        waiting.append(taker)
+        self._order(key, len(waiting))
+
+    def prepare(self, family: int, kind: int) -> None:
+        """Have some sockets of this kind in stock."""
+        self._order((family, kind), 0)
+
+    def _order(self, key: Kind, needed: int) -> None:
+        there = len(self.stock.get(key, ())) + self.ordered.get(key, 0)
+        missing = needed + self.spare.get(key[1], 0) - there
+        if missing > 0:
+            self.ordered[key] = self.ordered.get(key, 0) + missing
+            self._inside.order(self, key, missing)
 
 
 def _make(family: int, kind: int) -> _socket.socket:

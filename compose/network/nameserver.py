@@ -64,7 +64,7 @@ class NameServer:
         if found is None:
             return False
         if isinstance(found, names.Question):
-            self._resolvers.ask(container, client, message, found, respond, tcp=tcp)
+            self._resolvers.ask(container, client, message, found, respond, tcp=tcp, own=view.resolvers)
         else:
             respond(found)
         return True

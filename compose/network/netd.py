@@ -2,8 +2,10 @@
 
 The keeper forks it and gives it descriptors by name, at the start and later as packets on a control socket:
 
-    listen/CONTAINER/PROTOCOL/HOST IP/HOST PORT/TARGET IP/TARGET PORT     a bound listener (one)
-    dns/CONTAINER                                                          the name sockets (UDP, then TCP)
+    listen/CONTAINER/PROTOCOL/HOST IP/HOST PORT/TARGET IP/TARGET PORT/SANDBOX    a bound listener (one)
+    dns/CONTAINER                                                         the name sockets (UDP, then TCP)
+
+SANDBOX is the project in whose namespace the target's network lives; left out with its slash, our own.
 
     put NAME  with the descriptors        drop NAME
 
@@ -42,6 +44,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from compose.network.inside import Place
+
 _CLOSE_WRITE, _MOVED_FROM = 0x8, 0x40
 _DIRECTORIES = CREATE | MOVED_TO | DELETE | _MOVED_FROM | DELETE_SELF | ONLYDIR
 _FILES = _CLOSE_WRITE | MOVED_TO | DELETE | _MOVED_FROM | ONLYDIR
@@ -63,13 +67,15 @@ class Daemon:
         self._said: set[str] = set()
         self._control = control
         self.loop = Loop(self.report)
-        self._inside = Inside(self.loop, paths.project_namespace(project), self.report)
+        self._paths = paths
+        self._project = project
+        self._inside = Inside(self.loop, self.report)
         self._forwarders: dict[str, TCPForwarder | UDPForwarder] = {}
         self._inotify = Inotify()
         self._watched: dict[int, str] = {}
         self._root = -1
         self.table = Table(self._networks, project, self._watch)
-        resolvers = Resolvers(self.loop, resolv_conf, port)
+        resolvers = Resolvers(self.loop, resolv_conf, self._inside_container, port)
         self.names = NameServer(self.loop, self.table, resolvers, self._host)
         self._uplink: tuple[int, int, str] = (0, 0, "")
         self.loop.add(self._inotify.descriptor, self._changed)
@@ -85,12 +91,13 @@ class Daemon:
             self.drop(name)
             kind, _, rest = name.partition("/")
             if kind == "listen":
-                _container, protocol, _host, _port, target, target_port = rest.split("/")
+                _container, protocol, _host, _port, target, target_port, *sandbox = rest.split("/")
                 (descriptor,) = descriptors
                 listener = _socket.socket(fileno=descriptor)
                 maker = UDPForwarder if protocol == "udp" else TCPForwarder
+                place = self._inside.place(self._paths.project_namespace(*sandbox or (self._project,)))
                 address = (target, int(target_port))
-                self._forwarders[name] = maker(self.loop, self._inside, listener, address)
+                self._forwarders[name] = maker(self.loop, place, listener, address)
             elif kind == "dns":
                 udp, tcp = descriptors
                 self.names.add(rest, _socket.socket(fileno=udp), _socket.socket(fileno=tcp))
@@ -108,6 +115,11 @@ class Daemon:
             self.names.remove(rest)
         elif forwarder := self._forwarders.pop(name, None):
             forwarder.close()
+            if all(other.inside is not forwarder.inside for other in self._forwarders.values()):
+                self._inside.forget(forwarder.inside.path)
+
+    def _inside_container(self, container: str) -> Place:
+        return self._inside.visit(self._paths.container_namespace(container))
 
     def _command(self, events: int) -> None:
         try:

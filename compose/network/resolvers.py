@@ -1,10 +1,13 @@
-"""Questions that are not ours, passed on to the resolvers of the host.
+"""Questions that are not ours, passed on to the resolvers of the host or to the container's own (``dns``).
 
 Each try has a socket of its own, connected to one resolver, with a random port and a random number, and what
 comes back must repeat the question: whoever wants to forge an answer has to guess 32 bits. A slow resolver is
 not forgotten when the next one is asked: the first good answer counts.
 
 A truncated answer goes to the client as it is; the client asks again over TCP, and so do we then.
+
+The host's resolvers are asked from the host's namespace, where 127.0.0.53 is who it should be. A container's
+own are asked from its namespace, as under Docker: one of them may be its neighbour, or itself.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from compose.network.loop import ERR, HUP, IN, OUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from compose.network.inside import Place
     from compose.network.loop import Loop, Timer
 
     Server = tuple[str, int, int, int] | tuple[str, int]
@@ -29,6 +33,7 @@ PATIENCE = 5.0  # seconds until a client is told that no resolver answers; what 
 TRYING = 4.0  # seconds over which the tries are spread
 MOST_PENDING = 1024
 MOST_PENDING_EACH = 256  # of one container
+OURSELVES = "127.0.0.11"  # seen from a container; asked, we would ask ourselves for ever
 _REORDERED = 60.0  # seconds until the first resolver gets another chance to be the first
 _FAILED = (names.SERVER_FAILURE, names.NOT_IMPLEMENTED, names.REFUSED)
 
@@ -38,27 +43,33 @@ def nameservers(text: str, port: int = 53) -> list[Server]:
     found: list[Server] = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) < 2 or words[0] != "nameserver":
-            continue
-        host, _, zone = words[1].partition("%")
-        try:
-            if ":" not in host:
-                _socket.inet_pton(_socket.AF_INET, host)
-                found.append((host, port))
-                continue
-            _socket.inet_pton(_socket.AF_INET6, host)
-            scope = (int(zone) if zone.isdigit() else _socket.if_nametoindex(zone)) if zone else 0
-            found.append((host, port, 0, scope))
-        except (OSError, ValueError):
-            continue
+        if len(words) > 1 and words[0] == "nameserver" and (server := _server(words[1], port)):
+            found.append(server)
     return found[:3] or [("127.0.0.1", port)]
 
 
-class Resolvers:
-    """The host's resolvers, read anew when the file at `path` changes. `port` is for tests."""
+def _server(text: str, port: int) -> Server | None:
+    host, _, zone = text.partition("%")
+    try:
+        if ":" not in host:
+            _socket.inet_pton(_socket.AF_INET, host)
+            return host, port
+        _socket.inet_pton(_socket.AF_INET6, host)
+        scope = (int(zone) if zone.isdigit() else _socket.if_nametoindex(zone)) if zone else 0
+        return host, port, 0, scope
+    except (OSError, ValueError):
+        return None
 
-    def __init__(self, loop: Loop, path: str, port: int = 53) -> None:
+
+class Resolvers:
+    """The host's resolvers, read anew when the file at `path` changes. `port` is for tests.
+
+    `inside` leads to the namespace of a container, for those that have resolvers of their own.
+    """
+
+    def __init__(self, loop: Loop, path: str, inside: Callable[[str], Place], port: int = 53) -> None:
         self.loop = loop
+        self._inside = inside
         self.pending: dict[object, Query] = {}
         self.counts: dict[str, int] = {}
         self._path = path
@@ -97,8 +108,12 @@ class Resolvers:
         respond: Callable[[bytes], None],
         *,
         tcp: bool,
+        own: Sequence[str] = (),
     ) -> None:
-        """Have `respond` called with an answer to `message`. A question repeated meanwhile is asked once."""
+        """Have `respond` called with an answer to `message`. A question repeated meanwhile is asked once.
+
+        `own` are the addresses of the container's own resolvers, which are then asked in place of the host's.
+        """
         key = (container, client, message[: question.end])
         if key in self.pending:
             return
@@ -107,7 +122,11 @@ class Resolvers:
             respond(names.reply(message, question, names.SERVER_FAILURE))
             return
         self.counts[container] = count + 1
-        query = self.pending[key] = Query(self, container, key, message, question, respond, tcp=tcp)
+        servers = [server for text in own if text != OURSELVES and (server := _server(text, self._port))][:3]
+        place = self._inside(container) if servers else None
+        servers = servers or self.servers()
+        query = Query(self, container, key, message, question, respond, servers, place, tcp=tcp)
+        self.pending[key] = query
         query.next()
 
     def forget(self, query: Query) -> None:
@@ -128,6 +147,7 @@ class Query:
         "_failed",
         "_message",
         "_pause",
+        "_place",
         "_question",
         "_resolvers",
         "_respond",
@@ -148,6 +168,8 @@ class Query:
         message: bytes,
         question: names.Question,
         respond: Callable[[bytes], None],
+        servers: Sequence[Server],
+        place: Place | None,
         *,
         tcp: bool,
     ) -> None:
@@ -158,10 +180,10 @@ class Query:
         self._question = question
         self._respond = respond
         self._udp_limit = 0 if tcp else question.size
-        self._servers = len(resolvers.servers())
+        self._servers = len(servers)
+        self._place = place
         self._tries: list[Try] = []
         self._failed: set[tuple[Server, bool]] = set()
-        servers = resolvers.servers()
         ways = [(server, tcp) for server in servers] + [(server, False) for server in servers]
         if len(ways) < 3 and not tcp:
             ways.append(ways[0])
@@ -179,13 +201,9 @@ class Query:
             if (server, tcp) in self._failed:
                 continue
             self._timer = self._resolvers.loop.after(self._pause, self.next)
-            try:
-                made = Try(self, self._resolvers.loop, server, os.urandom(2) + self._message[2:], tcp=tcp)
-            except OSError:  # no descriptor is left
-                self.give_up()
-                return
+            made = Try(self, self._resolvers.loop, server, os.urandom(2) + self._message[2:], tcp=tcp)
             self._tries.append(made)
-            made.start()
+            made.start(self._place)
             return
         if all(one.closed for one in self._tries):
             self.give_up()
@@ -200,7 +218,7 @@ class Query:
             if len({server for server, _ in self._failed}) < self._servers:
                 self.next()
                 return True
-        elif len(self._tries) > 1:
+        elif len(self._tries) > 1 and self._place is None:
             self._resolvers.answered_by(source.server)
         if data[4:6] == b"\0\0":
             self.give_up(data[3] & 15)
@@ -242,24 +260,44 @@ class Try:
         self._query = query
         self._loop = loop
         self._buffer = b""
-        family = _socket.AF_INET if len(server) == 2 else _socket.AF_INET6
-        kind = _socket.SOCK_STREAM if tcp else _socket.SOCK_DGRAM
-        self._socket = _socket.socket(family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+        self._socket: _socket.socket | None = None
 
-    def start(self) -> None:
-        error = self._socket.connect_ex(self.server)
+    def start(self, place: Place | None) -> None:
+        """Ask, from `place` or from here."""
+        family = _socket.AF_INET if len(self.server) == 2 else _socket.AF_INET6
+        kind = _socket.SOCK_STREAM if self.tcp else _socket.SOCK_DGRAM
+        if place is not None:
+            place.take(family, kind, self._begin)
+            return
+        try:
+            sock = _socket.socket(family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+        except OSError:  # no descriptor is left
+            self._query.give_up()
+            return
+        self._begin(sock)
+
+    def _begin(self, sock: _socket.socket | None) -> None:
+        if self.closed or sock is None:
+            if sock is not None:
+                sock.close()
+            else:
+                self._query.failed(self)
+            return
+        self._socket = sock
+        error = sock.connect_ex(self.server)
         if error not in (0, errno.EINPROGRESS):
             self._query.failed(self)
             return
         try:
             if not self.tcp:
-                self._socket.send(self.message)
+                sock.send(self.message)
         except OSError:
             self._query.failed(self)
             return
-        self._loop.add(self._socket.fileno(), self._ready, OUT if self.tcp else IN)
+        self._loop.add(sock.fileno(), self._ready, OUT if self.tcp else IN)
 
     def _ready(self, events: int) -> None:
+        assert self._socket is not None
         try:
             if self.tcp and events & OUT:
                 framed = len(self.message).to_bytes(2, "big") + self.message
@@ -292,4 +330,5 @@ class Try:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self._loop.close(self._socket)
+            if self._socket is not None:
+                self._loop.close(self._socket)

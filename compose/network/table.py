@@ -5,7 +5,8 @@
        "ipv6": "fd00::3",            optional; without it AAAA of these names is answered with no data
        "internal": false,            the network has no way out
        "extra": {"network": NAME,    then NAME.NETWORK resolves as well
-                 "links": {ALIAS: NAME}}}   names that only this container sees
+                 "links": {ALIAS: NAME},    names that only this container sees
+                 "dns": ["10.0.0.53"]}}     whom this container asks for all other names
 
 A container may ask for the names of every network that has a file with its id, and only for those. A
 project's name service loads just the networks that its own containers are in. A damaged file is no endpoint,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Endpoint:
     """One container in one network."""
 
-    __slots__ = ("container", "internal", "ipv4", "ipv6", "links", "names", "preferred")
+    __slots__ = ("container", "internal", "ipv4", "ipv6", "links", "names", "preferred", "resolvers")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Endpoint:
         internal: bool,
         links: dict[str, str],
         preferred: str,
+        resolvers: tuple[str, ...],
     ) -> None:
         self.container = container
         self.ipv4 = ipv4
@@ -47,6 +49,7 @@ class Endpoint:
         self.internal = internal
         self.links = links
         self.preferred = preferred
+        self.resolvers = resolvers
 
 
 class Network:
@@ -77,11 +80,12 @@ class Network:
 class View:
     """What one container may ask."""
 
-    __slots__ = ("external", "links", "networks")
+    __slots__ = ("external", "links", "networks", "resolvers")
 
     def __init__(self) -> None:
         self.networks: list[Network] = []
         self.links: dict[str, str] = {}
+        self.resolvers: tuple[str, ...] = ()  # its own; none: those of the host
         self.external = False  # it has a network with a way out
 
 
@@ -102,7 +106,7 @@ def endpoint_from(value: object, slot: str) -> Endpoint | None:
     if not isinstance(extra, dict):
         extra = {}
     lower = [name.lower().rstrip(".") for name in own if isinstance(name, str) and name]
-    network, links = extra.get("network"), extra.get("links")
+    network, links, resolvers = extra.get("network"), extra.get("links"), extra.get("dns")
     if isinstance(network, str) and network:
         lower += [f"{name}.{network.lower()}" for name in lower if "." not in name]
     if not isinstance(links, dict):
@@ -115,6 +119,7 @@ def endpoint_from(value: object, slot: str) -> Endpoint | None:
         value.get("internal") is True,
         {str(alias).lower(): str(name).lower() for alias, name in links.items()},
         _preferred(lower, slot, network if isinstance(network, str) else ""),
+        tuple(map(str, resolvers)) if isinstance(resolvers, list) else (),
     )
 
 
@@ -227,6 +232,7 @@ class Table:
                 if network not in view.networks:
                     view.networks.append(network)
                 view.links.update(endpoint.links)
+                view.resolvers = view.resolvers or endpoint.resolvers
                 view.external = view.external or not endpoint.internal
 
     def addresses(self, view: View, name: str, kind: int = names.A) -> list[bytes] | None:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.network.inside import Inside
+    from compose.network.inside import Place
     from compose.network.loop import Loop
 
     Key = tuple[object, bytes]
@@ -105,7 +105,7 @@ class UDPForwarder:
     def __init__(
         self,
         loop: Loop,
-        inside: Inside,
+        inside: Place,
         listener: _socket.socket,
         target: tuple[str, int],
         clock: Callable[[], float] = time.monotonic,
@@ -114,7 +114,7 @@ class UDPForwarder:
         self.target = target
         self.listener = listener
         self.flows: dict[Key, Flow] = {}
-        self._inside = inside
+        self.inside = inside
         self.clock = clock
         self._family = _socket.AF_INET6 if ":" in target[0] else _socket.AF_INET
         self._sweeping = False
@@ -147,7 +147,7 @@ class UDPForwarder:
             oldest = min(self.flows, key=lambda known: self.flows[known].seen)
             self.flows.pop(oldest).close()
         flow = self.flows[key] = Flow(self, client, reply)
-        self._inside.take(self._family, _socket.SOCK_DGRAM, flow.start)
+        self.inside.take(self._family, _socket.SOCK_DGRAM, flow.start)
         if not self._sweeping:
             self._sweeping = True
             self.loop.after(FIRST_IDLE / 3, self.sweep)

@@ -36,12 +36,16 @@ class Resolver:
     """A resolver on the host: `answer` makes from a query what is sent, None for silence."""
 
     def __init__(
-        self, lab: Lab, answer: Callable[[bytes, bool], list[bytes]], address: str = RESOLVER
+        self,
+        lab: Lab,
+        answer: Callable[[bytes, bool], list[bytes]],
+        address: str = RESOLVER,
+        where: str = "host",
     ) -> None:
         self.asked: list[tuple[str, bytes]] = []
         self._answer = answer
-        self._udp = lab.listen("host", address, 5300, socket.SOCK_DGRAM)
-        self._tcp = Server(lab.listen("host", address, 5300), self._serve)
+        self._udp = lab.listen(where, address, 5300, socket.SOCK_DGRAM)
+        self._tcp = Server(lab.listen(where, address, 5300), self._serve)
         self._udp.settimeout(None)
         self._closing = False
         self._thread = threading.Thread(target=self._datagrams, daemon=True)
@@ -215,6 +219,42 @@ def test_no_resolver_at_all(lab: Lab) -> None:
     began = time.monotonic()
     assert code(ask(lab, "a.example.org")) == names.SERVER_FAILURE
     assert time.monotonic() - began < 1
+
+
+def test_a_container_may_have_resolvers_of_its_own(lab: Lab) -> None:
+    """They are asked from its namespace: neighbours and the container itself are among those it may name."""
+    neighbour = "10.213.7.1"
+    with (
+        contextlib.closing(Resolver(lab, lambda query, tcp: [reply(query, "203.0.113.1")])) as of_host,
+        contextlib.closing(
+            Resolver(lab, lambda query, tcp: [reply(query, AWAY)], neighbour, "sandbox")
+        ) as own,
+        contextlib.closing(
+            Resolver(lab, lambda query, tcp: [reply(query, "203.0.113.9")], "127.0.0.1", "container")
+        ) as itself,
+    ):
+        lab.name_service()
+        lab.start()
+        name = "www.example.org"
+        assert addresses(ask(lab, name)) == ["203.0.113.1"]
+        for dns, found in (
+            ([neighbour], AWAY),
+            (["127.0.0.1", neighbour], "203.0.113.9"),
+            (["127.0.0.11", "10.213.7.99", neighbour], AWAY),  # ourselves, nobody
+            (["nonsense"], "203.0.113.1"),
+            ([], "203.0.113.1"),
+        ):
+            lab.endpoint(NETWORK, "lab.web.1", extra={"dns": dns, "network": found})
+            until(lambda: code(ask(lab, f"web.{found}")) == 0)  # noqa: B023
+            assert addresses(ask(lab, name)) == [found]
+            assert [addresses(one) for one in ask_tcp(lab, names.query(name))] == [[found]]
+            assert addresses(ask(lab, "web")) == [TARGET]
+        assert {kind for kind, _ in own.asked} == {"udp", "tcp"} == {kind for kind, _ in itself.asked}
+        assert len(of_host.asked) == 5
+        lab.endpoint(NETWORK, "lab.web.1", extra={"dns": [neighbour], "network": "inner"}, internal=True)
+        until(lambda: code(ask(lab, "web.inner")) == 0)
+        assert code(ask(lab, name)) == names.NO_SUCH_NAME
+    assert lab.errors() == ""
 
 
 def test_no_such_name_outside_is_passed_on(lab: Lab) -> None:

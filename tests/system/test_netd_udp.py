@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterator
 
-    from compose.network.inside import Inside
+    from compose.network.inside import Place
     from compose.state.paths import Paths
 
 
@@ -117,7 +117,7 @@ def test_idle_flows_are_forgotten(nothing_left: None) -> None:
         server.bind(("127.0.0.1", 0))
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.bind(("127.0.0.1", 0))
-        inside: Inside = Fake()  # type: ignore[assignment]
+        inside: Place = Fake()  # type: ignore[assignment]
         forwarder = UDPForwarder(loop, inside, listener, server.getsockname(), clock=lambda: now[0])
 
         def turn(true: Callable[[], object]) -> None:

@@ -221,3 +221,12 @@ def test_a_class_that_is_not_in_is_refused(world: World) -> None:
     message = names.query("version.bind", 16)[:-1] + b"\3"
     found = answer(world.table, world.table.view(WEB), message, lambda: HOST)
     assert isinstance(found, bytes) and found[3] & 15 == names.REFUSED
+
+
+def test_a_container_with_resolvers_of_its_own(world: World) -> None:
+    world.endpoint("n1", "shop.web.1", WEB, "10.1.0.2", "web", extra={"dns": ["10.1.0.53", "fd00::53"]})
+    world.endpoint("n1", "shop.db.1", DB, "10.1.0.3", "db", extra={"dns": "10.1.0.53"})
+    world.endpoint("n2", "shop.web.1", WEB, "10.2.0.2", "web")
+    world.table.load()
+    assert world.table.view(WEB).resolvers == ("10.1.0.53", "fd00::53")
+    assert world.table.view(DB).resolvers == ()
