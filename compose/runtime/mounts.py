@@ -17,7 +17,16 @@ import stat
 
 from compose.linux import mount as m
 from compose.runtime.rootfs import open_plain, open_target
-from compose.runtime.steps import DEVICE, MASK, MOUNT, MOUNT_SOURCE, MOUNT_TARGET, READ_ONLY, Failure
+from compose.runtime.steps import (
+    DEVICE,
+    FILE_AND_DIRECTORY,
+    MASK,
+    MOUNT,
+    MOUNT_SOURCE,
+    MOUNT_TARGET,
+    READ_ONLY,
+    Failure,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +160,8 @@ def attach_all(
         progress.at(MOUNT_TARGET, index)
         target = open_target(root, mount["destination"], directory=directory)
         progress.at(MOUNT, index)
+        if directory != stat.S_ISDIR(os.fstat(target).st_mode):
+            raise Failure(MOUNT, FILE_AND_DIRECTORY, index)
         if kind == "tmpfs" and "mode" not in options.data and index not in sources:
             _take_over_attributes(tree, target)
         m.move_mount(tree, target)

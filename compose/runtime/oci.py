@@ -123,10 +123,11 @@ def default_mounts(
         _mount("/sys", "sysfs", (*_SAFE, access)),
         _mount("/sys/fs/cgroup", "cgroup", (*_SAFE, "relatime", access)),
     ]
+    found.append(_mount("/dev/mqueue", "mqueue", _SAFE))  # shows the queues of the ipc namespace, whose ever
     if share_ipc:
-        return [*found, bind("/dev/mqueue", "/dev/mqueue"), bind("/dev/shm", "/dev/shm")]
+        return [*found, bind("/dev/shm", "/dev/shm")]
     shm = _mount("/dev/shm", "tmpfs", (*_SAFE, "mode=1777", f"size={shm_size}"))
-    return [*found, _mount("/dev/mqueue", "mqueue", _SAFE), {**shm, "source": "shm"}]
+    return [*found, {**shm, "source": "shm"}]
 
 
 def bind(

@@ -90,6 +90,7 @@ OUTSIDE = 10005
 NO_EXECUTABLE = 10006
 INTERNAL = 10007
 NOT_RUNNING = 10008
+FILE_AND_DIRECTORY = 10009
 
 _REASONS = {
     NOT_A_DIRECTORY_OF_THE_IMAGE: "is not a directory but a link or a file; refused",
@@ -98,6 +99,7 @@ _REASONS = {
     INVALID_ID: "not a name, nor a number from 0 to 4294967294",
     OUTSIDE: "lies outside of the container",
     NO_EXECUTABLE: "executable file not found in $PATH",
+    FILE_AND_DIRECTORY: "a file cannot be mounted on a directory, nor a directory on a file",
     NOT_RUNNING: "it does not run any more",
 }
 

@@ -1,7 +1,7 @@
 """Containers without keeper and monitor: launch and enter called directly, each test in a process of its own.
 
-The process stands for a monitor. It cannot be the test run itself, because launch() lets all later children of
-its caller be born in the container.
+The process stands for a monitor. It cannot be the test run itself, because launch() lets all later children
+of its caller be born in the container.
 """
 
 from __future__ import annotations
@@ -162,8 +162,12 @@ class Running:
         os.close(self.launched.pidfd)
 
     def wait(self) -> int:
+        """Wait for process 1. It does not end before all that was entered is waited for as well."""
         self._ended = True
-        return os.waitstatus_to_exitcode(os.waitpid(self.launched.pid, 0)[1])
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == self.launched.pid:
+                return os.waitstatus_to_exitcode(status)
 
     def output(self) -> str:
         """Everything that process 1 and its children have written; waits until the last one has ended."""

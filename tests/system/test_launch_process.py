@@ -41,7 +41,13 @@ def expected(identity: int, groups: str, permitted: str, bounding: str, **others
     table = {
         **{"Umask": "0022", "Uid": four, "Gid": four, "Groups": groups},
         **{"SigBlk": NOTHING, "SigIgn": NOTHING, "SigCgt": NOTHING},
-        **{"CapInh": NOTHING, "CapPrm": permitted, "CapEff": permitted, "CapBnd": bounding, "CapAmb": NOTHING},
+        **{
+            "CapInh": NOTHING,
+            "CapPrm": permitted,
+            "CapEff": permitted,
+            "CapBnd": bounding,
+            "CapAmb": NOTHING,
+        },
         **{"NoNewPrivs": "0", "Seccomp": "2"},
     }
     return {**table, **others}
@@ -69,7 +75,9 @@ CASES: list[tuple[dict[str, Any], dict[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "table"), CASES, ids=[",".join(options) or "default" for options, _ in CASES])
+@pytest.mark.parametrize(
+    ("options", "table"), CASES, ids=[",".join(options) or "default" for options, _ in CASES]
+)
 def test_status_of_process_1_and_of_exec(box: Box, options: dict[str, Any], table: dict[str, str]) -> None:
     spec = box.spec("cat", "/proc/self/status", **options)
     assert status(box.run(spec).output) == table
@@ -146,7 +154,14 @@ def test_a_missing_working_directory_is_made(box: Box) -> None:
 
 def test_environment_is_exactly_what_was_asked_for(box: Box) -> None:
     spec = box.spec("env", env=["A=b=c", "EMPTY=", "PATH=/bin"], hostname="box", terminal=False)
-    assert sorted(box.run(spec).output.split("\n")) == ["", "A=b=c", "EMPTY=", "HOME=/root", "HOSTNAME=box", "PATH=/bin"]
+    assert sorted(box.run(spec).output.split("\n")) == [
+        "",
+        "A=b=c",
+        "EMPTY=",
+        "HOME=/root",
+        "HOSTNAME=box",
+        "PATH=/bin",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +175,10 @@ def test_home_comes_from_passwd(box: Box, user: dict[str, Any], home: str) -> No
 def test_bytes_in_arguments_and_environment_pass_unchanged(box: Box) -> None:
     raw = b"caf\xe9 \xf0\x9f\x90\xb3".decode("utf-8", "surrogateescape")
     spec = box.spec("sh", "-c", 'printf %s "$1$X" | od -An -tx1', "sh", raw, env=[f"X={raw}"])
-    assert bytes.fromhex(box.run(spec).output.replace(" ", "").replace("\n", "")) == b"caf\xe9 \xf0\x9f\x90\xb3" * 2
+    assert (
+        bytes.fromhex(box.run(spec).output.replace(" ", "").replace("\n", ""))
+        == b"caf\xe9 \xf0\x9f\x90\xb3" * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,10 +266,10 @@ def test_exec_is_in_the_same_namespaces_and_control_group(box: Box) -> None:
     def work() -> list[str]:
         kinds = ("mnt", "uts", "ipc", "net", "pid", "cgroup")
         with Running(box.spec("sleep", "1000", hostname="inside", domainname="example")) as running:
-            look = "for n in mnt uts ipc net pid cgroup; do readlink /proc/self/ns/$n; done; hostname; cat /proc/self/cgroup"
+            look = "for n in $NS; do readlink /proc/self/ns/$n; done; hostname; cat /proc/self/cgroup"
             theirs = [os.readlink(f"/proc/{running.launched.pid}/ns/{kind}") for kind in kinds]
             mine = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
-            done: Done = running.exec("sh", "-c", look)
+            done: Done = running.exec("sh", "-c", look, env=["NS=" + " ".join(kinds), "PATH=/bin"])
             lines = done.output.splitlines()
             assert lines[:6] == theirs
             assert not set(mine) & set(theirs)
