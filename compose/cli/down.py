@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         with project_lock(paths, name, "down", lambda holder: projects.warn(f"waiting for {holder}")) as lock:
             context = Context(paths, name, project=project, network=network, warn=projects.warn)
             try:
+                if project is not None and not arguments.remove_orphans:
+                    projects.mention_orphans(context.index, project)
                 engine = EmbeddedEngine(context)
                 options = DownOptions(
                     services=arguments.services,

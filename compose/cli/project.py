@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from compose.model import Project
     from compose.plan.target import Target
+    from compose.state.index import Index
 
 _said: set[str] = set()
 
@@ -40,6 +41,14 @@ def warn(text: str) -> None:
     if text not in _said:
         _said.add(text)
         sys.stderr.write(f"pycompose: warning: {text}\n")
+
+
+def mention_orphans(index: Index, project: Project) -> None:
+    """Warn of containers of services that the file does not know."""
+    known = {*project.services, *project.disabled}
+    orphans = [row.name for row in index.containers(project.name) if row.service not in known]
+    if orphans:
+        warn(f"not in the file any more: {', '.join(orphans)}; --remove-orphans removes them")
 
 
 def load_if_there(arguments: argparse.Namespace) -> Project | None:

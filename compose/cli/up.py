@@ -101,6 +101,7 @@ def _scales(entries: Sequence[str]) -> dict[str, int]:
 
 
 def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Terminal) -> int:
+    from compose.cli.project import mention_orphans
     from compose.engine.embedded.engine import EmbeddedEngine
     from compose.plan.reconcile import UpOptions, plan_images, plan_up
 
@@ -128,7 +129,9 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
     if arguments.dry_run:
         _print_plans(images, plan)
         return 0
-    _mention_orphans(arguments, context)
+    if not arguments.remove_orphans:
+        assert context.project is not None
+        mention_orphans(context.index, context.project)
     engine.prepare(plan)
     return _execute(arguments, plan, engine, progress)
 
@@ -144,18 +147,6 @@ def _refuse_builds(plan: Plan) -> None:
 def _print_plans(images: Plan, plan: Plan) -> None:
     texts = [str(part) for part in (images, plan) if part]
     sys.stdout.write("\n".join(texts) + "\n" if texts else "nothing to do\n")
-
-
-def _mention_orphans(arguments: argparse.Namespace, context: Context) -> None:
-    from compose.cli.project import warn
-
-    assert context.project is not None
-    if arguments.remove_orphans:
-        return
-    known = set(context.project.services) | set(context.project.disabled)
-    orphans = [row.name for row in context.index.containers(context.name) if row.service not in known]
-    if orphans:
-        warn(f"not in the file any more: {', '.join(orphans)}; --remove-orphans removes them")
 
 
 def _execute(arguments: argparse.Namespace, plan: Plan, engine: Performer, progress: Plain | Terminal) -> int:

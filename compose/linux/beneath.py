@@ -75,6 +75,18 @@ def open_plain(directory: int, path: bytes, flags: int, mode: int = 0) -> int:
     )
 
 
+def remove_path(path: str) -> None:
+    """`remove_tree` by path; whatever is missing is not an error. The directories above are trusted."""
+    try:
+        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        remove_tree(parent, os.fsencode(os.path.basename(path)))
+    finally:
+        os.close(parent)
+
+
 def remove_tree(directory: int, name: bytes) -> None:
     """Remove `name` in `directory`, whatever it is, without following a link and without recursion.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 
 from compose.errors import VolumeError
+from compose.linux.beneath import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ class VolumeStore:
         """Remove the volume and its content; a missing one is none."""
         parent = os.path.dirname(self.directory(name))
         try:
-            shutil.rmtree(parent)
-        except FileNotFoundError:
-            pass
+            remove_path(parent)
         except OSError as error:
             raise VolumeError(f"remove volume {name}: {error.strerror}: {error.filename}") from None
 
@@ -85,7 +83,7 @@ class VolumeStore:
 def _sweep(parent: str) -> None:
     for entry in os.listdir(parent):
         if entry.startswith("filling."):
-            shutil.rmtree(f"{parent}/{entry}")
+            remove_path(f"{parent}/{entry}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ The order is what makes a kill at any moment harmless:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from compose.errors import StateError
-from compose.linux.beneath import remove_tree
+from compose.linux.beneath import remove_path
 from compose.runtime import records
 from compose.runtime.client import Keeper
 from compose.runtime.spec import VERSION
@@ -313,10 +312,4 @@ async def remove(context: Context, row: ContainerRow, *, volumes: bool, keep_add
 
 def _remove_files(context: Context, row: ContainerRow) -> None:
     for directory in (context.paths.container_run(row.id), context.paths.container(row.id)):
-        parent = os.path.dirname(directory)
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                remove_tree(descriptor, os.fsencode(os.path.basename(directory)))
-            finally:
-                os.close(descriptor)
+        remove_path(directory)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from compose.errors import NetworkError
+from compose.linux.beneath import remove_path
 from compose.network import addresses
 from compose.network.types import ContainerLinks, NetworkSpec
 from compose.network.types import Endpoint as Link
@@ -303,7 +303,7 @@ async def remove(context: Context, name: str) -> None:
         spec = NetworkSpec(row.id, row.name, row.project, row.subnet, row.gateway, internal=row.internal)
         with context.network() as client:
             report(client.remove_networks([spec]))
-        shutil.rmtree(context.paths.network_run(row.id), ignore_errors=True)
+        remove_path(context.paths.network_run(row.id))
 
     await anyio.to_thread.run_sync(work)
     with context.index.change() as transaction:
@@ -318,7 +318,7 @@ async def remove_sandbox(context: Context) -> None:
         Keeper(context.paths, context.name).shutdown()  # also sweeps up after one that was killed
         with context.network() as client:
             report(client.remove_sandbox(context.name))
-        shutil.rmtree(context.paths.project_run(context.name), ignore_errors=True)
+        remove_path(context.paths.project_run(context.name))
 
     await anyio.to_thread.run_sync(work)
     with context.index.change() as transaction:
