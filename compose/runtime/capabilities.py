@@ -146,14 +146,18 @@ def available() -> int:
 
 def limit_bounding_set(value: int) -> None:
     """Take every capability that is not in `value` out of the bounding set; needs CAP_SETPCAP."""
-    for number in range(64):
+    number = 0
+    while number < len(NAMES) or _in_bounding_set(number):  # also those that are newer than this program
         if not value >> number & 1:
-            try:
-                prctl(PR_CAPBSET_DROP, number)
-            except OSError:  # EINVAL: beyond the last one that the kernel knows
-                if number >= len(NAMES):
-                    return
-                raise
+            prctl(PR_CAPBSET_DROP, number)
+        number += 1
+
+
+def _in_bounding_set(number: int) -> bool:
+    try:
+        return bool(prctl(PR_CAPBSET_READ, number))
+    except OSError:  # beyond the last one that the kernel knows
+        return False
 
 
 def set_ambient(value: int) -> None:

@@ -51,6 +51,7 @@ class Program:
         self.oom_score = process.get("oomScoreAdj")
         self.limits = [_limit(entry) for entry in process.get("rlimits") or ()]
         self.capabilities = capabilities.sets(process.get("capabilities") or {})
+        self.available = capabilities.available()
         self.filter = _filter(seccomp)
         self.candidates = _candidates(self.arguments, self.environment)
 
@@ -142,7 +143,7 @@ def _enter_directory(path: str, progress: Progress) -> None:
 
 def _set_identity(program: Program, identity: Identity, progress: Progress) -> None:
     wanted = program.capabilities
-    available = capabilities.available()
+    available = program.available
     progress.at(steps.CAPABILITIES)
     prctl(PR_SET_KEEPCAPS, 1)
     capabilities.limit_bounding_set(wanted.bounding & available)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Part of the name under which programs are cached: raise it when the same profile compiles differently."""
 
 ALLOW = 0x7FFF0000
@@ -52,6 +52,13 @@ _ARCHITECTURES = {
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SUB_ARCHITECTURES = {"x86_64": ("x86", "x32"), "aarch64": ("arm",)}
 _X32_BIT = 0x40000000
+_NARROW = ("x86", "x32", "arm")
+"""Architectures of which only the lower half of an argument is compared, as libseccomp does it."""
+
+_INTEGERS = ("socket",)
+"""Calls whose arguments the kernel takes as int: with 64 bits compared, 1 << 32 | AF_ALG would pass for a
+family that no rule refuses."""
+
 _LARGEST_PROGRAM = 4096  # instructions, BPF_MAXINSNS
 
 # Instruction codes, include/uapi/linux/bpf_common.h
@@ -60,7 +67,7 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 
 if TYPE_CHECKING:
     Instruction = tuple[int, int, int, int]
-    Condition = tuple[int, str, int, int]
+    Condition = tuple[int, str, int, int, bool]
     Rule = tuple[tuple[Condition, ...], int]
 
 
@@ -132,18 +139,21 @@ def evaluate(
                 if number is not None:
                     table.last = max(table.last, number)
                     if action != default:
-                        _add(table, number, alternatives, action)
+                        narrow = name in _NARROW or call in _INTEGERS
+                        _add(table, number, alternatives, action, narrow=narrow)
     return tables
 
 
-def _add(table: Table, number: int, alternatives: Sequence[tuple[Condition, ...]], action: int) -> None:
+def _add(
+    table: Table, number: int, alternatives: Sequence[tuple[Condition, ...]], action: int, *, narrow: bool
+) -> None:
     rules = table.rules.setdefault(number, [])
     if rules and not rules[0][0]:
         return  # settled already
     for conditions in alternatives:
         if not conditions:
             rules.clear()
-        rules.append((conditions, action))
+        rules.append((tuple((*condition[:4], narrow) for condition in conditions), action))
 
 
 def _applies(entry: Mapping[str, Any], have: frozenset[str], machine: str, kernel: tuple[int, int]) -> bool:
@@ -189,10 +199,10 @@ def _action(name: str, number: int | None) -> int:
 def _alternatives(arguments: Sequence[Mapping[str, Any]]) -> list[tuple[Condition, ...]]:
     """The conditions of one rule: all must hold, but several on one argument are alternatives (runc)."""
     conditions: list[Condition] = [
-        (entry["index"], entry["op"], int(entry["value"]), int(entry.get("valueTwo") or 0))
+        (entry["index"], entry["op"], int(entry["value"]), int(entry.get("valueTwo") or 0), False)
         for entry in arguments
     ]
-    for index, operator, _, _ in conditions:
+    for index, operator, *_ in conditions:
         if not 0 <= index <= 5 or operator not in _OPERATORS:
             raise ContainerError(f"seccomp profile: condition {operator} on argument {index}")
     if len({condition[0] for condition in conditions}) < len(conditions):
@@ -268,7 +278,7 @@ def _all(conditions: Sequence[Condition], action: int) -> list[Instruction]:
 
 def _condition(condition: Condition, then: list[Instruction]) -> list[Instruction]:
     """Run `then` (which ends in a return or runs on behind its end) if the condition holds, else skip it."""
-    index, operator, value, datum = condition
+    index, operator, value, datum, narrow = condition
     low = (_LOAD, 0, 0, _ARGUMENTS + 8 * index)
     high = (_LOAD, 0, 0, _ARGUMENTS + 8 * index + 4)
     length = len(then)
@@ -276,6 +286,8 @@ def _condition(condition: Condition, then: list[Instruction]) -> list[Instructio
     kind, negated = _OPERATORS[operator]
     if kind == "masked":
         datum_high, datum_low = datum >> 32 & 0xFFFFFFFF, datum & 0xFFFFFFFF
+        if narrow:
+            return [low, (_AND, 0, 0, value_low), (_JEQ, 0, length, datum_low), *then]
         return [
             high,
             (_AND, 0, 0, value_high),
@@ -286,6 +298,8 @@ def _condition(condition: Condition, then: list[Instruction]) -> list[Instructio
             *then,
         ]
     last = (kind, length, 0, value_low) if negated else (kind, 0, length, value_low)
+    if narrow:
+        return [low, last, *then]
     if kind == _JEQ:
         miss = 2 if negated else length + 2
         return [high, (_JEQ, 0, miss, value_high), low, last, *then]

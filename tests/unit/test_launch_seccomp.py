@@ -85,6 +85,7 @@ def test_what_the_default_profile_refuses() -> None:
         ("socket", (40,), EPERM),
         ("socket", (41,), ALLOW),
         ("socket", (1 << 32,), ALLOW),
+        ("socket", (1 << 32 | 38,), EPERM),  # the kernel takes an int and would see AF_ALG
         ("clone", (0x1200011,), ALLOW),
         ("clone", (0x10000000,), EPERM),
         ("clone", (0x00020000 | 0x11,), EPERM),
