@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.test_import_budget import HEAVY, modules_after
+
 if TYPE_CHECKING:
     from tests.support.command import Stack
 
@@ -104,3 +106,12 @@ def test_exec_in_a_service_that_does_not_run_is_an_error(stack: Stack) -> None:
     stack.write("services:\n  job: {image: IMAGE, command: ['true']}\n")
     stack.up()
     assert "not running" in stack.fails("exec", "-T", "job", "true")
+
+
+def test_exec_loads_little(running: Stack) -> None:
+    environment = {"PYCOMPOSE_DATA_DIR": running.paths.data, "PYCOMPOSE_RUN_DIR": running.paths.run}
+    file = str(running.directory / "compose.yaml")
+    for _ in range(2):  # the first time fills the cache of models
+        loaded = modules_after("-f", file, "exec", "-T", "box", "true", environment=environment)
+    assert not HEAVY & loaded
+    assert len(loaded) <= 110, sorted(loaded)
