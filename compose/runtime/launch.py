@@ -18,7 +18,7 @@ import os
 
 from compose.linux import mount as m
 from compose.linux import signals
-from compose.linux.files import openat2
+from compose.linux.files import PROC_SUPER_MAGIC, file_system_type, openat2
 from compose.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -358,6 +358,8 @@ class Setup:
             return
         progress.at(steps.SYSCTL)
         proc = openat2(root, "proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if file_system_type(proc) != PROC_SUPER_MAGIC:  # the configuration mounts something else there
+            raise Failure(steps.SYSCTL, steps.NOT_PROC)
         for index, (key, value) in enumerate(self.sysctls.items()):
             progress.at(steps.SYSCTL, index)
             _write_beneath(proc, f"sys/{key.replace('.', '/')}", value)

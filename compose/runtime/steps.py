@@ -91,6 +91,7 @@ NO_EXECUTABLE = 10006
 INTERNAL = 10007
 NOT_RUNNING = 10008
 FILE_AND_DIRECTORY = 10009
+NOT_PROC = 10010
 
 _REASONS = {
     NOT_A_DIRECTORY_OF_THE_IMAGE: "is not a directory but a link or a file; refused",
@@ -100,6 +101,7 @@ _REASONS = {
     OUTSIDE: "lies outside of the container",
     NO_EXECUTABLE: "executable file not found in $PATH",
     FILE_AND_DIRECTORY: "a file cannot be mounted on a directory, nor a directory on a file",
+    NOT_PROC: "there is no proc file system at /proc",
     NOT_RUNNING: "it does not run any more",
 }
 

@@ -181,6 +181,18 @@ def test_a_sysctl_that_is_none(box: Box, key: str) -> None:
     assert f"set sysctl {key}: " in str(box.refused(box.spec("true", sysctls={key: "1"})))
 
 
+def test_nothing_is_written_to_what_only_looks_like_proc(box: Box) -> None:
+    source = layer(box, "source")
+    os.makedirs(f"{source}/sys/kernel")
+    with open(f"{source}/sys/kernel/shmmni", "w") as file:
+        file.write("mine")
+    spec = box.spec("true", sysctls={"kernel.shmmni": "77"})
+    spec["oci"]["mounts"].append(oci.bind(source, "/proc"))
+    assert "no proc file system at /proc" in str(box.refused(spec))
+    with open(f"{source}/sys/kernel/shmmni") as file:
+        assert file.read() == "mine"
+
+
 @pytest.mark.parametrize("count", [2, 130, 400])
 @pytest.mark.parametrize("legacy", [False, True], ids=["fsconfig", "mount"])
 def test_many_layers(box: Box, monkeypatch: pytest.MonkeyPatch, count: int, legacy: bool) -> None:
