@@ -31,6 +31,11 @@ _LISTS = (
     ("profiles", "the profiles"),
     ("variables", "the variables that the files ask for, with their defaults"),
     ("environment", "the variables that interpolation sees"),
+    ("supported", "every key of the specification, whether it is acted on, and why not"),
+)
+_DIGESTS = (
+    ("resolve-image-digests", "name images by their digests"),
+    ("lock-image-digests", "print an override file that names images by their digests"),
 )
 
 
@@ -48,13 +53,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         lists.add_argument(
             f"--{name}", dest="list_of", action="store_const", const=name, help=f"print {text}"
         )
+    lists.add_argument("--explain", metavar="VAR", help="print where a variable's value comes from")
+    lists.add_argument("--origin", metavar="PATH", help="print where the value at a path comes from")
+    for name, text in _DIGESTS:
+        add(f"--{name}", action="store_true", help=text)
     for name, text in _SWITCHES:
         add(f"--{name}", dest="switches", action="append_const", const=name, help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the canonical form of the project, or one of the lists."""
-    if arguments.list_of in ("variables", "environment"):
+    problem: ComposeError | None = None
+    if arguments.list_of == "supported":
+        from compose.cli.explained import supported
+
+        text = supported(arguments.format)
+    elif arguments.explain is not None or arguments.origin is not None:
+        from compose.cli.explained import explained
+
+        text, problem = explained(arguments, _options(arguments))
+    elif arguments.list_of in ("variables", "environment"):
         text = _variables(arguments)
     elif "no-interpolate" in (arguments.switches or ()) and arguments.list_of is None and not arguments.hash:
         text = _uninterpolated(arguments)
@@ -69,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
+    if problem is not None:
+        raise problem
     return 0
 
 
@@ -103,10 +123,17 @@ def _project(arguments: argparse.Namespace) -> str:
         return "".join(f"{line}\n" for line in _list(project, arguments.list_of))
     if arguments.services:
         project.keep(_known(project, arguments.services))
+    if arguments.resolve_image_digests or arguments.lock_image_digests:
+        from compose.cli.digests import pin
+
+        pin(project, Paths.from_environment())
     if arguments.quiet:
         return ""
-    from compose.model.present import presented
+    from compose.model.present import presented, text
 
+    if arguments.lock_image_digests:
+        images = {name: {"image": one["image"]} for name, one in project.services.items() if "image" in one}
+        return text({"services": images}, arguments.format or "yaml")
     return presented(project, arguments.format or "yaml")
 
 

@@ -119,13 +119,9 @@ class ImageStore:
     def find(self, reference: str) -> Image | None:
         """The image of this name or id (``sha256:...``, or four or more digits of it if only one fits)."""
         manifests = self._by_manifest()
-        try:
-            name = str(references.parse(reference))
-        except ImageError:
-            name = ""
-        for digest, names in manifests.items():
-            if name in names:
-                return self._image(digest, names)
+        digest = self._digest(reference, manifests)
+        if digest is not None:
+            return self._image(digest, manifests[digest])
         wanted = reference.removeprefix("sha256:")
         if not re.fullmatch(r"[0-9a-f]{4,64}", wanted):
             return None
@@ -133,6 +129,19 @@ class ImageStore:
         if len(found) > 1:
             raise ImageError(f"{len(found)} images have an id that begins with {reference}")
         return found[0] if found else None
+
+    def digest(self, reference: str) -> str | None:
+        """The digest of the manifest that a name stands for, as it is written after an ``@``."""
+        return self._digest(reference, self._by_manifest())
+
+    def _digest(self, reference: str, manifests: dict[str, list[str]]) -> str | None:
+        try:
+            parsed = references.parse(reference)
+        except ImageError:
+            return None
+        if parsed.digest:
+            return parsed.digest if parsed.digest in manifests else None
+        return next((digest for digest, names in manifests.items() if str(parsed) in names), None)
 
     def layer(self, diff_id: str) -> Layer | None:
         """The layer of this digest, if the store has it whole."""

@@ -16,10 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from compose.model.explain import Explanation
     from compose.model.request import Request
     from compose.model.variables import Variable
 
-__all__ = ["Project", "check_name", "has_default_file", "hash_of", "load", "load_tree", "load_variables"]
+__all__ = [
+    "Project",
+    "check_name",
+    "has_default_file",
+    "hash_of",
+    "load",
+    "load_explanation",
+    "load_tree",
+    "load_variables",
+]
 
 # What a change of does not recreate a container: how many there are, what is built, what comes before.
 _NOT_HASHED = frozenset({"build", "depends_on", "develop", "profiles", "pull_policy", "scale", "attach"})
@@ -93,6 +103,28 @@ def load_variables(
     return assemble_variables(
         _request(files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches)
     )
+
+
+def load_explanation(
+    wanted: str,
+    files: Sequence[str] | None = None,
+    *,
+    variable: bool,
+    project_directory: str | None = None,
+    project_name: str | None = None,
+    env_files: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    switches: Iterable[str] = (),
+) -> list[Explanation]:
+    """Where the value of a variable, or that at a path, comes from."""
+    from compose.model.explain import explain_value, explain_variable
+
+    request = _request(
+        files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches
+    )
+    return explain_variable(request, wanted) if variable else [explain_value(request, wanted)]
 
 
 def _request(

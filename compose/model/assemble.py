@@ -18,10 +18,12 @@ from compose.model.normalise import normalise
 from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.support import warn_of_unsupported
-from compose.model.tree import Map, Position, Seq, clone, dotted, plain
+from compose.model.tree import Map, Path, Position, Seq, clone, dotted, plain
 from compose.model.variables import Variable, collect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from compose.model.request import Request
 
 
@@ -36,6 +38,7 @@ class Loading:
         self.environment_lookup = lookup_in(self.variables, self.inputs.variable)
         self.warnings: list[str] = list(self.found.warnings)
         self.interpolator = Interpolator(self.lookup, self.warn)
+        self.watch: Callable[[Map, Path], None] | None = None
         self.name = ""
 
     def lookup(self, name: str) -> str | None:
@@ -94,6 +97,7 @@ class Loading:
         """The files as one tree, validated and with what they imply, not yet in canonical form."""
         self.find_name()
         group = self._group()
+        group.project = self.name
         tree = group.load(self.found.files)
         if not self.has("no-normalize"):
             tree["name"] = self.name
@@ -106,16 +110,26 @@ class Loading:
         if self.found.fig:
             from compose.model.fig import FigGroup
 
-            old = FigGroup(inputs, directory, self.lookup, None, self.warn, resolve_paths=resolve_paths)
-            old.project = self.name
-            return old
-        interpolator = None if self.has("no-interpolate") else self.interpolator
-        return Group(inputs, directory, self.lookup, interpolator, self.warn, resolve_paths=resolve_paths)
+            kind: type[Group] = FigGroup
+            interpolator = None
+        else:
+            kind = Group
+            interpolator = None if self.has("no-interpolate") else self.interpolator
+        return kind(
+            inputs,
+            directory,
+            self.lookup,
+            interpolator,
+            self.warn,
+            resolve_paths=resolve_paths,
+            watch=self.watch,
+        )
 
 
-def assemble(request: Request) -> tuple[Project, Inputs]:
-    """The project, and the record of what was read for it."""
+def assemble(request: Request, watch: Callable[[Map, Path], None] | None = None) -> tuple[Project, Inputs]:
+    """The project, and the record of what was read for it; `watch` sees each tree before it is merged."""
     loading = Loading(request)
+    loading.watch = watch
     tree = loading.tree()
     if not isinstance(tree.get("services"), Map):
         tree.put("services", Map(tree.start))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from compose.errors import ModelError
 
+    Note = Callable[[str, Position, str], None]
+    """Hears of each variable that is set: its name, where, and the value."""
+
 _BLANK = " \t\v\f\r\x85\xa0"
 _ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
 _ESCAPES = {
@@ -36,26 +39,38 @@ _ESCAPES = {
 
 
 def parse(
-    data: bytes, file: str, lookup: Callable[[str], str | None], known: dict[str, str] | None = None
+    data: bytes,
+    file: str,
+    lookup: Callable[[str], str | None],
+    known: dict[str, str] | None = None,
+    note: Note | None = None,
 ) -> dict[str, str]:
     """The variables of a file; added to `known`, which later values may refer to."""
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    return _Parser(text, file, lookup, {} if known is None else known).parse()
+    parser = _Parser(text, file, lookup, {} if known is None else known)
+    parser.note = note
+    return parser.parse()
 
 
-def parse_raw(data: bytes, known: dict[str, str], lookup: Callable[[str], str | None]) -> dict[str, str]:
+def parse_raw(
+    data: bytes,
+    file: str,
+    lookup: Callable[[str], str | None],
+    known: dict[str, str],
+    note: Note | None = None,
+) -> dict[str, str]:
     """``format: raw``: each line is NAME=VALUE as it stands; comments and empty lines are left out."""
-    for line in data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines():
-        line = line.lstrip()
-        if not line or line.startswith("#"):
+    lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
+    for number, line in enumerate(lines, 1):
+        text = line.lstrip()
+        if not text or text.startswith("#"):
             continue
-        name, equals, value = line.partition("=")
-        if equals:
-            known[name] = value
-        else:
-            found = lookup(name)
-            if found is not None:
-                known[name] = found
+        name, equals, value = text.partition("=")
+        found = value if equals else lookup(name)
+        if found is not None:
+            known[name] = found
+            if note is not None:
+                note(name, Position(file, number, len(line) - len(text) + 1), found)
     return known
 
 
@@ -68,16 +83,26 @@ class _Parser:
         self.lookup = lookup
         self.known = known
         self.index = 0
+        self.note: Note | None = None
+        self.line, self.counted = 1, 0
         self.template = Template(self._value_of)
 
     def _value_of(self, name: str) -> str | None:
         found = self.lookup(name)
         return self.known.get(name) if found is None else found
 
-    def _error(self, index: int, problem: str, hint: str | None = None) -> ModelError:
+    def _at(self, index: int) -> Position:
         line = self.text.count("\n", 0, index) + 1
-        column = index - (self.text.rfind("\n", 0, index) + 1) + 1
-        return error(Position(self.file, line, column), (), problem, hint)
+        return Position(self.file, line, index - (self.text.rfind("\n", 0, index) + 1) + 1)
+
+    def _next_place(self, index: int) -> Position:
+        """As `_at`, for places that come one after the other: counts only the lines in between."""
+        self.line += self.text.count("\n", self.counted, index)
+        self.counted = index
+        return Position(self.file, self.line, index - self.text.rfind("\n", 0, index))
+
+    def _error(self, index: int, problem: str, hint: str | None = None) -> ModelError:
+        return error(self._at(index), (), problem, hint)
 
     def parse(self) -> dict[str, str]:
         while self._to_statement():
@@ -85,12 +110,11 @@ class _Parser:
             name, inherited = self._name()
             if " " in name:
                 raise self._error(start, f"`{name}` is not a name: it contains a space", "write NAME=value")
-            if inherited:
-                value = self.lookup(name)
-                if value is not None:
-                    self.known[name] = value
-                continue
-            self.known[name] = self._value()
+            value = self.lookup(name) if inherited else self._value()
+            if value is not None:
+                self.known[name] = value
+                if self.note is not None:
+                    self.note(name, self._next_place(start), value)
         return self.known
 
     def _to_statement(self) -> bool:

@@ -31,14 +31,20 @@ def read_env_files(
         return found
 
     known: dict[str, str] = {}
+    places: dict[str, Position] = {}
+
+    def note(variable: str, at: Position, value: str) -> None:
+        places[variable] = at
+
     if own is not None:
         known.update({key: value for key, value in own.items() if value is not None})
     for index, (entry, at) in enumerate(entries.entries()):
         path = ("services", name, "env_file", index)
-        _read(entry, inputs, known, lookup_own, at, path)
+        _read(entry, inputs, known, lookup_own, at, path, note)
     result = Map(entries.start)
     for key, value in known.items():
-        result.put(key, value, (entries.start, entries.start))
+        place = places.get(key, entries.start)
+        result.put(key, value, (place, place))
     for key, value in (own or {}).items():
         result.put(key, value, own.where(key) if own is not None else None)
     if result:
@@ -54,6 +60,7 @@ def _read(
     lookup: Callable[[str], str | None],
     at: Position,
     path: tuple[str | int, ...],
+    note: dotenv.Note,
 ) -> None:
     file = str(entry.get("path") or "")
     if inputs.kind(file) != "file":
@@ -63,9 +70,9 @@ def _read(
         raise error(at, path, f"{inputs.shown(file)} {what}", "create it, or say `required: false`")
     kind = entry.get("format") or ""
     if kind == "raw":
-        dotenv.parse_raw(inputs.read(file), known, lookup)
+        dotenv.parse_raw(inputs.read(file), inputs.shown(file), lookup, known, note)
     elif kind == "":
-        dotenv.parse(inputs.read(file), inputs.shown(file), lookup, known)
+        dotenv.parse(inputs.read(file), inputs.shown(file), lookup, known, note)
     else:
         raise error(
             at, path, f"`{kind}` is not a format", similar(kind, ["raw"]) or "write `raw`, or leave it out"

@@ -46,9 +46,6 @@ def fig_name(text: str) -> str:
 class FigGroup(Group):
     """A fig.yml and the files that its services extend."""
 
-    project = ""
-    """The name of the project; set before anything is loaded."""
-
     def _prepared(self, document: Any, at: Position, *, partial: bool = True) -> Map:
         if not isinstance(document, Map):
             raise error(at, (), "a fig.yml is a mapping of services", "write `web:` and its keys below it")

@@ -148,4 +148,8 @@ def read_dotenv(inputs: Inputs, path: str, variables: dict[str, str]) -> None:
     if inputs.kind(path) != "file":
         what = "is a directory" if inputs.kind(path) == "dir" else "does not exist"
         raise ModelError(f"{inputs.shown(path)}: {what}", hint="name a file of NAME=value lines")
-    dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables)
+
+    def note(name: str, at: Position, value: str) -> None:
+        inputs.assignments.append((name, at, value))
+
+    dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables, note)

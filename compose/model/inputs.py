@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from compose.model.tree import Position
+
 MAX_FILE_SIZE = 8 << 20
 
 
 class Inputs:
     """Files and variables as seen from one directory; `files` and `variables` record what was asked for."""
 
-    __slots__ = ("contents", "cwd", "environment", "files", "variables")
+    __slots__ = ("assignments", "contents", "cwd", "environment", "files", "variables")
 
     def __init__(self, environment: Mapping[str, str], cwd: str) -> None:
         self.environment = environment
@@ -30,6 +32,8 @@ class Inputs:
         self.contents: dict[str, bytes] = {}
         self.files: dict[str, str] = {}
         self.variables: set[str] = set()
+        self.assignments: list[tuple[str, Position, str]] = []
+        """What the .env files set, for interpolation: name, place, value; later ones win."""
 
     def variable(self, name: str) -> str | None:
         """The value of a variable of the process's environment."""

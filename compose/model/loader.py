@@ -45,6 +45,7 @@ class Group:
         *,
         resolve_paths: bool = True,
         including: Sequence[str] = (),
+        watch: Callable[[Map, Path], None] | None = None,
     ) -> None:
         self.inputs = inputs
         self.directory = directory
@@ -53,6 +54,10 @@ class Group:
         self.warn = warn
         self.resolve_paths = resolve_paths
         self.including = tuple(including)
+        self.project = ""
+        """The project's name, where a format needs it."""
+        self.watch = watch or _nobody
+        """Is shown each tree before it is laid over others, and the path where it belongs."""
 
     def load(self, files: Sequence[str]) -> Map:
         """The files merged, validated, with defaults and absolute paths."""
@@ -66,6 +71,7 @@ class Group:
                 _apply_marks(result, tree)
             Extends(self, file).apply(tree)
             self.finish(tree)
+            self.watch(tree, ())
             result = tree if result is None else merge(result, tree)
             UNIQUE.apply(strip_resets(result))
         if result is None:
@@ -164,6 +170,7 @@ class Group:
             self.warn,
             resolve_paths=True,
             including=(*self.including, file),
+            watch=self.watch,
         )
         return group.load(files)
 
@@ -207,6 +214,10 @@ def _stands_alone(document: Any) -> bool:
     return isinstance(services, Map) and not any(
         isinstance(one, Map) and "extends" in one for one in services.values()
     )
+
+
+def _nobody(tree: Map, path: Path) -> None:
+    """Watches nothing."""
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -274,6 +285,7 @@ class Extends:
         merged = clone(base)
         strip_resets(merged)
         self.group.check_base(merged, service, at, path)
+        self.group.watch(merged, ("services", name))
         _apply_marks(merged, service)
         over = service.copy()
         over.pop("extends", None)

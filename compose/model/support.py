@@ -6,7 +6,7 @@ holds that every pattern names a key of the schema.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compose.model.passes import Pass
 from compose.model.tree import Context, Map, dotted
@@ -23,21 +23,16 @@ _BUILDER = "the builder does not know it"
 _HOOKS = "no hooks are run"
 _BLOCK = "block devices are not limited"
 _CPU = "use cpus, cpu_shares or cpuset"
-_IPAM = "networks are given a /24 each, or the subnet and gateway of the file"
+_IPAM = "addresses are given out by pycompose itself"
 
 NOT_YET: dict[str, str] = {
     "models.*": "no models are run",
     "networks.*.attachable": _SWARM,
     "networks.*.driver_opts": "networks have no options",
     "networks.*.enable_ipv4": "networks are IPv4",
-    "networks.*.enable_ipv6": "networks are IPv4",
-    "networks.*.external": "a network of the project's own is used",
-    "networks.*.ipam.config.*.aux_addresses": _IPAM,
-    "networks.*.ipam.config.*.ip_range": _IPAM,
     "networks.*.ipam.driver": _IPAM,
     "networks.*.ipam.options": _IPAM,
     "volumes.*.driver_opts": "volumes are directories",
-    "volumes.*.external": "a volume of the project's own is used",
     "configs.*.external": "there is no store of configs",
     "configs.*.labels": _SWARM,
     "configs.*.template_driver": _SWARM,
@@ -93,12 +88,7 @@ NOT_YET: dict[str, str] = {
     "services.*.mem_swappiness": "use memswap_limit",
     "services.*.models": "no models are run",
     "services.*.networks.*.driver_opts": "networks have no options",
-    "services.*.networks.*.gw_priority": "the first network by name gives the default route",
-    "services.*.networks.*.interface_name": "interfaces are named eth0, eth1, ...",
-    "services.*.networks.*.ipv6_address": "networks are IPv4",
     "services.*.networks.*.link_local_ips": "a container has one address a network",
-    "services.*.networks.*.mac_address": "use mac_address of the service",
-    "services.*.networks.*.priority": "networks are joined in the order of their names",
     "services.*.oom_kill_disable": "use oom_score_adj",
     "services.*.pid": "containers have a PID namespace of their own",
     "services.*.platform": "images are those of this machine",
@@ -156,14 +146,23 @@ def _pull_policy(value: Any) -> str | None:
     return None if value in ("always", "never", "missing", "if_not_present", "build") else "`missing` is used"
 
 
-PARTLY: dict[str, Callable[[Any], str | None]] = {
-    "networks.*.driver": _network_driver,
-    "services.*.logging.driver": _log_driver,
-    "services.*.network_mode": _network_mode,
-    "services.*.pull_policy": _pull_policy,
-    "services.*.security_opt.*": _security,
-    "services.*.volumes.*.type": _mount_type,
-    "volumes.*.driver": _volume_driver,
+class Partly(NamedTuple):
+    """A key of which some values are acted on."""
+
+    judge: Callable[[Any], str | None]
+    """Why nothing acts on a value; None if something does."""
+    words: str
+    """Which values are acted on."""
+
+
+PARTLY: dict[str, Partly] = {
+    "networks.*.driver": Partly(_network_driver, "bridge"),
+    "services.*.logging.driver": Partly(_log_driver, "json-file, local and none"),
+    "services.*.network_mode": Partly(_network_mode, "none, host and bridge"),
+    "services.*.pull_policy": Partly(_pull_policy, "always, missing, never and build"),
+    "services.*.security_opt.*": Partly(_security, "seccomp and no-new-privileges"),
+    "services.*.volumes.*.type": Partly(_mount_type, "bind, volume and tmpfs"),
+    "volumes.*.driver": Partly(_volume_driver, "local"),
 }
 
 
@@ -199,6 +198,6 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
         return value
 
     table = {pattern: never(reason) for pattern, reason in NOT_YET.items()}
-    table.update({pattern: sometimes(judge) for pattern, judge in PARTLY.items()})
+    table.update({pattern: sometimes(partly.judge) for pattern, partly in PARTLY.items()})
     table["services.*.command"] = table["services.*.entrypoint"] = words_left_out
     Pass(table).apply(tree)

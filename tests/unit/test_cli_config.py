@@ -127,6 +127,74 @@ def test_environment_is_what_interpolation_sees(project: Path, capfd: pytest.Cap
     assert {"FROM_FILE=yes", "COMPOSE_PROJECT_NAME=demo"} <= set(lines)
 
 
+def test_explain_prints_candidates_and_the_winner(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".env").write_text("TAG=2\n")
+    monkeypatch.setenv("TAG", "3")
+    assert output(capfd, "config", "--explain", "TAG") == (
+        "TAG\n"
+        "  wins   environment        3\n"
+        "  loses  .env:1:1           2\n"
+        "  loses  compose.yaml:5:12  1  default in services.web.image\n"
+    )
+    shown = json.loads(output(capfd, "config", "--format", "json", "--explain", "TAG"))
+    assert shown[0]["candidates"][1]["place"] == ".env:1:1"
+
+
+def test_explain_of_what_stops_the_load_is_printed_before_the_error(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: '${X?why}'}}\n")
+    assert main(["config", "--explain", "X"]) == 1
+    shown = capfd.readouterr()
+    assert shown.out == "X\n  wins  compose.yaml:1:23  -  needed in services.a.image\n"
+    assert "compose.yaml:1:23: services.a.image: the variable X is needed: why" in shown.err
+
+
+def test_explain_and_origin_of_nothing_are_usage_errors(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "--explain", "NOBODY"]) == 2
+    assert main(["config", "--origin", "services.wbe"]) == 2
+    assert "did you mean `web`?" in capfd.readouterr().err
+
+
+def test_origin_prints_where_a_value_comes_from(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.override.yaml").write_text("services: {web: {image: other}}\n")
+    assert output(capfd, "config", "--origin", "services.web.image") == (
+        "services.web.image\n"
+        "  wins   compose.override.yaml:1:25  other\n"
+        "  loses  compose.yaml:5:12           web:1\n"
+    )
+
+
+def test_supported_says_of_every_key_what_becomes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = {row["key"]: row for row in json.loads(output(capfd, "config", "--supported", "--format", "json"))}
+    assert len(rows) > 300
+    assert rows["services.*.image"] == {"key": "services.*.image", "support": "full", "reason": ""}
+    assert rows["services.*.ipc"]["support"] == "no"
+    assert rows["services.*.security_opt"]["support"] == "partly"
+    assert rows["services.*.deploy.resources"]["reason"] == "without reservations"
+    assert all(row["reason"] for row in rows.values() if row["support"] != "full")
+    text = output(capfd, "config", "--supported").splitlines()
+    assert text[0].split() == ["KEY", "SUPPORT", "REASON"]
+    assert len(text) == len(rows) + 1
+
+
+def test_digest_of_what_is_not_in_the_store_is_one_clear_error(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "--resolve-image-digests", "db"]) == 1
+    assert capfd.readouterr().err == (
+        "pycompose: compose.yaml:10:5: services.db.image: mariadb:latest has no digest: "
+        "it is not in the local store, and registries are not asked yet\n"
+    )
+
+
 def test_unknown_service_is_an_error(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "wbe"]) == 2
     assert "no such service: wbe" in capfd.readouterr().err
