@@ -229,7 +229,8 @@ def assign(
         else (plan.subnet6, plan.gateway6, plan.ip_range6)
     )
     if not text:
-        raise NetworkError(f"network {name}: it has no IPv{version} subnet")
+        hint = "add 'enable_ipv6: true' to the network" if version == 6 else None
+        raise NetworkError(f"network {name}: it has no IPv{version} subnet", hint=hint)
     subnet = ipaddress.ip_network(text)
     owners = {ipaddress.ip_address(address.partition("/")[0]): slot for slot, address in (held or {}).items()}
     result = _fixed(name, subnet, gateway, fixed or {}, owners)

@@ -37,10 +37,22 @@ _LISTENING = "0A"
 class Port:
     """One entry of a service's `ports`, for one container.
 
-    `owner` says in messages whose it is; `target` and `published` are port numbers or ranges as text.
+    `owner` says in messages whose it is; `target` and `published` are port numbers or ranges as text. What
+    comes in by IPv6 goes to `target_ip6`, if there is one. `sandbox` is the project in whose namespace these
+    addresses are; empty: the container's own project.
     """
 
-    __slots__ = ("container", "host_ip", "owner", "protocol", "published", "target", "target_ip")
+    __slots__ = (
+        "container",
+        "host_ip",
+        "owner",
+        "protocol",
+        "published",
+        "sandbox",
+        "target",
+        "target_ip",
+        "target_ip6",
+    )
 
     def __init__(
         self,
@@ -52,8 +64,12 @@ class Port:
         host_ip: str = "",
         protocol: str = "tcp",
         owner: str = "",
+        target_ip6: str = "",
+        sandbox: str = "",
     ) -> None:
         self.container = container
+        self.target_ip6 = target_ip6
+        self.sandbox = sandbox
         self.target_ip = target_ip
         self.target = target
         self.published = published
@@ -62,7 +78,16 @@ class Port:
         self.owner = owner
 
     @classmethod
-    def of(cls, container: str, target_ip: str, port: Mapping[str, object], *, owner: str = "") -> Port:
+    def of(
+        cls,
+        container: str,
+        target_ip: str,
+        port: Mapping[str, object],
+        *,
+        owner: str = "",
+        target_ip6: str = "",
+        sandbox: str = "",
+    ) -> Port:
         """From the canonical form of the model: `target`, `published`, `host_ip`, `protocol`."""
         published = port.get("published")
         return cls(
@@ -73,13 +98,25 @@ class Port:
             host_ip=str(port.get("host_ip") or ""),
             protocol=str(port.get("protocol") or "tcp"),
             owner=owner,
+            target_ip6=target_ip6,
+            sandbox=sandbox,
         )
 
 
 class Listener:
     """One bound socket and what it is for; `close` when the keeper has it."""
 
-    __slots__ = ("container", "host_ip", "host_port", "owner", "protocol", "socket", "target", "target_ip")
+    __slots__ = (
+        "container",
+        "host_ip",
+        "host_port",
+        "owner",
+        "protocol",
+        "sandbox",
+        "socket",
+        "target",
+        "target_ip",
+    )
 
     def __init__(self, port: Port, target: int, host_ip: str, host_port: int, sock: _socket.socket) -> None:
         self.container = port.container
@@ -87,7 +124,8 @@ class Listener:
         self.protocol = port.protocol
         self.host_ip = host_ip
         self.host_port = host_port
-        self.target_ip = port.target_ip
+        self.target_ip = port.target_ip6 if ":" in host_ip and port.target_ip6 else port.target_ip
+        self.sandbox = port.sandbox
         self.target = target
         self.socket = sock
 
@@ -95,7 +133,8 @@ class Listener:
     def name(self) -> str:
         """The descriptor's name in the keeper."""
         end = f"{self.host_ip}/{self.host_port}/{self.target_ip}/{self.target}"
-        return f"listen/{self.container}/{self.protocol}/{end}"
+        where = f"/{self.sandbox}" if self.sandbox else ""
+        return f"listen/{self.container}/{self.protocol}/{end}{where}"
 
     def fileno(self) -> int:
         return self.socket.fileno()

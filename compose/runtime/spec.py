@@ -71,6 +71,9 @@ if TYPE_CHECKING:
         ipv4: str
         """Address with prefix length, ``10.1.2.3/24``."""
         gateway: str
+        ipv6: str
+        """Address with prefix length; missing: none."""
+        gateway6: str
         mac: str
         names: list[str]
         internal: bool

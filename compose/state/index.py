@@ -37,11 +37,11 @@ CREATE TABLE containers (
 CREATE INDEX containers_of_project ON containers (project);
 CREATE TABLE networks (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, project TEXT NOT NULL, key TEXT NOT NULL,
-    subnet TEXT NOT NULL, gateway TEXT NOT NULL, internal INTEGER NOT NULL, config_hash TEXT NOT NULL,
-    labels TEXT NOT NULL);
+    subnet TEXT NOT NULL, gateway TEXT NOT NULL, subnet6 TEXT NOT NULL, gateway6 TEXT NOT NULL,
+    pool TEXT NOT NULL, internal INTEGER NOT NULL, config_hash TEXT NOT NULL, labels TEXT NOT NULL);
 CREATE TABLE endpoints (
-    network TEXT NOT NULL, slot TEXT NOT NULL, ipv4 TEXT NOT NULL,
-    PRIMARY KEY (network, slot), UNIQUE (network, ipv4));
+    network TEXT NOT NULL, slot TEXT NOT NULL, ipv4 TEXT NOT NULL, ipv6 TEXT,
+    PRIMARY KEY (network, slot), UNIQUE (network, ipv4), UNIQUE (network, ipv6));
 CREATE TABLE volumes (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, key TEXT NOT NULL, container TEXT NOT NULL,
     driver TEXT NOT NULL, labels TEXT NOT NULL, config_hash TEXT NOT NULL, created INTEGER NOT NULL);
@@ -77,9 +77,26 @@ class ContainerRow:
 
 
 class NetworkRow:
-    """One row of ``networks``; `key` is the name in the compose file."""
+    """One row of ``networks``.
 
-    __slots__ = ("config_hash", "gateway", "id", "internal", "key", "labels", "name", "project", "subnet")
+    `key` is the name in the compose file; `subnet6` and `gateway6` are empty without IPv6; `pool` says which
+    addresses of the subnets are given out: ip_range, ip_range6, reserved.
+    """
+
+    __slots__ = (
+        "config_hash",
+        "gateway",
+        "gateway6",
+        "id",
+        "internal",
+        "key",
+        "labels",
+        "name",
+        "pool",
+        "project",
+        "subnet",
+        "subnet6",
+    )
 
     def __init__(
         self,
@@ -89,6 +106,9 @@ class NetworkRow:
         key: str,
         subnet: str,
         gateway: str,
+        subnet6: str,
+        gateway6: str,
+        pool: str,
         internal: int,
         config_hash: str,
         labels: str,
@@ -99,6 +119,9 @@ class NetworkRow:
         self.key = key
         self.subnet = subnet
         self.gateway = gateway
+        self.subnet6 = subnet6
+        self.gateway6 = gateway6
+        self.pool: dict[str, Any] = loads(pool.encode())
         self.internal = bool(internal)
         self.config_hash = config_hash
         self.labels: dict[str, str] = loads(labels.encode())
@@ -246,6 +269,7 @@ class Index:
         rows = self._rows("SELECT * FROM volumes WHERE name = ?", (name,))
         return VolumeRow(*rows[0]) if rows else None
 
-    def endpoints(self, network: str) -> dict[str, str]:
-        """Slot -> IPv4 address in one network."""
-        return dict(self._rows("SELECT slot, ipv4 FROM endpoints WHERE network = ?", (network,)))
+    def endpoints(self, network: str) -> dict[str, tuple[str, str]]:
+        """Slot -> IPv4 address, and IPv6 address or "", in one network."""
+        rows = self._rows("SELECT slot, ipv4, ipv6 FROM endpoints WHERE network = ?", (network,))
+        return {slot: (ipv4, ipv6 or "") for slot, ipv4, ipv6 in rows}

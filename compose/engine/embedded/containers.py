@@ -125,7 +125,8 @@ class Creation:
         mode = self.wanted.config.get("network_mode")
         endpoints = networks.endpoints(self.context, self.wanted, self.action.number)
         namespace = "" if mode == "host" else self.context.paths.container_namespace(self.id)
-        given = self._own_files([str(endpoint["ipv4"]) for endpoint in endpoints], own_names=bool(endpoints))
+        addresses = [one for each in endpoints for one in (each["ipv4"], each.get("ipv6")) if one]
+        given = self._own_files(addresses, own_names=bool(endpoints))
         for number, file in enumerate(found.files):
             source = f"{self.directory}/files/given-{number}"
             replace(source, file.content.encode("utf-8", "surrogateescape"), mode=file.mode, durable=False)

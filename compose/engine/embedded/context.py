@@ -89,11 +89,17 @@ class Context:
     def _make_networks(self, networks: list[NetworkSpec]) -> None:
         assert self.target is not None and self.project is not None
         definitions = self.project.networks
-        uplink = any(not definitions[key].get("internal") for key in self.target.networks)
+        own = [key for key, network in self.target.networks.items() if not network.external]
+        outward = {network.sandbox for network in networks if not network.internal}
+        if any(not definitions[key].get("internal") for key in own):
+            outward.add(self.name)
+        warnings: list[str] = []
         with self.network() as client:
-            found = client.create_sandbox(self.name, uplink=uplink)
-            client.create_networks(networks)
-        for warning in found.warnings if found is not None else ():
+            for sandbox in dict.fromkeys(network.sandbox for network in networks):
+                found = client.create_sandbox(sandbox, uplink=sandbox in outward)
+                warnings += found.warnings if found is not None else ()
+            warnings += client.create_networks(networks)
+        for warning in warnings:
             self.warn(warning)
 
     def _make_links(self, containers: list[ContainerLinks]) -> None:

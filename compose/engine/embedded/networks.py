@@ -54,13 +54,17 @@ def reserve(context: Context, transaction: sqlite3.Connection, action: CreateNet
     identity = os.urandom(32).hex()
     plan = addresses.plan_network(
         action.target,
-        ipam=_ipam(definition),
+        ipam=(definition.get("ipam") or {}).get("config") or (),
         taken=[row[0] for row in transaction.execute("SELECT subnet FROM networks")],
         routes=addresses.read_routes(),
+        ipv6=bool(definition.get("enable_ipv6")),
         identity=identity,
     )
+    for warning in plan.warnings:
+        context.warn(warning)
+    pool = {"ip_range": plan.ip_range, "ip_range6": plan.ip_range6, "reserved": plan.reserved}
     transaction.execute(
-        "INSERT INTO networks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO networks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             identity,
             action.target,
@@ -68,15 +72,14 @@ def reserve(context: Context, transaction: sqlite3.Connection, action: CreateNet
             action.key,
             plan.subnet,
             plan.gateway,
+            plan.subnet6,
+            plan.gateway6,
+            json.dumps(pool),
             int(bool(definition.get("internal"))),
             context.target.networks[action.key].config_hash,
             json.dumps(definition.get("labels") or {}),
         ),
     )
-
-
-def _ipam(definition: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return (definition.get("ipam") or {}).get("config") or ()
 
 
 def reserve_addresses(context: Context, creations: Sequence[CreateContainer]) -> None:
@@ -104,20 +107,24 @@ def _assign(
     key: str,
     actions: Sequence[CreateContainer],
 ) -> None:
-    assert context.project is not None
-    rows = transaction.execute("SELECT slot, ipv4 FROM endpoints WHERE network = ?", (row.id,)).fetchall()
-    fixed = {}
-    for action in actions:
-        options = context.wanted(action.service).config["networks"][key] or {}
-        if options.get("ipv4_address"):
-            fixed[slot(context.name, action)] = str(options["ipv4_address"])
-    definition = context.project.networks[key]
-    plan = addresses.plan_network(row.name, ipam=_ipam(definition) or [{"subnet": row.subnet}])
-    slots = [slot(context.name, action) for action in actions]
-    found = addresses.assign(row.name, plan, slots, held=dict(rows), fixed=fixed)
+    held = context.index.endpoints(row.id)
+    slots = {slot(context.name, action): action for action in actions}
+    plan = addresses.NetworkAddresses(row.subnet, row.gateway, subnet6=row.subnet6, gateway6=row.gateway6)
+    plan = plan._replace(**row.pool)
+    found: list[dict[str, str]] = []
+    for place, version in enumerate((4, 6)):
+        fixed = {}
+        for name, action in slots.items():
+            options = context.wanted(action.service).config["networks"][key] or {}
+            if options.get(f"ipv{version}_address"):
+                fixed[name] = str(options[f"ipv{version}_address"])
+        if version == 6 and not row.subnet6 and not fixed:
+            continue
+        kept = {name: both[place] for name, both in held.items() if both[place]}
+        found.append(addresses.assign(row.name, plan, [*slots], held=kept, fixed=fixed, version=version))
     transaction.executemany(
-        "INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?)",
-        [(row.id, name, address) for name, address in found.items()],
+        "INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?)",
+        [(row.id, name, found[0][name], found[1][name] if found[1:] else None) for name in slots],
     )
 
 
@@ -148,7 +155,7 @@ def tell_name_services(context: Context, action: CreateContainer) -> None:
 
 def _write_names(context: Context, wanted: Wanted, key: str, action: CreateContainer) -> None:
     row = row_of(context, key)
-    address = context.index.endpoints(row.id)[slot(context.name, action)]
+    ipv4, ipv6 = context.index.endpoints(row.id)[slot(context.name, action)]
     options = wanted.config["networks"][key] or {}
     identity = context.identities[action.target]
     given = [wanted.name, action.target, identity[:12], *(options.get("aliases") or ())]
@@ -166,7 +173,8 @@ def _write_names(context: Context, wanted: Wanted, key: str, action: CreateConta
             "container": identity,
             "project": context.name,
             "service": wanted.name,
-            "ipv4": address.partition("/")[0],
+            "ipv4": ipv4.partition("/")[0],
+            "ipv6": ipv6.partition("/")[0],
             "names": list(dict.fromkeys(given)),
             "internal": row.internal,
             "extra": {"network": row.name, "links": links, "dns": resolvers},
@@ -181,30 +189,33 @@ def _write_names(context: Context, wanted: Wanted, key: str, action: CreateConta
 def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
     """The interfaces of a container, the one with the default route first.
 
-    Order: ``gw_priority``, then ``priority``, highest first, then the name, as docker compose connects them;
+    Interfaces are numbered by ``priority``, highest first, then by name, as docker compose connects them. The
+    default route goes to the network with the highest ``gw_priority``, in the same order where that is equal;
     networks without a way out come last.
     """
     attached: Mapping[str, Mapping[str, Any] | None] = wanted.config.get("networks") or {}
     rows = {key: row_of(context, key) for key in attached}
 
-    def rank(key: str) -> tuple[bool, int, int, str]:
-        options = attached[key] or {}
-        gateway, priority = int(options.get("gw_priority") or 0), int(options.get("priority") or 0)
-        return rows[key].internal, -gateway, -priority, key
+    def number_of(key: str, option: str) -> int:
+        return int((attached[key] or {}).get(option) or 0)
 
+    order = sorted(attached, key=lambda key: (-number_of(key, "priority"), key))
+    nameless = [key for key in order if not (attached[key] or {}).get("interface_name")]
     found: list[Endpoint] = []
-    for place, key in enumerate(sorted(attached, key=rank)):
+    for key in sorted(order, key=lambda key: (rows[key].internal, -number_of(key, "gw_priority"))):
         options, row = attached[key] or {}, rows[key]
-        held = context.index.endpoints(row.id)
+        ipv4, ipv6 = context.index.endpoints(row.id)[f"{context.name}.{wanted.name}.{number}"]
         endpoint: Endpoint = {
             "network": row.id,
-            "interface": str(options.get("interface_name") or f"eth{place}"),
-            "ipv4": held[f"{context.name}.{wanted.name}.{number}"],
+            "interface": str(options.get("interface_name") or f"eth{nameless.index(key)}"),
+            "ipv4": ipv4,
             "gateway": "" if row.internal else row.gateway,
+            "ipv6": ipv6,
+            "gateway6": "" if row.internal else row.gateway6,
             "internal": row.internal,
             "sandbox": row.project,
         }
-        mac = options.get("mac_address") or (wanted.config.get("mac_address") if place == 0 else None)
+        mac = options.get("mac_address") or (wanted.config.get("mac_address") if key == order[0] else None)
         if mac:
             endpoint["mac"] = str(mac)
         found.append(endpoint)
@@ -241,8 +252,20 @@ def begin(context: Context, networks: Sequence[CreateNetwork], creations: Sequen
 
 def network_spec(context: Context, action: CreateNetwork) -> NetworkSpec:
     """What the set-up process is told about a network."""
-    row = row_of(context, action.key)
-    return NetworkSpec(row.id, row.name, context.name, row.subnet, row.gateway, internal=row.internal)
+    return _spec_of(row_of(context, action.key))
+
+
+def _spec_of(row: NetworkRow) -> NetworkSpec:
+    return NetworkSpec(
+        row.id,
+        row.name,
+        row.project,
+        row.subnet,
+        row.gateway,
+        row.subnet6,
+        row.gateway6,
+        internal=row.internal,
+    )
 
 
 def container_links(wanted: Wanted, identity: str, given: Sequence[Endpoint]) -> ContainerLinks:
@@ -300,9 +323,8 @@ async def remove(context: Context, name: str) -> None:
         return
 
     def work() -> None:
-        spec = NetworkSpec(row.id, row.name, row.project, row.subnet, row.gateway, internal=row.internal)
         with context.network() as client:
-            report(client.remove_networks([spec]))
+            report(client.remove_networks([_spec_of(row)]))
         remove_path(context.paths.network_run(row.id))
 
     await anyio.to_thread.run_sync(work)

@@ -60,12 +60,13 @@ def _of_existing(context: Context, identity: str, name: str) -> list[Port]:
 def _ports(
     identity: str, owner: str, ports: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]]
 ) -> list[Port]:
-    """Ports lead to the first address with a way out; without one nothing is published, as with Docker."""
+    """Ports lead to the first addresses with a way out; without any nothing is published, as with Docker."""
     outward = [endpoint for endpoint in endpoints if not endpoint.get("internal")]
     if not outward:
         return []
-    address = str(outward[0]["ipv4"]).partition("/")[0]
-    return [Port.of(identity, address, port, owner=owner) for port in ports]
+    ipv4, ipv6 = (str(outward[0].get(key) or "").partition("/")[0] for key in ("ipv4", "ipv6"))
+    sandbox = str(outward[0].get("sandbox") or "")
+    return [Port.of(identity, ipv4, port, owner=owner, target_ip6=ipv6, sandbox=sandbox) for port in ports]
 
 
 def record(context: Context, identity: str, listeners: Sequence[Listener]) -> None:
