@@ -6,7 +6,8 @@ run-time and data directories. Only what can be ours counts, because other peopl
 
 * processes are found below the test run, which inherits every orphan (processes.py);
 * mounts, sockets and files are those below the directories that the test run made;
-* interfaces are those with our prefix, unless the namespace at their other end is someone else's;
+* interfaces are those with our prefix, unless the namespace at their other end is someone else's, or their
+  alias names a run-time directory that is;
 * control groups are those with our name, unless a process that is not ours is in them;
 * firewall objects are those in a table of our name, and rules about an interface of ours.
 
@@ -75,7 +76,7 @@ class Machine:
     def __init__(self, directories: Iterable[str]) -> None:
         self.directories = tuple(os.path.realpath(path) for path in directories)
         self.patience = PATIENCE
-        self._own_sockets: set[str] = set()
+        self._own_descriptors: set[str] = set()
 
     def look(self, *, also_foreign: bool = False) -> Found:
         """Everything of ours that exists now; `also_foreign`: and what would be ours without its users."""
@@ -98,17 +99,24 @@ class Machine:
         """Interfaces and firewall objects."""
         links = [one for one in netlink.links() if one.name.startswith(INTERFACE_PREFIX) or NAME in one.alias]
         numbers = self._foreign_namespaces(foreign, table) if links else set()
-        theirs = {link.name for link in links if link.peer_namespace in numbers}
+        theirs = {
+            link.name for link in links if link.peer_namespace in numbers or self._elsewhere(link.alias)
+        }
         found = {
             Thing("interface", f"{link.name} {link.number}"): f"interface {link.name} ({link.alias})"
             for link in links
             if link.name not in theirs
         }
         for one in netlink.firewall(INTERFACE_PREFIX.encode()):
-            if (one.interfaces and not theirs.issuperset(one.interfaces)) or NAME in one.table:
+            named = {name for name in (*one.interfaces, one.table) if name.startswith(INTERFACE_PREFIX)}
+            if named - theirs - {INTERFACE_PREFIX} or NAME in one.table:
                 text = f"firewall {one.kind} {one.table} {one.chain} handle {one.handle} {one.interfaces}"
                 found[Thing("firewall", text)] = text
         return found
+
+    def _elsewhere(self, alias: str) -> bool:
+        """Whether an alias names a run-time directory, and not one of this test run."""
+        return "/" in alias and not any(directory in alias for directory in self.directories)
 
     def _foreign_namespaces(self, foreign: Iterable[int], table: dict[str, str]) -> set[int]:
         """The numbers of network namespaces that are pinned or used by somebody else."""
@@ -149,7 +157,7 @@ class Machine:
             with contextlib.suppress(FileNotFoundError):
                 target = os.readlink(f"/proc/self/fd/{name}")
                 kinds = ("socket:", "net:", "mnt:", "pid:", "user:", "anon_inode:[pidfd]", *self.directories)
-                if target.startswith(kinds) and target not in self._own_sockets:
+                if target.startswith(kinds) and name not in self._own_descriptors:
                     found[Thing("descriptor", f"{name} {target}")] = f"open descriptor {name}: {target}"
         return found
 
@@ -182,19 +190,25 @@ class Machine:
         """What is there beyond `before`, after the kernel has had its time to finish."""
         deadline = time.monotonic() + self.patience
         with Notices() as notices:
-            self._own_sockets = notices.sockets()
-            while True:
-                processes.reap()
-                left = {thing: text for thing, text in self.look().items() if thing not in before}
-                if not left:
-                    return {}
-                if any(thing.kind == "descriptor" for thing in left):
-                    gc.collect()
-                if notices.add(left):
-                    continue  # something may have gone before its notice was asked for
-                if time.monotonic() >= deadline:
-                    return left
-                notices.wait(deadline - time.monotonic())
+            try:
+                return self._wait(before, notices, deadline)
+            finally:
+                self._own_descriptors = set()
+
+    def _wait(self, before: Found, notices: Notices, deadline: float) -> Found:
+        while True:
+            self._own_descriptors = notices.descriptors()
+            processes.reap()
+            left = {thing: text for thing, text in self.look().items() if thing not in before}
+            if not left:
+                return {}
+            if any(thing.kind == "descriptor" for thing in left):
+                gc.collect()
+            if notices.add(left):
+                continue  # something may have gone before its notice was asked for
+            if time.monotonic() >= deadline:
+                return left
+            notices.wait(deadline - time.monotonic())
 
     def remove(self, left: Found) -> None:
         """Take away what can be taken away, so that the next test starts clean."""
@@ -244,9 +258,9 @@ class Notices:
         for descriptor in self._pidfds.values():
             os.close(descriptor)
 
-    def sockets(self) -> set[str]:
-        """The sockets of this object, as /proc/self/fd names them."""
-        return {os.readlink(f"/proc/self/fd/{one.fileno()}") for one in self._sockets}
+    def descriptors(self) -> set[str]:
+        """The descriptors of this object, as /proc/self/fd names them."""
+        return {str(number) for number in (*(one.fileno() for one in self._sockets), *self._pidfds.values())}
 
     def add(self, left: Found) -> bool:
         """Ask for notice of the end of each thing; true when one is new."""
