@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+
+    from compose.engine.embedded.context import Context
+    from compose.network.setup import SetupClient
+    from compose.plan.plan import Plan
+    from compose.state.paths import Paths
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,45 +35,112 @@ def run(arguments: argparse.Namespace) -> int:
     paths = Paths.from_environment()
     network = fork_setup(paths)
     try:
-        from compose.cli import project as projects
-        from compose.cli.running import carry_out
-        from compose.engine.embedded.context import Context
-        from compose.engine.embedded.engine import EmbeddedEngine
-        from compose.plan.teardown import DownOptions, plan_down
-        from compose.state.lock import project_lock
-        from compose.ui.progress import reporter
+        code = _down(arguments, paths, network)
+    finally:
+        network.close()
+    return code if arguments.dry_run else _clear_abandoned(arguments, paths) or code
 
-        project = projects.load_if_there(arguments)
-        name = projects.project_name(arguments, project)
-        progress = reporter("down", arguments.progress)
-        with project_lock(paths, name, "down", lambda holder: projects.warn(f"waiting for {holder}")) as lock:
-            context = Context(paths, name, project=project, network=network, warn=projects.warn)
+
+def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> int:
+    from compose.cli import project as projects
+    from compose.cli.running import carry_out
+    from compose.engine.embedded.context import Context
+    from compose.engine.embedded.engine import EmbeddedEngine
+    from compose.plan.teardown import DownOptions, plan_down
+    from compose.state.lock import project_lock
+    from compose.ui.progress import reporter
+
+    project = projects.load_if_there(arguments)
+    name = projects.project_name(arguments, project)
+    progress = reporter("down", arguments.progress)
+    with project_lock(paths, name, "down", lambda holder: projects.warn(f"waiting for {holder}")) as lock:
+        context = Context(paths, name, project=project, network=network, warn=projects.warn)
+        try:
+            if project is not None and not arguments.remove_orphans:
+                projects.mention_orphans(context.index, project)
+            engine = EmbeddedEngine(context)
+            options = DownOptions(
+                services=arguments.services,
+                volumes=arguments.volumes,
+                remove_orphans=arguments.remove_orphans,
+                timeout=arguments.timeout,
+            )
+            plan = plan_down(
+                name,
+                engine.observe(),
+                options,
+                known={*project.services, *project.disabled} if project else None,
+                dependencies={s: project.dependencies(s) for s in project.services} if project else None,
+            )
+            if arguments.dry_run:
+                plans = [plan, *(() if arguments.services else _plans_of_abandoned(context))]
+                sys.stdout.write("\n".join(str(part) for part in plans if part) or "nothing to do")
+                sys.stdout.write("\n")
+                return 0
+            engine.prepare(plan)
+            code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
+            if not context.index.containers(name) and not context.index.networks(name):
+                lock.forget()
+            return code
+        finally:
+            context.close()
+
+
+def _plans_of_abandoned(leaving: Context) -> list[Plan]:
+    """What will be taken away of projects that are down, once the containers of this one are gone."""
+    from compose.engine.embedded.context import Context
+    from compose.engine.embedded.observe import observe
+    from compose.plan.teardown import plan_abandoned
+
+    plans = []
+    for owner in leaving.index.abandoned(leaving.name):
+        if owner != leaving.name:
+            with contextlib.closing(Context(leaving.paths, owner)) as context:
+                plans.append(plan_abandoned(owner, observe(context), leaving=leaving.name))
+    return plans
+
+
+def _clear_abandoned(arguments: argparse.Namespace, paths: Paths) -> int:
+    """Remove the networks that projects which are down have left to others, and that nobody uses any more.
+
+    With no other lock held, so that two commands cannot wait for each other. Where a command works on the
+    owner right now, it is left alone: either it uses the network again, or it does this itself.
+    """
+    from compose.state.index import Index
+
+    index = Index(paths)
+    owners = index.abandoned()
+    index.close()
+    return max((_clear(arguments, paths, owner) for owner in owners), default=0)
+
+
+def _clear(arguments: argparse.Namespace, paths: Paths, owner: str) -> int:
+    from compose.cli.project import warn
+    from compose.cli.running import carry_out
+    from compose.engine.embedded.context import Context
+    from compose.engine.embedded.engine import EmbeddedEngine
+    from compose.network.setup import fork_setup
+    from compose.plan.teardown import plan_abandoned
+    from compose.state.lock import project_lock
+    from compose.ui.progress import reporter
+
+    def busy(holder: str) -> None:
+        raise BlockingIOError(holder)
+
+    network = fork_setup(paths)
+    try:
+        with project_lock(paths, owner, "down", busy) as lock:
+            context = Context(paths, owner, network=network, warn=warn)
             try:
-                if project is not None and not arguments.remove_orphans:
-                    projects.mention_orphans(context.index, project)
                 engine = EmbeddedEngine(context)
-                options = DownOptions(
-                    services=arguments.services,
-                    volumes=arguments.volumes,
-                    remove_orphans=arguments.remove_orphans,
-                    timeout=arguments.timeout,
-                )
-                plan = plan_down(
-                    name,
-                    engine.observe(),
-                    options,
-                    known={*project.services, *project.disabled} if project else None,
-                    dependencies={s: project.dependencies(s) for s in project.services} if project else None,
-                )
-                if arguments.dry_run:
-                    sys.stdout.write(f"{plan}\n" if plan else "nothing to do\n")
-                    return 0
-                engine.prepare(plan)
-                code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
-                if not context.index.containers(name) and not context.index.networks(name):
+                plan = plan_abandoned(owner, engine.observe())
+                code = carry_out(plan, engine, reporter("down", arguments.progress), keep_going=True)
+                if not context.index.containers(owner) and not context.index.networks(owner):
                     lock.forget()
                 return code
             finally:
                 context.close()
+    except BlockingIOError:
+        return 0
     finally:
         network.close()

@@ -13,7 +13,7 @@ from compose.network.table import answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from compose.network.loop import Loop
     from compose.network.resolvers import Resolvers
@@ -29,7 +29,9 @@ _IDLE = 10.0  # seconds
 class NameServer:
     """Serves every container of the project. `host` tells the address of ``host.docker.internal``."""
 
-    def __init__(self, loop: Loop, table: Table, resolvers: Resolvers, host: Callable[[], str]) -> None:
+    def __init__(
+        self, loop: Loop, table: Table, resolvers: Resolvers, host: Callable[[Sequence[str]], str]
+    ) -> None:
         self.loop = loop
         self.clients: set[Client] = set()
         self._table = table

@@ -77,7 +77,7 @@ class Daemon:
         self.table = Table(self._networks, project, self._watch)
         resolvers = Resolvers(self.loop, resolv_conf, self._inside_container, port)
         self.names = NameServer(self.loop, self.table, resolvers, self._host)
-        self._uplink: tuple[int, int, str] = (0, 0, "")
+        self._uplinks: dict[str, tuple[int, int, str]] = {}
         self.loop.add(self._inotify.descriptor, self._changed)
         control.setblocking(False)
         self.loop.add(control.fileno(), self._command)
@@ -195,16 +195,23 @@ class Daemon:
         for network, changed in files.items():
             self.table.changed(network, changed)
 
-    def _host(self) -> str:
-        """The host's end of the uplink, as ``uplink.json`` says; empty without one."""
-        path = f"{self._project_run}/uplink.json"
+    def _host(self, sandboxes: Sequence[str]) -> str:
+        """The host's end of our uplink, or else of that of one of these projects; empty without one."""
+        hosts = map(self._uplink, (self._project, *sandboxes))
+        return next((host for host in hosts if host), "")
+
+    def _uplink(self, project: str) -> str:
+        """The host's address that is in the ``uplink.json`` of a project; empty without one."""
+        path = f"{self._paths.project_run(project)}/uplink.json"
+        known = self._uplinks.get(project, (0, 0, ""))
         try:
             status = os.stat(path)
-            if self._uplink[:2] != (status.st_mtime_ns, status.st_ino):
+            if known[:2] != (status.st_mtime_ns, status.st_ino):
                 value = read_json(path)
                 host = str(value.get("host") or "") if isinstance(value, dict) else ""
-                self._uplink = (status.st_mtime_ns, status.st_ino, host.partition("/")[0])
-            return self._uplink[2]
+                known = (status.st_mtime_ns, status.st_ino, host.partition("/")[0])
+                self._uplinks[project] = known
+            return known[2]
         except (OSError, ValueError, RecursionError):
             return ""
 

@@ -6,7 +6,8 @@
        "internal": false,            the network has no way out
        "extra": {"network": NAME,    then NAME.NETWORK resolves as well
                  "links": {ALIAS: NAME},    names that only this container sees
-                 "dns": ["10.0.0.53"]}}     whom this container asks for all other names
+                 "dns": ["10.0.0.53"],      whom this container asks for all other names
+                 "sandbox": PROJECT}}       whose network it is, when it is another project's
 
 A container may ask for the names of every network that has a file with its id, and only for those. A
 project's name service loads just the networks that its own containers are in. A damaged file is no endpoint,
@@ -23,13 +24,23 @@ from compose.state.files import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Endpoint:
     """One container in one network."""
 
-    __slots__ = ("container", "internal", "ipv4", "ipv6", "links", "names", "preferred", "resolvers")
+    __slots__ = (
+        "container",
+        "internal",
+        "ipv4",
+        "ipv6",
+        "links",
+        "names",
+        "preferred",
+        "resolvers",
+        "sandbox",
+    )
 
     def __init__(
         self,
@@ -41,6 +52,7 @@ class Endpoint:
         links: dict[str, str],
         preferred: str,
         resolvers: tuple[str, ...],
+        sandbox: str,
     ) -> None:
         self.container = container
         self.ipv4 = ipv4
@@ -50,6 +62,7 @@ class Endpoint:
         self.links = links
         self.preferred = preferred
         self.resolvers = resolvers
+        self.sandbox = sandbox
 
 
 class Network:
@@ -80,12 +93,13 @@ class Network:
 class View:
     """What one container may ask."""
 
-    __slots__ = ("external", "links", "networks", "resolvers")
+    __slots__ = ("external", "links", "networks", "resolvers", "sandboxes")
 
     def __init__(self) -> None:
         self.networks: list[Network] = []
         self.links: dict[str, str] = {}
         self.resolvers: tuple[str, ...] = ()  # its own; none: those of the host
+        self.sandboxes: tuple[str, ...] = ()  # other projects with a network of its that has a way out
         self.external = False  # it has a network with a way out
 
 
@@ -120,6 +134,7 @@ def endpoint_from(value: object, slot: str) -> Endpoint | None:
         {str(alias).lower(): str(name).lower() for alias, name in links.items()},
         _preferred(lower, slot, network if isinstance(network, str) else ""),
         tuple(map(str, resolvers)) if isinstance(resolvers, list) else (),
+        str(extra.get("sandbox") or ""),
     )
 
 
@@ -234,6 +249,8 @@ class Table:
                 view.links.update(endpoint.links)
                 view.resolvers = view.resolvers or endpoint.resolvers
                 view.external = view.external or not endpoint.internal
+                if endpoint.sandbox and not endpoint.internal:
+                    view.sandboxes += (endpoint.sandbox,)
 
     def addresses(self, view: View, name: str, kind: int = names.A) -> list[bytes] | None:
         """The A or AAAA records of `name`, beginning with another one each time; empty when there are none of
@@ -260,13 +277,13 @@ class Table:
 
 
 def answer(
-    table: Table, view: View, message: bytes, host: Callable[[], str], *, limit: int = 0
+    table: Table, view: View, message: bytes, host: Callable[[Sequence[str]], str], *, limit: int = 0
 ) -> bytes | names.Question | None:
     """The reply to `message` of a container with `view`, the question if it is for the host's resolvers,
     or None for silence.
 
-    `host` tells the address of ``host.docker.internal`` ("" for none); `limit` is the most that the client
-    takes in bytes, 0 for what it says itself.
+    `host` tells the address of ``host.docker.internal`` ("" for none) for a container in the sandboxes of
+    other projects; `limit` is the most that the client takes in bytes, 0 for what it says itself.
     """
     question = names.parse(message)
     if question is None:
@@ -291,7 +308,9 @@ def answer(
 HOST_NAMES = ("host.docker.internal", "gateway.docker.internal")
 
 
-def _own(table: Table, view: View, question: names.Question, host: Callable[[], str]) -> list[bytes] | None:
+def _own(
+    table: Table, view: View, question: names.Question, host: Callable[[Sequence[str]], str]
+) -> list[bytes] | None:
     """The records of a name or address of ours, an empty list for no data, None when it is not ours."""
     name, kind = question.name, question.kind
     records = table.addresses(view, name, kind)
@@ -302,7 +321,7 @@ def _own(table: Table, view: View, question: names.Question, host: Callable[[], 
         return [record] if record else None
     if name in HOST_NAMES and view.external:
         try:
-            record = names.address(host())
+            record = names.address(host(view.sandboxes))
         except OSError:
             return None
         return [record] if kind in (names.A, names.ANY) else []

@@ -97,6 +97,12 @@ class RemoveSandbox(NamedTuple):
     target: str
 
 
+class LeaveSandbox(NamedTuple):
+    """End the helper processes of the project `target`; its namespace stays, for networks that others use."""
+
+    target: str
+
+
 Action = (
     BuildImage
     | FetchImage
@@ -111,6 +117,7 @@ Action = (
     | WaitHealthy
     | WaitCompleted
     | RemoveSandbox
+    | LeaveSandbox
 )
 
 
@@ -137,4 +144,5 @@ WORDS: dict[type, Words] = {
     WaitHealthy: Words("Container", "wait for health of", "Waiting", "Healthy"),
     WaitCompleted: Words("Container", "wait for completion of", "Waiting", "Exited"),
     RemoveSandbox: Words("Project", "remove sandbox of", "Removing", "Removed"),
+    LeaveSandbox: Words("Project", "leave sandbox of", "Leaving", "Left"),
 }

@@ -58,3 +58,7 @@ class Observed(NamedTuple):
     """Image name -> id, for the names that the project uses and that are in the store."""
     sandbox: bool = False
     """Whether anything of the project's namespace or helper processes is there."""
+    recorded: bool = False
+    """Whether the project has a record: after `down` it has none, even where a network of its outlives it."""
+    lost: frozenset[str] = frozenset()
+    """Names of other projects' networks whose record alone is there, as after a reboot."""

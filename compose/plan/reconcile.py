@@ -134,6 +134,9 @@ class _Up:
         present = {network.key: network for network in self.observed.networks}
         for key, wanted in self.target.networks.items():
             if wanted.external:
+                if wanted.name in self.observed.lost:
+                    action = CreateNetwork(wanted.name, key)
+                    self.made[f"network {key}"] = self.plan.add(action, cause="only its record is there")
                 continue
             network = present.get(key)
             if network is None:

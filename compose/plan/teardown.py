@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from compose.plan.actions import RemoveContainer, RemoveNetwork, RemoveSandbox, RemoveVolume, StopContainer
+from compose.plan.actions import (
+    LeaveSandbox,
+    RemoveContainer,
+    RemoveNetwork,
+    RemoveSandbox,
+    RemoveVolume,
+    StopContainer,
+)
 from compose.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -72,10 +79,26 @@ def plan_down(
         for volume in observed.volumes:
             if not volume.users and volume.key not in external_volumes:
                 plan.add(RemoveVolume(volume.name), after=removals)
-    shared = any(network.users for network in observed.networks)
-    if not staying and not shared and (observed.sandbox or containers or observed.networks):
+    users = sorted({user for network in observed.networks for user in network.users})
+    if not staying and users and (observed.recorded or containers):
+        plan.add(LeaveSandbox(project), cause=f"in use by {', '.join(users)}", after=removals + removed)
+    elif not staying and not users and (observed.sandbox or containers or observed.networks):
         plan.add(RemoveSandbox(project), after=removals + removed)
     return plan
+
+
+def plan_abandoned(project: str, observed: Observed, *, leaving: str = "") -> Plan:
+    """Take away what a project that is down has left to others, as far as nobody is there any more.
+
+    Containers of the project `leaving` count as gone.
+    """
+    if observed.recorded or observed.containers:
+        return Plan()
+    networks = tuple(
+        network._replace(users=tuple(user for user in network.users if user.partition(".")[0] != leaving))
+        for network in observed.networks
+    )
+    return plan_down(project, observed._replace(networks=networks), DownOptions())
 
 
 def _stop(

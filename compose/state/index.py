@@ -255,6 +255,17 @@ class Index:
             NetworkRow(*row) for row in self._rows(f"SELECT * FROM networks {where} ORDER BY key", arguments)
         ]
 
+    def abandoned(self, leaving: str = "") -> list[str]:
+        """Projects that are down and have left a network which nobody uses but the project `leaving`."""
+        rows = self._rows(
+            "SELECT DISTINCT project FROM networks WHERE project NOT IN (SELECT name FROM projects)"
+            " AND NOT EXISTS (SELECT 1 FROM containers WHERE containers.project = networks.project)"
+            " AND NOT EXISTS (SELECT 1 FROM endpoints WHERE network = id"
+            " AND substr(slot, 1, ?) != ?) ORDER BY project",
+            (len(leaving) + 1, f"{leaving}."),
+        )
+        return [name for (name,) in rows]
+
     def network_named(self, name: str) -> NetworkRow | None:
         rows = self._rows("SELECT * FROM networks WHERE name = ?", (name,))
         return NetworkRow(*rows[0]) if rows else None

@@ -36,7 +36,10 @@ class ProjectLock:
 def project_lock(
     paths: Paths, project: str, command: str, waiting: Callable[[str], None] | None = None
 ) -> Iterator[ProjectLock]:
-    """Hold the lock of `project`; when somebody else does, call `waiting` with who it is, and wait."""
+    """Hold the lock of `project`; when somebody else does, call `waiting` with who it is, and wait.
+
+    `waiting` may raise, when there is no point in that.
+    """
     os.makedirs(paths.locks, mode=0o700, exist_ok=True)
     path = f"{paths.locks}/{project}.lock"
     descriptor = -1
@@ -57,10 +60,14 @@ def _acquire(path: str, waiting: Callable[[str], None] | None) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        if waiting is not None:
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-            waiting(holder or "another command")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if waiting is not None:
+                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+                waiting(holder or "another command")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(descriptor)
+            raise
     try:
         same = os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

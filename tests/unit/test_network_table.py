@@ -16,6 +16,7 @@ from compose.network.table import Table, answer, endpoint_from
 from compose.state.files import replace_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 WEB, DB, FOREIGN = "a" * 64, "b" * 64, "f" * 64
@@ -40,7 +41,7 @@ class World:
     def ask(self, container: str, name: str, kind: int = names.A) -> list[str] | int | None:
         """Addresses, a response code, or None when the host's resolvers are to be asked."""
         message = names.query(name, kind)
-        found = answer(self.table, self.table.view(container), message, lambda: HOST)
+        found = answer(self.table, self.table.view(container), message, lambda sandboxes: HOST)
         if isinstance(found, names.Question):
             return None
         assert found is not None
@@ -109,7 +110,7 @@ def test_the_host(world: World) -> None:
     assert world.ask(WEB, "host.docker.internal") == [HOST]
     assert world.ask(WEB, "host.docker.internal", names.AAAA) == []
     message = names.query("host.docker.internal")
-    found = answer(world.table, world.table.view(WEB), message, lambda: "")
+    found = answer(world.table, world.table.view(WEB), message, lambda sandboxes: "")
     assert isinstance(found, bytes) and found[3] & 15 == names.NO_SUCH_NAME
 
 
@@ -120,7 +121,7 @@ def test_localhost(world: World) -> None:
 
 def test_reverse(world: World) -> None:
     message = names.query("3.0.2.10.in-addr.arpa", names.PTR)
-    found = answer(world.table, world.table.view(WEB), message, lambda: HOST)
+    found = answer(world.table, world.table.view(WEB), message, lambda sandboxes: HOST)
     assert isinstance(found, bytes)
     assert found.endswith(names.wire_name("shop-db-1"))
     assert world.ask(WEB, "3.0.3.10.in-addr.arpa", names.PTR) is None  # another project's: as any address
@@ -134,7 +135,7 @@ def test_names_with_their_network(world: World) -> None:
     assert world.ask(WEB, "store") == ["10.2.0.3"]
     assert world.ask(DB, "store") == names.NO_SUCH_NAME
     message = names.query("2.0.2.10.in-addr.arpa", names.PTR)
-    found = answer(world.table, world.table.view(DB), message, lambda: HOST)
+    found = answer(world.table, world.table.view(DB), message, lambda sandboxes: HOST)
     assert isinstance(found, bytes) and found.endswith(names.wire_name("shop-web-1.shop_back"))
 
 
@@ -214,12 +215,12 @@ def test_no_json_makes_an_endpoint_raise(value: dict[str, object]) -> None:
 @given(st.binary(max_size=200))
 def test_no_message_raises(message: bytes) -> None:
     table = Table("/nowhere", "shop")
-    answer(table, table.view(WEB), message, lambda: HOST)
+    answer(table, table.view(WEB), message, lambda sandboxes: HOST)
 
 
 def test_a_class_that_is_not_in_is_refused(world: World) -> None:
     message = names.query("version.bind", 16)[:-1] + b"\3"
-    found = answer(world.table, world.table.view(WEB), message, lambda: HOST)
+    found = answer(world.table, world.table.view(WEB), message, lambda sandboxes: HOST)
     assert isinstance(found, bytes) and found[3] & 15 == names.REFUSED
 
 
@@ -230,3 +231,17 @@ def test_a_container_with_resolvers_of_its_own(world: World) -> None:
     world.table.load()
     assert world.table.view(WEB).resolvers == ("10.1.0.53", "fd00::53")
     assert world.table.view(DB).resolvers == ()
+
+
+def test_the_host_for_a_container_in_the_network_of_another_project(world: World) -> None:
+    world.endpoint("n1", "shop.web.1", WEB, "10.1.0.2", "web", extra={"sandbox": "blog"})
+    world.endpoint("n2", "shop.web.1", WEB, "10.2.0.2", "web", extra={"sandbox": "inner"}, internal=True)
+    world.table.load()
+    asked: list[str] = []
+
+    def host(sandboxes: Sequence[str]) -> str:
+        asked.extend(sandboxes)
+        return HOST
+
+    answer(world.table, world.table.view(WEB), names.query("host.docker.internal"), host)
+    assert asked == ["blog"]

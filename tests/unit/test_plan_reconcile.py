@@ -11,7 +11,7 @@ from compose.errors import PlanError
 from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
 from compose.plan.reconcile import UpOptions, plan_images, plan_up
 from compose.plan.target import Target, Wanted, WantedNetwork, WantedVolume
-from compose.plan.teardown import DownOptions, plan_down, plan_stop
+from compose.plan.teardown import DownOptions, plan_abandoned, plan_down, plan_stop
 
 
 def wanted(name: str, *, scale: int = 1, hash: str | None = None, **config: Any) -> Wanted:
@@ -243,7 +243,36 @@ def test_down_keeps_volumes_and_networks_that_others_use() -> None:
         networks=(ObservedNetwork("default", "shop_default", "n", users=("blog-web-1",)),),
         volumes=(ObservedVolume("data", "shop_data", "v"),),
     )
-    assert text(plan_down("shop", there, DownOptions())) == "1. remove container shop-web-1"
+    assert text(plan_down("shop", there, DownOptions())) == lines("""
+        1. remove container shop-web-1
+        2. leave sandbox of shop  (in use by blog-web-1)  after 1
+    """)
+
+
+def test_what_a_project_has_left_goes_with_its_last_user() -> None:
+    users = ("blog.web.1", "blog.web.2")
+    there = Observed(networks=(ObservedNetwork("default", "shop_default", "n", users=users),), sandbox=True)
+    assert not plan_abandoned("shop", there)
+    assert not plan_abandoned("shop", there, leaving="blo")
+    assert text(plan_abandoned("shop", there, leaving="blog")) == lines("""
+        1. remove network shop_default
+        2. remove sandbox of shop  after 1
+    """)
+    assert not plan_abandoned("shop", there._replace(recorded=True), leaving="blog")
+    assert not plan_abandoned("shop", observed(running("web")))
+
+
+def test_another_projects_network_whose_record_alone_is_there_is_made_again() -> None:
+    there = {"default": WantedNetwork("default", "blog_default", "n", external=True)}
+    wants = Target("shop", (wanted("web"),), there, {})
+    images = {"image-web": "id-web"}
+    assert "network" not in text(plan_up(wants, Observed(images=images), UpOptions()))
+    plan = plan_up(wants, Observed(images=images, lost=frozenset({"blog_default"})), UpOptions())
+    assert text(plan) == lines("""
+        1. create network blog_default  (only its record is there)
+        2. create container shop-web-1  (new)  after 1
+        3. start container shop-web-1  after 2
+    """)
 
 
 def test_down_of_nothing_is_nothing() -> None:

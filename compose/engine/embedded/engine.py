@@ -71,6 +71,8 @@ class EmbeddedEngine:
                 await waiting.completed(context.paths, row.id, row.name, row.service)
             case a.RemoveSandbox():
                 await networks.remove_sandbox(context)
+            case a.LeaveSandbox():
+                await networks.leave_sandbox(context)
 
     async def _remove(self, action: a.RemoveContainer) -> None:
         row = self._context.index.container_named(action.target)

@@ -40,6 +40,8 @@ def reserve(context: Context, transaction: sqlite3.Connection, action: CreateNet
     import json
 
     assert context.project is not None and context.target is not None
+    if context.target.networks[action.key].external:
+        return
     taken = transaction.execute(
         "SELECT project, key FROM networks WHERE name = ?", (action.target,)
     ).fetchone()
@@ -177,7 +179,12 @@ def _write_names(context: Context, wanted: Wanted, key: str, action: CreateConta
             "ipv6": ipv6.partition("/")[0],
             "names": list(dict.fromkeys(given)),
             "internal": row.internal,
-            "extra": {"network": row.name, "links": links, "dns": resolvers},
+            "extra": {
+                "network": row.name,
+                "links": links,
+                "dns": resolvers,
+                "sandbox": row.project if row.project != context.name else "",
+            },
         },
         durable=False,
     )
@@ -223,11 +230,16 @@ def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
 
 
 def gateway(context: Context) -> str:
-    """The host's address as containers of the project reach it; "" when there is no way out."""
-    try:
-        return str(read_json(f"{context.paths.project_run(context.name)}/uplink.json").get("host") or "")
-    except (OSError, ValueError):
-        return ""
+    """The host's address as containers of the project reach it; "" when there is no way out.
+
+    That is its end of the project's uplink, or of the uplink of a project whose network it has joined.
+    """
+    assert context.target is not None
+    rows = (context.index.network_named(network.name) for network in context.target.networks.values())
+    for project in dict.fromkeys((context.name, *(row.project for row in rows if row is not None))):
+        with contextlib.suppress(OSError, ValueError):
+            return str(read_json(f"{context.paths.project_run(project)}/uplink.json").get("host") or "")
+    return ""
 
 
 # Making and removing ----------------------------------------------------------------------------------------
@@ -343,5 +355,16 @@ async def remove_sandbox(context: Context) -> None:
         remove_path(context.paths.project_run(context.name))
 
     await anyio.to_thread.run_sync(work)
+    with context.index.change() as transaction:
+        transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))
+
+
+async def leave_sandbox(context: Context) -> None:
+    """End the helper processes; the namespace stays for the networks in it that other projects use.
+
+    With the record of the project gone, those networks belong to their users: the last one's `down` takes
+    them away.
+    """
+    await anyio.to_thread.run_sync(Keeper(context.paths, context.name).shutdown)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))

@@ -15,7 +15,7 @@ from .context import SERVICE_FILE
 
 if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec
-    from compose.state.index import ContainerRow
+    from compose.state.index import ContainerRow, NetworkRow
 
     from .context import Context
 
@@ -35,6 +35,8 @@ def observe(context: Context) -> Observed:
         _images(context),
         sandbox=os.path.exists(context.paths.project_run(name))
         or os.path.exists(context.paths.project_namespace(name)),
+        recorded=context.index.project(name) is not None,
+        lost=_lost(context),
     )
 
 
@@ -74,17 +76,29 @@ def _pinned(path: str) -> bool:
 
 
 def _networks(context: Context) -> tuple[ObservedNetwork, ...]:
-    pinned = _pinned(context.paths.project_namespace(context.name))
     return tuple(
         ObservedNetwork(
             row.key,
             row.name,
             row.config_hash,
-            whole=pinned and os.path.isdir(context.paths.network_run(row.id)),
+            whole=_is_whole(context, row),
             users=_foreign_users(context, row.id),
         )
         for row in context.index.networks(context.name)
     )
+
+
+def _is_whole(context: Context, row: NetworkRow) -> bool:
+    sandbox = context.paths.project_namespace(row.project)
+    return _pinned(sandbox) and os.path.isdir(context.paths.network_run(row.id))
+
+
+def _lost(context: Context) -> frozenset[str]:
+    if context.target is None:
+        return frozenset()
+    names = [network.name for network in context.target.networks.values() if network.external]
+    rows = [row for row in map(context.index.network_named, names) if row is not None]
+    return frozenset(row.name for row in rows if not _is_whole(context, row))
 
 
 def _foreign_users(context: Context, network: str) -> tuple[str, ...]:
