@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
 from typing import TYPE_CHECKING
+
+from compose.ui.streams import say
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +43,7 @@ def follow_until_stopped(
         follow(paths, printer, project.name, rows, since=since)
         return 0
     except _Interrupt:
-        sys.stderr.write("Gracefully stopping... (press Ctrl+C again to force)\n")
+        say("Gracefully stopping... (press Ctrl+C again to force)\n")
         return _stop(arguments, paths, project, services)
     finally:
         for number, handler in before.items():

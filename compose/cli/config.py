@@ -104,13 +104,12 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _project(arguments: argparse.Namespace) -> str:
     from compose import model
-    from compose.cli.project import warn
-    from compose.state.paths import Paths
+    from compose.cli.project import cache, warn
 
     project = model.load(
         arguments.file or None,
         services=arguments.services,
-        cache=Paths.from_environment().cache,
+        cache=cache(),
         **_options(arguments),
     )
     for warning in project.warnings:
@@ -125,6 +124,7 @@ def _project(arguments: argparse.Namespace) -> str:
         project.keep(_known(project, arguments.services))
     if arguments.resolve_image_digests or arguments.lock_image_digests:
         from compose.cli.digests import pin
+        from compose.state.paths import Paths
 
         pin(project, Paths.from_environment())
     if arguments.quiet:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from compose.ui.times import seconds
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also remove containers of services that are not in the file",
     )
-    add("-t", "--timeout", type=float, metavar="SECONDS", help="how long containers have to stop")
+    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
 
 
 def run(arguments: argparse.Namespace) -> int:

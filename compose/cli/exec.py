@@ -6,6 +6,7 @@ import os
 import sys
 
 from compose.errors import ContainerError, UsageError
+from compose.ui.streams import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,6 @@ def _wait(session: ExecSession) -> int:
 
 def _code(code: int | None) -> int:
     if code is None:
-        sys.stderr.write("pycompose: the exit code of the command is unknown\n")
+        say("pycompose: the exit code of the command is unknown\n")
         return _UNKNOWN
     return code

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _tail(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"--tail {text}: expected a number or 'all'")
     return int(text)
 

@@ -6,6 +6,8 @@ A command's module is imported only when that command is asked for: its argument
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -13,6 +15,7 @@ import sys
 
 from compose.errors import ComposeError, UsageError
 from compose.ui.errors import complain
+from compose.ui.streams import discard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,42 +57,64 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``pycompose ARGUMENTS`` and return its exit code."""
-    debug = "--debug" in arguments
+    debug = False
     try:
-        return _run(list(arguments))
-    except ComposeError as error:
-        if debug:
-            raise
-        complain(error)
-        return error.exit_code
+        try:
+            options = _global_parser().parse_args(list(arguments))
+            debug = options.debug
+            code = _run(options)
+        except SystemExit as end:  # argparse has printed its help
+            code = int(end.code or 0)
+        sys.stdout.flush()  # at exit it would be too late to say that it failed
+        return code
     except KeyboardInterrupt:
         # Threads may still wait for a build step or a download; these end with us, and so do we, now.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # Nobody reads us any more. Die as other programs do, and without a second complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:
+    except Exception as error:
         if debug:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        sys.stderr.write(f"pycompose: {error.strerror or error}{where}\n")
-        return 1
+        return _report(_innermost(error))
 
 
-def _run(arguments: list[str]) -> int:
-    parser = _global_parser()
-    options = parser.parse_args(arguments)
+def _innermost(error: Exception) -> Exception:
+    """What a task group has wrapped."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _report(error: Exception) -> int:
+    """Print an error; the exit code that it means."""
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads us any more. Die as other programs do, and without a second complaint at exit.
+        discard(1)
+        return 128 + signal.SIGPIPE
+    if isinstance(error, OSError):
+        where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+        if error.errno in (errno.ENOSPC, errno.EIO):
+            discard(1)
+        error = ComposeError(f"{error.strerror or error}{where}")
+    elif not isinstance(error, ComposeError):
+        text = " ".join(str(error).split())
+        error = ComposeError(
+            f"internal error: {type(error).__name__}: {text}",
+            hint="this is a defect of pycompose; run 'pycompose --debug ...' to see where, and report it",
+        )
+    complain(error)
+    return error.exit_code
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.version:
         options.command = ["version"]
-    if not options.command:
-        parser.print_help()
-        return 0
-    name, *rest = options.command
+    name, *rest = options.command or ["help"]
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
     if name == "help":
-        return _run([*rest[:1], "--help"])
+        _global_parser().print_help()
+        return 0
     if name not in COMMANDS:
         import difflib
 

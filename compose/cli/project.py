@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
+
+from compose.ui.streams import say
+from compose.ui.terminal import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ _said: set[str] = set()
 def load(arguments: argparse.Namespace) -> Project:
     """The project that the global options ask for; its warnings are printed, each once."""
     from compose import model
-    from compose.state.paths import Paths
 
     project = model.load(
         arguments.file or None,
@@ -29,18 +30,28 @@ def load(arguments: argparse.Namespace) -> Project:
         env_files=arguments.env_file,
         profiles=arguments.profile,
         services=getattr(arguments, "services", None) or (),
-        cache=Paths.from_environment().cache,
+        cache=cache(),
     )
     for warning in project.warnings:
         warn(warning)
     return project
 
 
+def cache() -> str | None:
+    """Where finished models are kept; None where nothing may be kept, which only costs time."""
+    from compose.state.paths import Paths
+
+    try:
+        return Paths.from_environment().cache
+    except OSError:
+        return None
+
+
 def warn(text: str) -> None:
     """Print one warning, unless it was printed before."""
     if text not in _said:
         _said.add(text)
-        sys.stderr.write(f"pycompose: warning: {text}\n")
+        say(f"pycompose: warning: {printable(text)}\n")
 
 
 def mention_orphans(index: Index, project: Project) -> None:
@@ -84,6 +95,7 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
     for name in chosen:
         if name not in project.services:
             raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
+    _check_scale(project, scale or {})
     needed = _closure(project, chosen) if chosen else set(project.services)
     wanted = []
     networks: set[str] = set()
@@ -114,6 +126,19 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
             if key in volumes
         },
     )
+
+
+def _check_scale(project: Project, scale: Mapping[str, int]) -> None:
+    from compose.errors import UsageError
+
+    for name, count in scale.items():
+        if name not in project.services:
+            raise UsageError(f"--scale: no such service: {name}", hint="see 'pycompose config --services'")
+        if count > 1 and project.services[name].get("container_name"):
+            raise UsageError(
+                f"--scale {name}={count}: its container_name can only be had once",
+                hint=f"remove container_name from service {name}",
+            )
 
 
 def _closure(project: Project, services: list[str]) -> set[str]:

@@ -6,6 +6,7 @@ import sys
 import time
 
 from compose.errors import UsageError
+from compose.ui.times import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--scale", action="append", default=[], metavar="SERVICE=N", help="how many containers a service has")
     add("--wait", action="store_true", help="wait until services run or are healthy; implies -d")
-    add("--wait-timeout", type=float, metavar="SECONDS", help="how long to wait for that")
-    add("-t", "--timeout", type=float, metavar="SECONDS", help="how long containers have to stop")
+    add("--wait-timeout", type=seconds, metavar="SECONDS", help="how long to wait for that")
+    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
     add("--no-log-prefix", action="store_true", help="do not print which container a line is from")
     add("--no-color", action="store_true", help="no colours in the logs")
     add("--timestamps", action="store_true", help="print when a line was written")
@@ -94,7 +95,7 @@ def _scales(entries: Sequence[str]) -> dict[str, int]:
     found = {}
     for entry in entries:
         service, _, count = entry.partition("=")
-        if not service or not count.isdigit():
+        if not service or not count.isdecimal():
             raise UsageError(f"--scale {entry}: expected SERVICE=N")
         found[service] = int(count)
     return found

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     Callback = Callable[[], None]
 
+_LONGEST_SLEEP = 86_400.0
+"""Seconds; epoll_wait(2) counts milliseconds in an int and cannot sleep for a month."""
+
 
 class Timer:
     """A call that will be made; `cancel` it when it is no longer wanted."""
@@ -85,7 +88,8 @@ class Loop:
         self._timers = [timer for timer in self._timers if timer.callback is not None]
         if not self._timers:
             return -1.0
-        return max(0.0, min(timer.when for timer in self._timers) - time.monotonic())
+        patience = min(timer.when for timer in self._timers) - time.monotonic()
+        return max(0.0, min(patience, _LONGEST_SLEEP))
 
     def _make_due_calls(self) -> None:
         if not self._timers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+from compose.ui.streams import say
+from compose.ui.terminal import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
 
 def complain(error: ComposeError) -> None:
     """Print an error and its hint."""
-    sys.stderr.write(f"pycompose: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"  {error.hint}\n")
-    sys.stderr.flush()
+    say(f"pycompose: {_shown(error.message)}\n" + (f"  {_shown(error.hint)}\n" if error.hint else ""))
+
+
+def _shown(text: str) -> str:
+    """`text` in its lines; what an image or a container put into it does not steer the terminal."""
+    return "\n".join(map(printable, text.replace("\t", " ").split("\n")))

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from compose.plan.actions import WORDS
+from compose.ui.streams import say
 from compose.ui.terminal import RESET, colours, printable
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 class Plain:
     """A line whenever something is done: for files, pipes and continuous integration."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._last: dict[str, str] = {}
 
     def started(self, operation: Operation) -> None:
@@ -43,16 +43,13 @@ class Plain:
         status = status.rstrip()
         if self._last.get(what) != status:
             self._last[what] = status
-            for line in status.splitlines():
-                self._stream.write(f" {printable(what)} | {printable(line)}\n")
-            self._stream.flush()
+            say("".join(f" {printable(what)} | {printable(line)}\n" for line in status.splitlines()))
 
     def close(self) -> None:
         pass
 
     def _line(self, kind: str, target: str, status: str) -> None:
-        self._stream.write(f" {kind} {printable(target)}  {status}\n")
-        self._stream.flush()
+        say(f" {kind} {printable(target)}  {status}\n")
 
 
 class Quiet(Plain):
@@ -139,8 +136,7 @@ class Terminal:
             rows = sorted(rows, key=lambda row: row.ended is not None)[:room]
         lines += [self._text(row, width) for row in rows]
         back = f"\x1b[{self._height}A" if self._height else ""
-        self._stream.write(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J")
-        self._stream.flush()
+        say(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J")
         self._height = len(lines)
 
     def _text(self, row: _Row, width: int) -> str:
@@ -166,7 +162,7 @@ def reporter(title: str, mode: str = "auto") -> Plain | Terminal:
     """The reporter for ``--progress``: ``auto``, ``tty``, ``plain`` or ``quiet``."""
     stream = sys.stderr
     if mode == "quiet":
-        return Quiet(stream)
+        return Quiet()
     if mode == "tty" or (mode == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb"):
         return Terminal(stream, title)
-    return Plain(stream)
+    return Plain()

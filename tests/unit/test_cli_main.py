@@ -1,0 +1,159 @@
+"""Odd command lines and odd standard streams: an exit code and one line, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from compose.cli import main as cli
+from compose.errors import ComposeError
+from compose.runtime.loop import Loop
+from compose.ui import times
+from compose.ui.errors import complain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "services: {web: {image: some}, named: {image: some, container_name: one}}\n"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "compose.yaml").write_text(FILE, encoding="utf-8")
+    return tmp_path
+
+
+def command(directory: Path, *arguments: str, script: str = "", **options: Any) -> tuple[int, str]:
+    """Exit code and standard error of a command; `script` is a shell's, with the command in ``"$@"``."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    environment |= {"PYCOMPOSE_DATA_DIR": f"{directory}/data", "PYCOMPOSE_RUN_DIR": f"{directory}/run"}
+    environment |= options.pop("environment", {})
+    words = [sys.executable, "-m", "compose", *arguments]
+    if script:
+        words = ["bash", "-o", "pipefail", "-c", script, "sh", *words]
+    done = subprocess.run(
+        words, cwd=directory, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options
+    )
+    return done.returncode, done.stderr.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["logs", "--tail", "²"],
+        ["logs", "--since", "²"],
+        ["logs", "--since", "9" * 400],
+        ["logs", "--since", "0001-01-01T00:00:00"],
+        ["up", "-d", "--scale", "web=²"],
+        ["up", "-d", "--scale", "nosuch=2"],
+        ["up", "-d", "--scale", "named=2"],
+        ["down", "-t", "nan"],
+        ["down", "-t", "inf"],
+        ["down", "-t", "1e300"],
+        ["up", "--wait-timeout", "nan"],
+    ],
+)
+def test_numbers_that_are_none_are_mistakes_of_the_command_line(
+    directory: Path, arguments: list[str]
+) -> None:
+    code, said = command(directory, *arguments)
+    assert code == 2
+    assert said.startswith("pycompose: ") and "Traceback" not in said
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", [["ps"], ["logs"], ["ls"], ["config"], ["--help"]])
+def test_closed_standard_streams_are_no_error(directory: Path, arguments: list[str], closed: str) -> None:
+    code, said = command(directory, *arguments, script=f'"$@" {closed}')
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["ps"], ["config"], ["--help"], ["version"]])
+def test_a_reader_that_has_gone_ends_a_command_quietly(directory: Path, arguments: list[str]) -> None:
+    code, said = command(directory, *arguments, script='(sleep 0.1; "$@") | true')
+    assert (code, said) == (141, "")
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(directory: Path) -> None:
+    code, said = command(directory, "version", script='"$@" >/dev/full')
+    assert (code, said) == (1, "pycompose: No space left on device\n")
+
+
+def test_nobody_has_to_read_the_errors(directory: Path) -> None:
+    code, said = command(directory, "nosuch", script='(sleep 0.1; "$@" 2>&1) | true')
+    assert (code, said) == (2, "")
+
+
+def test_a_defect_of_ours_is_one_line_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def defect(options: object) -> int:
+        raise ExceptionGroup("tasks", [KeyError("what")])
+
+    monkeypatch.setattr(cli, "_run", defect)
+    assert cli.main(["ps"]) == 1
+    said = capsys.readouterr().err
+    assert said.splitlines()[0] == "pycompose: internal error: KeyError: 'what'"
+    with pytest.raises(ExceptionGroup):
+        cli.main(["--debug", "ps"])
+
+
+def test_debug_of_a_command_inside_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["nosuch", "--debug"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_an_image_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(ComposeError("container is unhealthy: \x1b]0;owned\x07", hint="first\nsecond \x9b31m"))
+    said = capsys.readouterr().err
+    assert not [c for c in said if not (c.isprintable() or c == "\n")]
+    assert said.count("\n") == 3
+
+
+def test_text_that_is_none_is_printed_as_it_came(directory: Path) -> None:
+    name = os.fsencode(str(directory)) + b"/\xff\xfe.yaml"
+    done = subprocess.run(
+        [sys.executable, "-m", "compose", "-f", name, "config"],
+        capture_output=True,
+        env=os.environ | {"LC_ALL": "C.UTF-8", "PYCOMPOSE_DATA_DIR": f"{directory}/data"},
+    )
+    assert done.returncode == 1
+    assert b"\xff\xfe.yaml" in done.stderr or "\N{REPLACEMENT CHARACTER}".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_config_needs_no_place_of_ours(directory: Path) -> None:
+    nowhere = {"PYCOMPOSE_DATA_DIR": "/proc/nowhere", "HOME": ""}
+    assert command(directory, "config", environment=nowhere) == (0, "")
+
+
+def test_a_command_that_needs_a_place_and_has_none_says_so(directory: Path) -> None:
+    nowhere = {"PYCOMPOSE_RUN_DIR": "/proc/nowhere"}
+    code, said = command(directory, "up", "-d", environment=nowhere)
+    assert (code, said) == (1, "pycompose: No such file or directory: /proc/nowhere\n")
+
+
+def test_seconds_have_bounds() -> None:
+    assert times.seconds("1.5") == 1.5
+    assert times.seconds("-1") == -1
+
+
+def test_a_timer_in_the_far_future_does_not_end_a_loop() -> None:
+    loop = Loop()
+    reader, writer = os.pipe()
+    try:
+        loop.after(1e9, lambda: None)
+        loop.reader(reader, loop.stop)
+        threading.Timer(0.01, os.write, (writer, b"x")).start()
+        loop.run()
+        assert select.select([reader], [], [], 0)[0]
+    finally:
+        loop.close()
+        os.close(reader)
+        os.close(writer)
