@@ -8,7 +8,7 @@ run-time and data directories. Only what can be ours counts, because other peopl
 * mounts, sockets and files are those below the directories that the test run made;
 * interfaces are those with our prefix, unless the namespace at their other end is someone else's, or their
   alias names a run-time directory that is;
-* control groups are those with our name, unless a process that is not ours is in them;
+* control groups are those of our name, unless a process that is not ours was seen in the same project's;
 * firewall objects are those in a table of our name, and rules about an interface of ours.
 
 The kernel takes down namespaces and links a little after their last user is gone. So a difference is given
@@ -77,6 +77,7 @@ class Machine:
         self.directories = tuple(os.path.realpath(path) for path in directories)
         self.patience = PATIENCE
         self._own_descriptors: set[str] = set()
+        self._foreign_groups: set[str] = set()
 
     def look(self, *, also_foreign: bool = False) -> Found:
         """Everything of ours that exists now; `also_foreign`: and what would be ours without its users."""
@@ -88,8 +89,9 @@ class Machine:
         for identity, line in table.items():
             if any(directory in line for directory in self.directories):
                 found[Thing("mount", identity)] = f"mount {line}"
-        found |= self._network(() if also_foreign else known.keys() - ours, table)
-        found |= self._cgroups(known.keys() if also_foreign else ours)
+        foreign = known.keys() - ours
+        found |= self._network(() if also_foreign else foreign, table)
+        found |= self._cgroups(foreign, also_foreign=also_foreign)
         found |= self._descriptors()
         found |= self._files()
         found |= _unheld_listeners(known)
@@ -138,17 +140,27 @@ class Machine:
                     os.close(descriptor)
         return found - {-1}
 
-    def _cgroups(self, ours: Set[int]) -> Found:
-        found = {}
+    def _cgroups(self, foreign: Set[int], *, also_foreign: bool) -> Found:
+        found: dict[Thing, str] = {}
+        projects: dict[Thing, str] = {}
         for root in cgroup_roots():
-            for directory, names, files in os.walk(root):
-                relative = os.path.relpath(directory, root)
-                if any(part.startswith(NAME) for part in relative.split("/")) and "cgroup.procs" in files:
-                    members = _members(directory)
-                    if not members.difference(ours, {0}):
-                        found[Thing("cgroup", directory)] = f"control group {directory} {sorted(members)}"
-                names[:] = [name for name in names if not os.path.islink(f"{directory}/{name}")]
-        return found
+            for directory, _, files in os.walk(root):
+                parts = os.path.relpath(directory, root).split("/")
+                below = [number for number, part in enumerate(parts) if part.startswith(NAME)]
+                if not below or "cgroup.procs" not in files:
+                    continue
+                top, project = parts[below[0]], "/".join(parts[below[0] :][:2])
+                members = _members(directory)
+                if members & foreign:
+                    self._foreign_groups |= {top, project}
+                thing = Thing("cgroup", directory)
+                found[thing] = f"control group {directory} {sorted(members)}"
+                projects[thing] = project
+        return {
+            thing: text
+            for thing, text in found.items()
+            if also_foreign or projects[thing] not in self._foreign_groups
+        }
 
     def _descriptors(self) -> Found:
         """What the test run itself holds: sockets, namespaces, processes, files of ours."""
