@@ -11,18 +11,18 @@ import errno
 import os
 import stat
 
-from compose.linux.files import (
-    RESOLVE_BENEATH,
-    RESOLVE_IN_ROOT,
-    RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_SYMLINKS,
-)
 from compose.linux.libc import function
 from compose.linux.numbers import SYS_openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEST = 48  # directories held open at once while a tree is removed
@@ -37,11 +37,12 @@ _syscall = function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_char_p, cty
 _hows: dict[tuple[int, int, int], _How] = {}
 
 
-def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
+def openat2(directory: int, path: str | bytes, flags: int, *, resolve: int = 0, mode: int = 0) -> int:
     """Open `path` relative to the descriptor `directory` under the rules `resolve`; raises `OSError`.
 
     EXDEV or ELOOP is what a path gets that would leave the directory. The descriptor is close-on-exec.
     """
+    path = os.fsencode(path)
     if b"\0" in path:
         raise OSError(errno.EINVAL, f"open {os.fsdecode(path)!r}: a NUL in a path")
     key = (flags, resolve, mode)
@@ -58,21 +59,24 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0
     raise OSError(number, f"open {os.fsdecode(path)}: {os.strerror(number)}")
 
 
-def open_in_root(root: int, path: bytes, flags: int, mode: int = 0) -> int:
-    """Open `path` as a process whose root directory is `root` would: links are followed, never out of it."""
-    return openat2(root, path.lstrip(b"/"), flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, mode)
+def open_in_root(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
+    """Open `path` as a process whose root directory is `root` would: links are followed, never out of it.
+
+    Magic links (those of /proc) are not followed at all.
+    """
+    path = os.fsencode(path).lstrip(b"/")
+    return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, mode=mode)
 
 
-def open_beneath(directory: int, path: bytes, flags: int, mode: int = 0) -> int:
+def open_beneath(directory: int, path: str | bytes, flags: int, mode: int = 0) -> int:
     """Open `path` below `directory`; a link or ``..`` that leaves it is an error (EXDEV)."""
-    return openat2(directory, path, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, mode)
+    return openat2(directory, path, flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, mode=mode)
 
 
-def open_plain(directory: int, path: bytes, flags: int, mode: int = 0) -> int:
+def open_plain(directory: int, path: str | bytes, flags: int, mode: int = 0) -> int:
     """Open `path` below `directory`, where no component may be a symbolic link (ELOOP)."""
-    return openat2(
-        directory, path, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS, mode
-    )
+    rules = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
+    return openat2(directory, path, flags, resolve=rules, mode=mode)
 
 
 def remove_path(path: str) -> None:

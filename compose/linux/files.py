@@ -1,4 +1,4 @@
-"""openat2, close_range, statfs: what `os` lacks for descriptors and paths."""
+"""close_range, statfs, memfd_create: what `os` lacks for descriptors. How to open paths: beneath.py."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ import os
 import struct
 
 from compose.linux.libc import check, function, syscall
-from compose.linux.numbers import SYS_close_range, SYS_memfd_create, SYS_openat2
-
-RESOLVE_NO_XDEV = 0x01
-RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
-RESOLVE_IN_ROOT = 0x10
+from compose.linux.numbers import SYS_close_range, SYS_memfd_create
 
 CLOSE_RANGE_CLOEXEC = 4
 
@@ -28,12 +22,6 @@ MFD_ALLOW_SEALING = 2
 MFD_EXEC = 0x10
 
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
-
-
-def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
-    """openat2(2); the descriptor is always close-on-exec."""
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
-    return syscall(SYS_openat2, directory, os.fsencode(path), how, len(how), what=f"open {path}")
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

@@ -13,6 +13,7 @@ import resource
 import stat
 
 from compose.linux import files
+from compose.linux.beneath import open_in_root
 from compose.linux.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, capset, prctl
 from compose.linux.seccomp import Filter
 from compose.linux.signals import set_mask
@@ -35,6 +36,7 @@ ON_JOINED: Callable[[], None] | None = None
 """Called in the child once it is inside the container's root; tests install an audit hook here."""
 
 _ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+_HERE = -100  # AT_FDCWD: the working directory
 _REPORT = 3  # the descriptor of the report socket from `_arrange_descriptors` on
 
 
@@ -129,9 +131,7 @@ def _arrange_descriptors(
 
 def _enter_directory(path: str, progress: Progress) -> None:
     progress.at(steps.WORKING_DIRECTORY)
-    directory = files.openat2(
-        -100, path, os.O_PATH | os.O_DIRECTORY, resolve=files.RESOLVE_IN_ROOT | files.RESOLVE_NO_MAGICLINKS
-    )
+    directory = open_in_root(_HERE, path, os.O_PATH | os.O_DIRECTORY)
     os.fchdir(directory)
     os.close(directory)
     try:

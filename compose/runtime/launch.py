@@ -18,7 +18,8 @@ import os
 
 from compose.linux import mount as m
 from compose.linux import signals
-from compose.linux.files import PROC_SUPER_MAGIC, file_system_type, openat2
+from compose.linux.beneath import openat2
+from compose.linux.files import PROC_SUPER_MAGIC, file_system_type
 from compose.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,

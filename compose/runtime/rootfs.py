@@ -10,13 +10,9 @@ from __future__ import annotations
 import os
 import stat
 
+from compose.linux import beneath
 from compose.linux import mount as m
-from compose.linux.files import (
-    RESOLVE_IN_ROOT,
-    RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_SYMLINKS,
-    openat2,
-)
+from compose.linux.beneath import open_in_root
 from compose.runtime.steps import LAYER, NOT_A_DIRECTORY_OF_THE_IMAGE, ROOT, UNSAFE_ROOT, Failure
 
 TYPE_CHECKING = False
@@ -158,19 +154,9 @@ def check_reserved(root: int) -> None:
             raise Failure(UNSAFE_ROOT, NOT_A_DIRECTORY_OF_THE_IMAGE, index)
 
 
-def open_in_root(root: int, path: str, flags: int) -> int:
-    """Open an existing path of the container; links are followed inside the root, magic links never."""
-    return openat2(root, path.lstrip("/") or ".", flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-
-
 def open_plain(root: int, path: str, flags: int) -> int:
     """Open an existing path of the container that must not contain any link."""
-    return openat2(
-        root,
-        path.lstrip("/") or ".",
-        flags,
-        resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
-    )
+    return beneath.open_plain(root, path.lstrip("/"), flags)
 
 
 def open_target(root: int, path: str, *, directory: bool) -> int:

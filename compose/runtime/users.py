@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 
-from compose.linux.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from compose.linux.beneath import open_in_root
 from compose.runtime.steps import INVALID_ID, NO_SUCH_GROUP, NO_SUCH_USER, USER, Failure
 
 TYPE_CHECKING = False
@@ -71,12 +71,7 @@ def resolve(user: User, root: int) -> Identity:
 def read_small(root: int, path: str) -> str:
     """The text of a regular file below `root`, "" when there is none; never follows a link out of it."""
     try:
-        handle = openat2(
-            root,
-            path,
-            os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
-            resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-        )
+        handle = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return ""
     try:
