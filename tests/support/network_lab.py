@@ -37,6 +37,7 @@ CONTAINER = "c" * 64
 NETWORK = "n" * 64
 HOST, CLIENT, GATEWAY, TARGET = "198.51.100.1", "198.51.100.2", "10.213.7.1", "10.213.7.2"
 HOST6, CLIENT6 = "2001:db8:5::1", "2001:db8:5::2"
+GATEWAY6, TARGET6 = "fd00:213:7::1", "fd00:213:7::2"
 _NETD = """
 import sys, os
 sys.path.insert(0, sys.argv[1])
@@ -76,8 +77,9 @@ class Lab:
             self._pin(name)
         self._setup = fork_setup(paths)
         self._setup.create_sandbox(PROJECT, uplink=False)
-        self._setup.create_networks([NetworkSpec(NETWORK, "default", PROJECT, "10.213.7.0/24", GATEWAY)])
-        endpoint = Endpoint(NETWORK, "eth0", f"{TARGET}/24", GATEWAY)
+        both = ("10.213.7.0/24", GATEWAY, "fd00:213:7::/64", GATEWAY6)
+        self._setup.create_networks([NetworkSpec(NETWORK, "default", PROJECT, *both)])
+        endpoint = Endpoint(NETWORK, "eth0", f"{TARGET}/24", GATEWAY, ipv6=f"{TARGET6}/64", gateway6=GATEWAY6)
         names = self._setup.create_containers(PROJECT, [(CONTAINER, [endpoint], True)])[CONTAINER]
         self._names = [socket.socket(fileno=number) for number in names]
         self._open += self._names
@@ -182,12 +184,19 @@ class Lab:
             made.listen(4096)
         return made
 
-    def publish(self, address: str, target_port: int, kind: int = socket.SOCK_STREAM, port: int = 0) -> int:
+    def publish(
+        self,
+        address: str,
+        target_port: int,
+        kind: int = socket.SOCK_STREAM,
+        port: int = 0,
+        target: str = TARGET,
+    ) -> int:
         """Publish a port of the container; the host's port."""
         listener = self.listen("host", address, port, kind)
         port = listener.getsockname()[1]
         protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
-        self.put(f"listen/{CONTAINER}/{protocol}/{address}/{port}/{TARGET}/{target_port}", [listener])
+        self.put(f"listen/{CONTAINER}/{protocol}/{address}/{port}/{target}/{target_port}", [listener])
         return port
 
     def put(self, name: str, made: list[socket.socket]) -> None:

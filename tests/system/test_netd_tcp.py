@@ -17,11 +17,14 @@ import pytest
 from compose.linux import sockets
 from tests.support.network_lab import (
     CLIENT,
+    CLIENT6,
     CONTAINER,
     GATEWAY,
+    GATEWAY6,
     HOST,
     HOST6,
     TARGET,
+    TARGET6,
     Lab,
     Server,
     read_all,
@@ -81,6 +84,21 @@ def test_the_container_sees_the_client(lab: Lab, echo: Server) -> None:
     ):
         assert ask(lab, name, address, port) == b"hello", address
         assert echo.peers[-1] == seen, address
+    assert lab.errors() == ""
+
+
+def test_the_container_sees_the_client_by_ipv6(lab: Lab) -> None:
+    server = Server(lab.listen("container", TARGET6, 80), lambda client: client.sendall(read_all(client)))
+    port = lab.publish("::", 80, target=TARGET6)
+    lab.start()
+    for name, address, seen in (
+        ("client", HOST6, CLIENT6),
+        ("host", "::1", GATEWAY6),
+        ("host", HOST6, HOST6),
+    ):
+        assert ask(lab, name, address, port) == b"hello", address
+        assert server.peers[-1] == seen, address
+    server.close()
     assert lab.errors() == ""
 
 
