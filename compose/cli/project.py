@@ -39,11 +39,12 @@ def load(arguments: argparse.Namespace) -> Project:
 
 def cache() -> str | None:
     """Where finished models are kept; None where nothing may be kept, which only costs time."""
+    from compose.errors import StateError
     from compose.state.paths import Paths
 
     try:
         return Paths.from_environment().cache
-    except OSError:
+    except (OSError, StateError):
         return None
 
 

@@ -1,13 +1,13 @@
 """Where everything lies.
 
-    DATA  /var/lib/pycompose, $XDG_DATA_HOME/pycompose, or $PYCOMPOSE_DATA_DIR
+    DATA  /var/lib/pycompose, or $PYCOMPOSE_DATA_DIR
       index.sqlite                    the index (state/index.py)
       images/                         the image store (images/store.py)
       containers/ID/                  spec.json, state.json, upper/, work/, files/, log/
       volumes/NAME/                   volume.json, data/
       cache/                          what can be made again: models, seccomp programs
 
-    RUN   /run/pycompose, $XDG_RUNTIME_DIR/pycompose, or $PYCOMPOSE_RUN_DIR
+    RUN   /run/pycompose, or $PYCOMPOSE_RUN_DIR
       lock/                           one lock file a project
       projects/PROJECT/               keeper.sock, keeper.json
       containers/ID/                  monitor.sock, stdout, stderr
@@ -20,6 +20,8 @@ DATA survives a reboot, RUN does not. Both are 0700 and belong to the user who r
 from __future__ import annotations
 
 import os
+
+from compose.errors import StateError
 
 
 def schema_file(name: str) -> str:
@@ -40,17 +42,16 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Paths:
-        """The paths of this user; both directories exist afterwards, with mode 0700."""
+        """The paths of this user; both directories exist afterwards, with mode 0700.
+
+        Raises `StateError` for an ordinary user, for whom nothing that lies there could be run yet.
+        """
         env = os.environ if environment is None else environment
-        if os.geteuid() == 0:
-            data, run = "/var/lib/pycompose", "/run/pycompose"
-        else:
-            home = env.get("HOME") or "/"
-            data = os.path.join(env.get("XDG_DATA_HOME") or f"{home}/.local/share", "pycompose")
-            run = os.path.join(env.get("XDG_RUNTIME_DIR") or f"/tmp/pycompose-{os.geteuid()}", "pycompose")
+        if os.geteuid() != 0:
+            raise StateError("only root can run containers so far: use sudo (rootless mode is not there yet)")
         found = cls(
-            os.path.abspath(env.get("PYCOMPOSE_DATA_DIR") or data),
-            os.path.abspath(env.get("PYCOMPOSE_RUN_DIR") or run),
+            os.path.abspath(env.get("PYCOMPOSE_DATA_DIR") or "/var/lib/pycompose"),
+            os.path.abspath(env.get("PYCOMPOSE_RUN_DIR") or "/run/pycompose"),
         )
         for root in (found.data, found.run):
             os.makedirs(root, mode=0o700, exist_ok=True)
