@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import os
 import struct
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ _PRIVATE_SOCKET = "/run/systemd/private"
 _BUS_SOCKET = "/run/dbus/system_bus_socket"
 _TIMEOUT = 10.0
 """Seconds; systemd answers in milliseconds."""
+_EXISTS = "org.freedesktop.systemd1.UnitExists"
+_LAST_BREATH = 2.0
+"""Seconds that a scope whose last process has ended may take to be forgotten."""
 
 _CALL, _RETURN, _ERROR, _SIGNAL = 1, 2, 3, 4
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE = 1, 2, 3, 4, 5, 6, 8
@@ -29,25 +33,57 @@ def is_running() -> bool:
     return os.path.isdir("/run/systemd/system")
 
 
-def start_scope(name: str, pid: int, description: str) -> None:
-    """Put process `pid` into a new scope `name` and return once it is there; raises OSError."""
+def enter_scope(name: str, pid: int, description: str, leaf: str) -> None:
+    """Put process `pid` into the scope `name` and return once it is there; raises OSError.
+
+    A new scope has it at its top. One that is there already, because what a killed keeper has started still
+    runs in it, has it in the group `leaf` below: the top has passed its controllers on.
+    """
     connection = _Connection()
+    deadline = time.monotonic() + _LAST_BREATH
     try:
-        connection.call("Subscribe", "", b"")
-        # ssa(sv)a(sa(sv)): name, mode, properties, auxiliary units
-        body = _Body()
-        body.string(name)
-        body.string("fail")
-        body.array(
-            8,
-            [_property("Description", "s", description), _property("Delegate", "b", True)]
-            + [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")],
-        )
-        body.array(8, [])
-        answer = connection.call("StartTransientUnit", "ssa(sv)a(sa(sv))", bytes(body.data))
-        connection.wait_for_job(_first_string(answer))
+        connection.call("Subscribe")
+        while True:
+            try:
+                _start(connection, name, pid, description)
+                return
+            except ScopeExists:
+                try:
+                    _attach(connection, name, pid, leaf)
+                    return
+                except OSError:  # its last process has just ended: it goes away
+                    if time.monotonic() > deadline:
+                        raise
+            time.sleep(0.01)
     finally:
         connection.close()
+
+
+class ScopeExists(OSError):
+    """There is a unit of that name."""
+
+
+def _start(connection: _Connection, name: str, pid: int, description: str) -> None:
+    # ssa(sv)a(sa(sv)): name, mode, properties, auxiliary units
+    body = _Body()
+    body.string(name)
+    body.string("fail")
+    body.array(
+        8,
+        [_property("Description", "s", description), _property("Delegate", "b", True)]
+        + [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")],
+    )
+    body.array(8, [])
+    answer = connection.call("StartTransientUnit", "ssa(sv)a(sa(sv))", bytes(body.data))
+    connection.wait_for_job(_first_string(answer))
+
+
+def _attach(connection: _Connection, name: str, pid: int, leaf: str) -> None:
+    body = _Body()
+    body.string(name)
+    body.string(f"/{leaf}")
+    body.words([pid])
+    connection.call("AttachProcessesToUnit", "ssau", bytes(body.data))
 
 
 class Message:
@@ -103,9 +139,13 @@ class _Body:
         elif isinstance(value, bool):
             self.word(int(value))
         else:
-            self.word(4 * len(value))
-            for number in value:
-                self.word(number)
+            self.words(value)
+
+    def words(self, numbers: list[int]) -> None:
+        """An array of unsigned numbers."""
+        self.word(4 * len(numbers))
+        for number in numbers:
+            self.word(number)
 
 
 def _property(name: str, kind: str, value: str | bool | list[int]) -> tuple[str, str, str | bool | list[int]]:
@@ -125,7 +165,7 @@ class _Connection:
             self._on_bus = self._connect()
             self._authenticate()
             if self._on_bus:
-                self.call("Hello", "", b"", bus=True)
+                self.call("Hello", bus=True)
         except BaseException:
             self._socket.close()
             raise
@@ -161,7 +201,7 @@ class _Connection:
     def close(self) -> None:
         self._socket.close()
 
-    def call(self, member: str, signature: str, body: bytes, *, bus: bool = False) -> bytes:
+    def call(self, member: str, signature: str = "", body: bytes = b"", *, bus: bool = False) -> bytes:
         """Call a method of the manager (or the bus) and return the body of its answer."""
         self._serial += 1
         serial = self._serial
@@ -177,7 +217,8 @@ class _Connection:
                 self._signals.append(message)
             elif message.fields.get(_REPLY_SERIAL) == serial:
                 if message.kind == _ERROR:
-                    raise OSError(5, f"{member}: {message.fields.get(_ERROR_NAME)}")
+                    why = str(message.fields.get(_ERROR_NAME))
+                    raise (ScopeExists if why == _EXISTS else OSError)(5, f"{member}: {why}")
                 return message.body
         raise OSError(5, f"{member}: no answer")
 

@@ -43,8 +43,9 @@ def prepare(project: str) -> tuple[str, list[str]]:
     base = ""
     if systemd.is_running():
         try:
-            systemd.start_scope(f"pycompose-{project}.scope", os.getpid(), f"pycompose project {project}")
-            base = own_path()
+            name = f"pycompose-{project}.scope"
+            systemd.enter_scope(name, os.getpid(), f"pycompose project {project}", OWN_LEAF)
+            base = own_path().removesuffix(f"/{OWN_LEAF}")
         except OSError:
             base = ""
     if not base:

@@ -1,0 +1,135 @@
+"""What is said to systemd, and what is made of its answers; a manager of a few lines stands in for it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.runtime.cgroups import systemd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOB = "/org/freedesktop/systemd1/job/7"
+SCOPE = "pycompose-demo.scope"
+EXISTS = "org.freedesktop.systemd1.UnitExists"
+GONE = "org.freedesktop.DBus.Error.InvalidArgs"
+
+
+class Manager:
+    """systemd: keeps the calls, and gives them the answers that a test has laid ready, by method."""
+
+    def __init__(self, path: str) -> None:
+        self.calls: list[tuple[str, bytes]] = []
+        self.answers: dict[str, list[str]] = {"StartTransientUnit": [], "AttachProcessesToUnit": []}
+        """For each call: the name of an error, or what became of the job."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            pending = b""
+            while not pending.endswith(b"BEGIN\r\n"):
+                pending += connection.recv(4096)
+            connection.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
+            pending = b""
+            while part := connection.recv(4096):
+                pending += part
+                while (length := systemd._length(pending)) is not None and len(pending) >= length:
+                    serial = struct.unpack_from("<I", pending, 8)[0]
+                    self._answer(connection, systemd._parse(pending[:length]), serial)
+                    pending = pending[length:]
+
+    def _answer(self, connection: socket.socket, message: systemd.Message, serial: int) -> None:
+        member = str(message.fields[systemd._MEMBER])
+        self.calls.append((member, message.body))
+        answer = self.answers[member].pop(0) if member in self.answers else ""
+        if "." in answer:
+            connection.sendall(_message(systemd._ERROR, serial, error=answer))
+            return
+        if member == "StartTransientUnit":
+            connection.sendall(_message(systemd._SIGNAL, 0, member="JobRemoved", body=_removed(answer)))
+        connection.sendall(_message(systemd._RETURN, serial, body=_text(JOB)))
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("<I", len(value)) + value.encode() + b"\0"
+
+
+def _removed(result: str) -> bytes:
+    body = struct.pack("<I", 7)
+    for value in (JOB, SCOPE, result):
+        body += bytes(-len(body) % 4) + _text(value)
+    return body
+
+
+def _message(kind: int, reply_to: int, *, error: str = "", member: str = "", body: bytes = b"") -> bytes:
+    fields = struct.pack("<BB", systemd._REPLY_SERIAL, 1) + b"u\0" + struct.pack("<I", reply_to)
+    for code, value in ((systemd._ERROR_NAME, error), (systemd._MEMBER, member)):
+        if value:
+            fields += bytes(-len(fields) % 8) + struct.pack("<BB", code, 1) + b"s\0" + _text(value)
+    header = struct.pack("<cBBBIII", b"l", kind, 0, 1, len(body), 1, len(fields)) + fields
+    return header + bytes(-len(header) % 8) + body
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    path = f"{tmp_path}/private"
+    monkeypatch.setattr(systemd, "_PRIVATE_SOCKET", path)
+    found = Manager(path)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def enter() -> None:
+    systemd.enter_scope(SCOPE, 4711, "a project", "_keeper")
+
+
+def names(manager: Manager) -> list[str]:
+    return [member for member, _ in manager.calls]
+
+
+def test_a_scope_is_made_and_waited_for(manager: Manager) -> None:
+    manager.answers["StartTransientUnit"] = ["done"]
+    enter()
+    assert names(manager) == ["Subscribe", "StartTransientUnit"]
+    body = manager.calls[1][1]
+    assert body.startswith(_text(SCOPE)) and b"Delegate" in body and struct.pack("<II", 4, 4711) in body
+
+
+def test_a_scope_that_still_has_processes_is_joined(manager: Manager) -> None:
+    manager.answers |= {"StartTransientUnit": [EXISTS], "AttachProcessesToUnit": [""]}
+    enter()
+    assert names(manager)[1:] == ["StartTransientUnit", "AttachProcessesToUnit"]
+    body = manager.calls[2][1]
+    assert body.startswith(_text(SCOPE)) and _text("/_keeper") in body
+    assert body.endswith(struct.pack("<II", 4, 4711))
+
+
+def test_a_scope_that_goes_away_is_made_again(manager: Manager) -> None:
+    manager.answers |= {"StartTransientUnit": [EXISTS, EXISTS, "done"], "AttachProcessesToUnit": [GONE, GONE]}
+    enter()
+    assert names(manager)[1:] == 2 * ["StartTransientUnit", "AttachProcessesToUnit"] + ["StartTransientUnit"]
+
+
+@pytest.mark.parametrize("answer", ["failed", "org.freedesktop.DBus.Error.AccessDenied"])
+def test_what_systemd_refuses_is_an_error(manager: Manager, answer: str) -> None:
+    manager.answers["StartTransientUnit"] = [answer]
+    with pytest.raises(OSError, match=answer.rpartition(".")[2]) as caught:
+        enter()
+    assert not isinstance(caught.value, systemd.ScopeExists)
