@@ -53,7 +53,6 @@ CASTS = Pass(
         "services.*.cpu_rt_runtime": _integer,
         "services.*.cpu_shares": _integer,
         "services.*.cpus": _cast(_float32),
-        "services.*.depends_on.*.required": _boolean,
         "services.*.depends_on.*.restart": _boolean,
         "services.*.deploy.placement.max_replicas_per_node": _integer,
         "services.*.deploy.replicas": _integer,

@@ -50,6 +50,7 @@ def check(tree: Map, disabled: set[str]) -> None:
         for function in _CHECKS:
             function(one)
     _container_names(tree["services"])
+    _secrets(tree)
 
 
 def _image_or_build(one: _Check) -> None:
@@ -266,6 +267,19 @@ def _container_names(services: Map) -> None:
             )
         if own:
             names[own] = name
+
+
+def _secrets(tree: Map) -> None:
+    """A secret that is not external is a file or a variable; no driver is asked for one."""
+    secrets: Any = tree.get("secrets") or {}
+    for name, secret in secrets.items():
+        if not (secret.get("external") or secret.get("file") or secret.get("environment")):
+            raise error(
+                secrets.where(name)[0],
+                ("secrets", name),
+                "says nowhere where its content is: needs one of file, environment",
+                "add `file: PATH`, `environment: NAME` or `external: true`",
+            )
 
 
 _CHECKS: tuple[Callable[[_Check], None], ...] = (

@@ -48,6 +48,21 @@ def _integer(value: Any) -> int:
     return int(value)
 
 
+def _count(value: Any) -> int:
+    number = _integer(value)
+    if number < 0:
+        raise ValueError(f"{number} is less than 0")
+    return number
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, str):
+        raise ValueError(f"`{value}` is a string, but a weight is a number; write it without quotes")
+    if value > 1000:
+        raise ValueError(f"{value} is more than 1000, the greatest weight")
+    return _count(value)
+
+
 def _number(value: Any) -> int | float:
     number = values.number(value) if isinstance(value, str) else value
     if number != number or number in (float("inf"), float("-inf")):
@@ -66,6 +81,8 @@ def _duration(value: Any) -> str:
 def _mode(value: Any) -> str:
     """A file's mode: ``0440`` is octal in YAML; a string is read as octal."""
     try:
+        if isinstance(value, float):
+            raise ValueError
         number = int(value, 8) if isinstance(value, str) else int(value)
     except ValueError:
         raise ValueError(f"`{value}` is not a mode; write an octal number such as 0440") from None
@@ -75,7 +92,7 @@ def _mode(value: Any) -> str:
 def _tmpfs_mode(value: Any) -> int:
     if isinstance(value, str):
         raise ValueError(f"`{value}` is a string, but a mode is a number; write it without quotes: 0700")
-    return int(value)
+    return _count(value)
 
 
 def _device_count(value: Any) -> int:
@@ -92,6 +109,7 @@ flag = _checked(_boolean, drop=(False,))
 pointer_flag = _checked(_boolean)
 integer = _checked(_integer, drop=(0,))
 pointer_integer = _checked(_integer)
+pointer_count = _checked(_count)
 number = _checked(_number, drop=(0,))
 size = _checked(_size, drop=("0",))
 pointer_duration = _checked(_duration)
@@ -314,7 +332,12 @@ def _table() -> dict[str, Function]:
         ),
         *("configs.*.gid", "secrets.*.source", "secrets.*.target", "secrets.*.uid", "secrets.*.gid"),
         *("volumes.*.bind.propagation", "volumes.*.bind.selinux", "volumes.*.bind.recursive"),
-        *("volumes.*.volume.subpath", "volumes.*.image.subpath", "devices.*.permissions", "devices.*.target"),
+        *(
+            "volumes.*.volume.subpath",
+            "volumes.*.image.subpath",
+            "devices.*.permissions",
+            "devices.*.target",
+        ),
     )
     service(
         flag,
@@ -355,12 +378,10 @@ def _table() -> dict[str, Function]:
         ),
         *(
             "pids_limit",
-            "ports.*.target",
             "networks.*.priority",
             "networks.*.gw_priority",
-            "blkio_config.weight",
         ),
-        *("blkio_config.weight_device.*.weight", "deploy.resources.limits.pids"),
+        *("deploy.resources.limits.pids",),
         *("deploy.placement.max_replicas_per_node",),
         *("deploy.resources.reservations.generic_resources.*.discrete_resource_spec.value",),
     )
@@ -368,10 +389,13 @@ def _table() -> dict[str, Function]:
         pointer_integer,
         "scale",
         "deploy.replicas",
-        "healthcheck.retries",
-        "deploy.restart_policy.max_attempts",
     )
-    service(pointer_integer, "deploy.update_config.parallelism", "deploy.rollback_config.parallelism")
+    service(pointer_count, "healthcheck.retries", "deploy.restart_policy.max_attempts")
+    service(pointer_count, "deploy.update_config.parallelism", "deploy.rollback_config.parallelism")
+    service(_checked(_count, drop=(0,)), "ports.*.target")
+    service(_checked(_weight, drop=(0,)), "blkio_config.weight")
+    service(_checked(_weight), "blkio_config.weight_device.*.weight")
+    service(text, "models.*.endpoint_var", "models.*.model_var")
     service(
         number,
         *("cpus", "cpu_percent", "deploy.resources.limits.cpus", "deploy.resources.reservations.cpus"),
@@ -384,6 +408,7 @@ def _table() -> dict[str, Function]:
     )
     for limit in ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"):
         service(_checked(_size), f"blkio_config.{limit}.*.rate")
+        service(non_empty, f"blkio_config.{limit}")
     service(
         pointer_duration, "stop_grace_period", "deploy.restart_policy.delay", "deploy.restart_policy.window"
     )
@@ -443,6 +468,17 @@ def _table() -> dict[str, Function]:
         ),
         *("pre_start", "pre_stop", "profiles", "secrets", "security_opt", "tmpfs", "ulimits", "volumes"),
         *("volumes_from", "deploy.placement.constraints", "deploy.placement.preferences"),
+        *("blkio_config.weight_device", "gpus.*.capabilities", "gpus.*.device_ids", "gpus.*.driver"),
+        *("credential_spec.config", "credential_spec.file", "credential_spec.registry"),
+        "deploy.resources.reservations.devices.*.device_ids",
+        "deploy.resources.reservations.devices.*.driver",
+        *("develop.watch.*.target", "develop.watch.*.ignore", "develop.watch.*.include"),
+        *(
+            "deploy.resources.reservations.devices",
+            "deploy.resources.reservations.generic_resources",
+            "deploy.update_config.failure_action",
+            "deploy.rollback_config.failure_action",
+        ),
         "env_file",
     )
     service(
@@ -456,6 +492,9 @@ def _table() -> dict[str, Function]:
     add(_external, "networks.*.external", "volumes.*.external", "configs.*.external", "secrets.*.external")
     for kind in ("networks", "volumes", "configs", "secrets"):
         add(text, f"{kind}.*.driver", f"{kind}.*.template_driver")
+    add(text, "networks.*.ipam.driver")
+    for key in ("subnet", "ip_range", "gateway"):
+        add(text, f"networks.*.ipam.config.*.{key}")
     add(non_empty, "networks.*.ipam.config", "models.*.runtime_flags")
     return table
 

@@ -210,14 +210,17 @@ def _unique(key: Callable[[Any], Any]) -> Callable[[Any, Context], Any]:
         places: dict[Any, int] = {}
         for item, at in value.entries():
             name = key(item)
-            if isinstance(name, (dict, list)):
+            try:
+                place = places.get(name)
+            except TypeError:  # a list where there should be a name: the schema will say so
                 result.add(item, at)
-            elif name in places:
-                result[places[name]] = item
-                result.at[places[name]] = at
-            else:
+                continue
+            if place is None:
                 places[name] = len(result)
                 result.add(item, at)
+            else:
+                result[place] = item
+                result.at[place] = at
         return result
 
     return function

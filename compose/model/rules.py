@@ -52,7 +52,7 @@ def _host_ip(value: Any, context: Context) -> Any:
     if isinstance(value, Map):
         if "target" not in value:
             raise context.error("lacks the container's port", "add `target: PORT`")
-        if value.get("host_ip"):
+        if "host_ip" in value:
             check_ip(str(value["host_ip"]), context)
     return value
 
@@ -60,6 +60,12 @@ def _host_ip(value: Any, context: Context) -> Any:
 def _device(value: Any, context: Context) -> Any:
     if isinstance(value, Map) and "count" in value and "device_ids" in value:
         raise context.error("`count` and `device_ids` exclude each other", "keep one of them")
+    return value
+
+
+def _device_target(value: Any, context: Context) -> Any:
+    if isinstance(value, Map) and "target" not in value:
+        raise context.error("lacks the path in the container", f"add `target: {value.get('source')}`")
     return value
 
 
@@ -81,6 +87,7 @@ _RULES = Pass(
         "secrets.*": _one_source("file", "environment"),
         "services.*.deploy.resources.reservations.devices.*": _device,
         "services.*.develop.watch.*.path": _not_blank,
+        "services.*.devices.*": _device_target,
         "services.*.gpus.*": _device,
         "services.*.ports.*": _host_ip,
         "services.*.volumes.*": _mount_target,

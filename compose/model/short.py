@@ -233,7 +233,9 @@ def parse_volume(spec: str, context: Context) -> dict[str, Any]:
     """``[SOURCE:]TARGET[:OPTIONS]`` -> the long form."""
     if not spec:
         raise context.error("a volume cannot be empty", "write SOURCE:TARGET, such as ./data:/data")
-    fields = [spec] if len(spec) < 3 else _split_volume(spec)
+    if len(spec.encode("utf-8", "surrogateescape")) < 3:
+        return {"type": "volume", "target": spec}
+    fields = _split_volume(spec)
     if "" in fields:
         raise context.error(f"`{spec}` has nothing between two colons", "write SOURCE:TARGET[:ro]")
     if len(fields) > 3:

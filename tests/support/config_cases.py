@@ -38,8 +38,11 @@ class Case(NamedTuple):
         return self.directory / "expected.json"
 
     def expected(self) -> Any:
-        """The peer's answer, with the paths of this checkout."""
-        text = self.expected_file.read_text(encoding="utf-8")
+        """The peer's answer as it was recorded, with the paths of this checkout."""
+        return self.here(self.expected_file.read_text(encoding="utf-8"))
+
+    def here(self, text: str) -> Any:
+        """An answer with the paths of this checkout."""
         text = text.replace("@HERE@", str(self.directory)).replace("@ABOVE@", str(self.directory.parent))
         return json.loads(text)
 

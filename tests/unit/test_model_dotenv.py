@@ -63,7 +63,8 @@ def test_error_has_its_place(text: str, message: str) -> None:
 
 def test_raw_format_takes_values_as_they_stand() -> None:
     text = b'# c\nA="q" # x\nB=$A\n\nSHELL_VAR\n'
-    assert parse_raw(text, "raw.env", ENVIRONMENT.get, {}) == {"A": '"q" # x', "B": "$A", "SHELL_VAR": "shell"}
+    found = parse_raw(text, "raw.env", ENVIRONMENT.get, {})
+    assert found == {"A": '"q" # x', "B": "$A", "SHELL_VAR": "shell"}
 
 
 @given(st.binary())
