@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--build", action="store_true", help="build images before starting containers")
     add("--no-build", action="store_true", help="do not build an image, even if it is missing")
     add("--force-recreate", action="store_true", help="recreate containers that have not changed")
+    add(
+        "-V",
+        "--renew-anon-volumes",
+        action="store_true",
+        help="give recreated containers new anonymous volumes",
+    )
     add("--no-recreate", action="store_true", help="leave containers that are there as they are")
     add("--no-deps", action="store_true", help="do not start what the services depend on")
     add("--no-start", action="store_true", help="create, and start nothing")
@@ -124,6 +130,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
         no_start=arguments.no_start,
         remove_orphans=arguments.remove_orphans and not arguments.services,
         wait=arguments.wait,
+        fresh_volumes=arguments.renew_anon_volumes,
         timeout=arguments.timeout,
     )
     plan = plan_up(context.target, observed, options)

@@ -48,13 +48,15 @@ class RemoveVolume(NamedTuple):
 class CreateContainer(NamedTuple):
     """Make the container `target` of a service; it does not run yet.
 
-    With `replaces` the container of that name is removed first; its anonymous volumes and addresses go on.
+    With `replaces` the container of that name is removed first; its addresses go on, and its anonymous
+    volumes do unless `fresh_volumes` is set.
     """
 
     target: str
     service: str
     number: int
     replaces: str | None = None
+    fresh_volumes: bool = False
 
 
 class StartContainer(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class ObservedContainer(NamedTuple):
@@ -22,8 +22,12 @@ class ObservedContainer(NamedTuple):
     """False for the remains of a command that was killed while it made the container."""
     connected: bool = True
     """False when its network namespace is gone, as after a reboot."""
-    config: dict[str, object] | None = None
-    """The service's configuration when it was made, for words about what changed."""
+    config: dict[str, Any] | None = None
+    """The service's configuration when it was made, where that is not what is wanted now."""
+    networks: frozenset[str] | None = None
+    """The names of the networks that it is in, as far as they are there; None: not known."""
+    volumes: frozenset[str] | None = None
+    """The names of the named volumes that it uses; None: not known."""
 
     @property
     def running(self) -> bool:
@@ -41,6 +45,8 @@ class ObservedNetwork(NamedTuple):
 
 
 class ObservedVolume(NamedTuple):
+    """`key` is empty for an anonymous volume whose container is gone."""
+
     key: str
     name: str
     config_hash: str
@@ -60,5 +66,7 @@ class Observed(NamedTuple):
     """Whether anything of the project's namespace or helper processes is there."""
     recorded: bool = False
     """Whether the project has a record: after `down` it has none, even where a network of its outlives it."""
+    external_volumes: frozenset[str] = frozenset()
+    """Names of volumes that the file declares as external and that are there."""
     lost: frozenset[str] = frozenset()
     """Names of other projects' networks whose record alone is there, as after a reboot."""

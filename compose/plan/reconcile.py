@@ -27,7 +27,7 @@ from compose.plan.changes import changes
 from compose.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from compose.plan.observed import Observed, ObservedContainer
@@ -40,10 +40,10 @@ class UpOptions(NamedTuple):
     no_start: bool = False
     remove_orphans: bool = False
     wait: bool = False
+    fresh_volumes: bool = False
+    """Whether recreated containers get new anonymous volumes."""
     timeout: float | None = None
     """Seconds that a container gets to stop; None: its own grace period."""
-    full: bool = True
-    """False when services were named on the command line: then nothing else is an orphan."""
 
 
 def plan_images(target: Target, observed: Observed, *, build: bool = False) -> Plan:
@@ -68,6 +68,12 @@ def plan_images(target: Target, observed: Observed, *, build: bool = False) -> P
                 )
             plan.add(FetchImage(service.image), cause="not in the store")
     return plan
+
+
+def published(config: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Protocol and number of the ports that a service asks for on the host."""
+    ports = config.get("ports") or []
+    return {(str(p.get("protocol") or "tcp"), str(p["published"])) for p in ports if p.get("published")}
 
 
 def plan_up(target: Target, observed: Observed, options: UpOptions) -> Plan:
@@ -97,9 +103,16 @@ class _Up:
         self.made: dict[str, int] = {}
         """``network KEY`` or ``volume KEY`` -> the operation that makes it."""
         self.changed_networks: set[str] = set()
+        self.claimed = {
+            service.container(target.project, number)
+            for service in target.services
+            for number in range(1, service.scale + 1)
+        }
+        """The names of all containers that are wanted."""
         self.orphans()
         self.networks()
         self.volumes()
+        self.hand_over_ports()
         for service in target.services:
             self.service(service)
         if options.wait and not options.no_start:
@@ -112,7 +125,8 @@ class _Up:
             return
         wanted = {service.name for service in self.target.services}
         for container in self.observed.containers:
-            if container.service not in wanted and not container.oneoff:
+            left = container.service not in wanted and container.name not in self.claimed
+            if left and not container.oneoff:
                 self.remove(container, "orphan")
 
     def remove(self, container: ObservedContainer, cause: str) -> int:
@@ -171,23 +185,61 @@ class _Up:
         )
 
     def volumes(self) -> None:
-        present = {volume.key for volume in self.observed.volumes}
+        present = {(volume.key, volume.name) for volume in self.observed.volumes}
         for key, wanted in self.target.volumes.items():
-            if not wanted.external and key not in present:
+            if wanted.external:
+                if wanted.name not in self.observed.external_volumes:
+                    raise PlanError(
+                        f"volume {wanted.name} is declared as external, but there is none of that name",
+                        hint=f"start the project that owns it, or remove 'external: true' from volume {key}",
+                    )
+            elif (key, wanted.name) not in present:
                 self.made[f"volume {key}"] = self.plan.add(CreateVolume(wanted.name, key), cause="new")
+
+    # Published ports --------------------------------------------------------------------------------------
+
+    def hand_over_ports(self) -> None:
+        """Stop early who publishes what another service wants now; `start` waits for that."""
+        for service in self.target.services:
+            others = [other.config for other in self.target.services if other.name != service.name]
+            wanted = {port for config in others for port in published(config)}
+            for container in self.containers_of.get(service.name, []):
+                if wanted & published(self.config_of(container)):
+                    cause = self.cause_to_leave(service, container)
+                    if cause:
+                        self.stop(container, cause)
+
+    def after_freeing(self, config: Mapping[str, Any]) -> list[int]:
+        """The operations that stop whoever still has a port that `config` publishes."""
+        wanted = published(config)
+        found = []
+        for name, operation in self.stopped_for.items():
+            if wanted & published(self.config_of(self.by_name[name])):
+                found.append(operation)
+        return found
+
+    def config_of(self, container: ObservedContainer) -> Mapping[str, Any]:
+        """What a container was made from."""
+        if container.config is not None:
+            return container.config
+        return next((s.config for s in self.target.services if s.name == container.service), {})
 
     # Services ---------------------------------------------------------------------------------------------
 
     def service(self, service: Wanted) -> None:
-        wanted_names = [
-            service.container(self.target.project, number) for number in range(1, service.scale + 1)
-        ]
-        for number, name in enumerate(wanted_names, 1):
-            self.container(service, number, name)
+        for number in range(1, service.scale + 1):
+            self.container(service, number, service.container(self.target.project, number))
         for container in self.containers_of.get(service.name, []):
-            if container.name not in wanted_names:
-                cause = "renamed" if container.number <= service.scale else f"scaled to {service.scale}"
-                self.remove(container, cause)
+            if container.name not in self.claimed:
+                self.remove(container, self.cause_to_leave(service, container))
+
+    def cause_to_leave(self, service: Wanted, container: ObservedContainer) -> str:
+        """Why a container of the service cannot stay as it is, or ""."""
+        if container.number > service.scale:
+            return f"scaled to {service.scale}"
+        if container.name != service.container(self.target.project, container.number):
+            return "renamed"
+        return self.cause_to_recreate(service, container)
 
     def container(self, service: Wanted, number: int, name: str) -> None:
         existing = self.by_name.get(name)
@@ -199,7 +251,8 @@ class _Up:
         if cause:
             self.recreated.add(service.name)
             stops = self.stop(existing, cause)
-            action = CreateContainer(name, service.name, number, replaces=name)
+            fresh = self.options.fresh_volumes
+            action = CreateContainer(name, service.name, number, replaces=name, fresh_volumes=fresh)
             self.create_and_start(service, action, cause, stops)
             return
         restart = next((d for d, how in service.dependencies.items() if self.restarts_with(d, how)), None)
@@ -218,6 +271,8 @@ class _Up:
             return "half-made"
         if not existing.connected:
             return "its network is gone"
+        if existing.service != service.name:
+            return f"it was of service {existing.service}"
         if self.options.force_recreate:
             return "--force-recreate"
         if self.options.no_recreate:
@@ -227,10 +282,25 @@ class _Up:
                 return f"network {key} changed"
         if existing.config_hash != service.config_hash:
             return changes(existing.config or {}, service.config)
+        for kind, key, name, there in self.attached(service, existing):
+            if there is not None and name not in there:
+                return f"{kind} {key} changed"
         image = self.observed.images.get(service.image)
         if image is not None and image != existing.image:
             return f"image {service.image} is newer"
         return ""
+
+    def attached(
+        self, service: Wanted, existing: ObservedContainer
+    ) -> Iterator[tuple[str, str, str, frozenset[str] | None]]:
+        """The networks and named volumes that a container should have: kind, key, name; and what it has."""
+        for key in service.config.get("networks") or {}:
+            if key in self.target.networks:
+                yield "network", key, self.target.networks[key].name, existing.networks
+        for mount in service.config.get("volumes") or []:
+            if mount.get("type") == "volume" and mount.get("source") in self.target.volumes:
+                key = mount["source"]
+                yield "volume", key, self.target.volumes[key].name, existing.volumes
 
     def create_and_start(
         self, service: Wanted, action: CreateContainer, cause: str, stops: list[int]
@@ -241,7 +311,9 @@ class _Up:
         for mount in service.config.get("volumes") or []:
             if mount.get("type") == "volume" and mount.get("source"):
                 after += self.after_making(f"volume {mount['source']}")
-        created = self.plan.add(action, cause=cause, after=after, undo=RemoveContainer(action.target))
+        # What is to be replaced may have volumes that its successor inherits; a new one has nothing to lose.
+        undo = RemoveContainer(action.target, volumes=True) if action.replaces is None else None
+        created = self.plan.add(action, cause=cause, after=after, undo=undo)
         self.start(service, action.target, "", [created])
 
     def after_making(self, what: str) -> list[int]:
@@ -250,6 +322,7 @@ class _Up:
     def start(self, service: Wanted, name: str, cause: str, after: list[int]) -> None:
         if self.options.no_start:
             return
+        after = after + self.after_freeing(service.config)
         for dependency, how in service.dependencies.items():
             after = after + self.dependency(dependency, how)
         start = self.plan.add(StartContainer(name), cause=cause, after=after)

@@ -166,6 +166,7 @@ class Keeper:
             raise ValueError("names and descriptors differ in number")
         place = 0
         for name, count in names:
+            self._catch_up(self._owner(name))
             self._hold(name, received[place : place + count])
             place += count
         return {}
@@ -221,16 +222,19 @@ class Keeper:
 
     def _start(self, identity: str, connection: Socket) -> None:
         """Fork a monitor that starts the container and answers the client itself."""
+        self._catch_up(self.helpers.get(identity))
         helper = self.helpers.get(identity)
-        while helper is not None and helper.channel is not None and readable_now(helper.channel):
-            self._hear(helper)  # that the former run is over may just have been said
-            helper = self.helpers.get(identity)
         if helper is not None and helper.channel is not None:
             raise ContainerError(f"container {identity[:12]} is running already")
         if helper is not None and helper.timer is not None:
             helper.timer.cancel()  # the new monitor sees for itself whether the container still runs
         self._fork_monitor(identity, connection, "start")
         connection.close()
+
+    def _catch_up(self, helper: Helper | None) -> None:
+        """Hear what a monitor has just said: that a run is over, and what it needs no more."""
+        while helper is not None and helper.channel is not None and readable_now(helper.channel):
+            self._hear(helper)
 
     def _adopt(self, identity: str) -> Message:
         helper = self.helpers.get(identity)

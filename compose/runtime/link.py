@@ -54,7 +54,13 @@ class Link:
 
     def release(self, *names: str) -> None:
         """Close descriptors of ours, here and at the keeper's; those that there are not are no error."""
-        found = [name for name in map(self._full, names) if name in self.held]
+        self._release([name for name in map(self._full, names) if name in self.held])
+
+    def free_ports(self) -> None:
+        """Close the published ports: whoever has ended for good listens no more."""
+        self._release([name for name in self.held if name.startswith("listen/")])
+
+    def _release(self, found: list[str]) -> None:
         for name in found:
             for number in self.held.pop(name):
                 self._loop.forget(number)

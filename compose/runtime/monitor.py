@@ -484,9 +484,11 @@ class Monitor:
         self.state["status"] = "exited" if "finished_at" in self.state else "created"
         self.state.update({"error": str(error), "pid": 0, "health": None})
         self.state["exit_code"] = _exit_code_of(error)
+        self.link.free_ports()
         self._write(durable=True)
 
     def _finish_for_good(self) -> None:
+        self.link.free_ports()  # before anybody can read that it has ended, and start it again
         self.state["status"] = "exited"
         self.state["health"] = None
         self._write(durable=True)

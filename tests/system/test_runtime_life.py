@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -83,6 +85,19 @@ def test_a_failing_start_names_the_step_and_leaves_nothing(stand: Stand) -> None
     assert "no-such-program" in state["error"]
     with pytest.raises(ContainerError, match="is missing"):
         stand.keeper.start("0" * 64)
+
+
+@pytest.mark.parametrize("program", ["true", "no-such-program"])
+def test_the_ports_of_a_container_that_has_ended_are_free(stand: Stand, program: str) -> None:
+    identity = stand.make(program)
+    name = f"listen/{identity}/tcp/127.0.0.1/1/10.0.0.1/1"
+    for _run in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            stand.keeper.put(name, [server.fileno()])
+        with contextlib.suppress(ContainerError):
+            stand.keeper.start(identity)
+        stand.keeper.wait(identity)
+        assert stand.keeper.names() == []
 
 
 def test_a_limit_that_the_kernel_refuses_leaves_nothing(stand: Stand) -> None:

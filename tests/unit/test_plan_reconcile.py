@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from compose.errors import PlanError
+from compose.plan.actions import CreateContainer, RemoveContainer
 from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
 from compose.plan.reconcile import UpOptions, plan_images, plan_up
 from compose.plan.target import Target, Wanted, WantedNetwork, WantedVolume
@@ -286,3 +287,105 @@ def test_stop_orders_through_services_that_do_not_run() -> None:
         1. stop container shop-a-1
         2. stop container shop-c-1  after 1
     """)
+
+
+PORT = [{"mode": "ingress", "target": 80, "published": "8080", "protocol": "tcp"}]
+
+
+def test_a_renamed_service_that_keeps_its_container_name_replaces_that_container() -> None:
+    there = observed(running("old", name="one"))
+    new = target(wanted("new")._replace(container_name="one"))
+    assert text(plan_up(new, there, UpOptions(remove_orphans=True))) == lines("""
+        1. stop container one  (it was of service old)
+        2. create container one  (it was of service old)  after 1
+        3. start container one  after 2
+    """)
+
+
+def test_services_may_swap_their_container_names() -> None:
+    there = observed(running("a", name="one"), running("b", name="two"))
+    swapped = target(wanted("a")._replace(container_name="two"), wanted("b")._replace(container_name="one"))
+    assert text(plan_up(swapped, there, UpOptions())) == lines("""
+        1. stop container two  (it was of service b)
+        2. create container two  (it was of service b)  after 1
+        3. start container two  after 2
+        4. stop container one  (it was of service a)
+        5. create container one  (it was of service a)  after 4
+        6. start container one  after 5
+    """)
+
+
+def test_an_orphan_gives_its_port_to_its_successor() -> None:
+    there = observed(running("old", config={"ports": PORT}))
+    new = target(wanted("new", ports=PORT))
+    assert text(plan_up(new, there, UpOptions(remove_orphans=True))) == lines("""
+        1. stop container shop-old-1  (orphan)
+        2. remove container shop-old-1  (orphan)  after 1
+        3. create container shop-new-1  (new)
+        4. start container shop-new-1  after 1, 3
+    """)
+
+
+def test_a_port_may_move_from_one_service_to_another() -> None:
+    networks = {"default": None}
+    there = observed(
+        running("b", config_hash="old", config={"ports": PORT, "networks": networks}),
+        running("a", config={"networks": networks}),
+    )
+    moved = target(wanted("a", ports=PORT, hash="new"), wanted("b"))
+    assert text(plan_up(moved, there, UpOptions())) == lines("""
+        1. stop container shop-b-1  (ports removed)
+        2. stop container shop-a-1  (ports added)
+        3. create container shop-a-1  (ports added)  after 2
+        4. start container shop-a-1  after 1, 3
+        5. create container shop-b-1  (ports removed)  after 1
+        6. start container shop-b-1  after 5
+    """)
+
+
+def test_a_volume_of_another_name_is_another_volume() -> None:
+    volumes = [{"type": "volume", "source": "data", "target": "/data"}]
+    there = observed(
+        running("db", volumes=frozenset({"old"}), networks=frozenset({"shop_default"})),
+        volumes=(ObservedVolume("data", "old", "vol-1"),),
+    )
+    assert text(plan_up(target(wanted("db", volumes=volumes), volumes=("data",)), there, UpOptions())) == (
+        lines("""
+        1. create volume shop_data  (new)
+        2. stop container shop-db-1  (volume data changed)
+        3. create container shop-db-1  (volume data changed)  after 1, 2
+        4. start container shop-db-1  after 3
+    """)
+    )
+
+
+def test_a_network_that_is_another_one_now_takes_its_containers_with_it() -> None:
+    there = observed(running("web", networks=frozenset({"shop_default"})))
+    external = target(wanted("web"))._replace(
+        networks={"default": WantedNetwork("default", "others", "net-2", external=True)}
+    )
+    assert "network default changed" in text(plan_up(external, there, UpOptions()))
+
+
+def test_an_external_volume_must_be_there() -> None:
+    volumes = {"data": WantedVolume("data", "elsewhere", "vol", external=True)}
+    mounted = wanted("db", volumes=[{"type": "volume", "source": "data", "target": "/data"}])
+    needs = target(mounted)._replace(volumes=volumes)
+    with pytest.raises(PlanError, match="elsewhere is declared as external"):
+        plan_up(needs, observed(), UpOptions())
+    assert plan_up(needs, observed(external_volumes=frozenset({"elsewhere"})), UpOptions())
+
+
+def test_a_failed_creation_takes_back_what_nobody_inherits() -> None:
+    made = plan_up(target(wanted("web")), observed(), UpOptions()).operations[0]
+    assert made.undo == RemoveContainer("shop-web-1", volumes=True)
+    there = observed(running("web", config_hash="old"))
+    replaced = plan_up(target(wanted("web")), there, UpOptions(fresh_volumes=True)).operations[1]
+    assert replaced.action == CreateContainer("shop-web-1", "web", 1, "shop-web-1", fresh_volumes=True)
+    assert replaced.undo is None
+
+
+def test_down_takes_the_volumes_of_containers_that_are_gone() -> None:
+    there = Observed(volumes=(ObservedVolume("", "a1b2", ""),))
+    assert text(plan_down("shop", there, DownOptions(volumes=True))) == "1. remove volume a1b2"
+    assert not plan_down("shop", there, DownOptions())

@@ -11,6 +11,7 @@ The order is what makes a kill at any moment harmless:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from compose.errors import StateError
 from compose.linux.beneath import remove_path
 from compose.runtime import records
 from compose.runtime.client import Keeper
-from compose.runtime.spec import VERSION
+from compose.runtime.spec import STATE_FILE, VERSION
 from compose.state.files import replace, replace_json
 
 from . import files, networks, ports
@@ -76,14 +77,14 @@ class Creation:
             inherited=self.inherited,
             new_name=new_identity,
         )
-        anonymous = [use.name for use in found.volumes if use.anonymous]
+        anonymous = {use.name: use.target for use in found.volumes if use.anonymous}
         if anonymous:
             with self.context.index.change() as transaction:
-                for name in anonymous:
+                for name, target in anonymous.items():
                     transaction.execute(
-                        "INSERT INTO volumes VALUES (?, ?, '', ?, 'local', '{}', '', ?)"
-                        " ON CONFLICT (name) DO UPDATE SET container = excluded.container",
-                        (name, self.context.name, self.id, time.time_ns()),
+                        "INSERT INTO volumes VALUES (?, ?, ?, ?, 'local', '{}', '', ?)"
+                        " ON CONFLICT (name) DO NOTHING",
+                        (name, self.context.name, target, self.id, time.time_ns()),
                     )
         return found
 
@@ -191,28 +192,23 @@ def _make_host_path(path: str) -> None:
 
 async def create(context: Context, action: CreateContainer) -> None:
     """Make the container; what it replaces is removed first."""
-    inherited: dict[str, str] = {}
     if action.replaces is not None:
         old = context.index.container_named(action.replaces)
         if old is not None:
-            inherited = anonymous_volumes(context, old.id)
-            await remove(context, old, volumes=False, keep_address=True)
-        _insert_row(context, action)
+            await remove(context, old, volumes=False, successor=action)
+        else:
+            with context.index.change() as transaction:
+                transaction.execute(*container_row(context, action))
         networks.tell_name_services(context, action)
     image = context.images.find(context.wanted(action.service).image)
     if image is None:
         raise StateError(f"image {context.wanted(action.service).image} is no longer in the store")
-    creation = Creation(context, action, image, inherited)
+    creation = Creation(context, action, image, anonymous_volumes(context, context.identities[action.target]))
     found = creation.record_anonymous_volumes()
     spec = await anyio.to_thread.run_sync(creation.write, found)
     if spec["network_namespace"]:
         await networks.connect(context, creation.wanted, spec)
     await anyio.to_thread.run_sync(creation.complete)
-
-
-def _insert_row(context: Context, action: CreateContainer) -> None:
-    with context.index.change() as transaction:
-        transaction.execute(*container_row(context, action))
 
 
 def container_row(context: Context, action: CreateContainer) -> tuple[str, tuple[object, ...]]:
@@ -234,9 +230,9 @@ def container_row(context: Context, action: CreateContainer) -> tuple[str, tuple
 
 
 def anonymous_volumes(context: Context, identity: str) -> dict[str, str]:
-    """Target -> name of a container's anonymous volumes."""
-    spec = readable_spec(context, identity)
-    return {use["target"]: use["name"] for use in (spec or {}).get("volumes") or () if use.get("anonymous")}
+    """Target -> name of a container's anonymous volumes, by the index: they outlive its spec.json."""
+    rows = context.index.volumes(context.name)
+    return {row.key: row.name for row in rows if row.container == identity}
 
 
 def readable_spec(context: Context, identity: str) -> ContainerSpec | None:
@@ -294,12 +290,20 @@ def drop(context: Context, identity: str, *prefixes: str) -> None:
 # Remove -----------------------------------------------------------------------------------------------------
 
 
-async def remove(context: Context, row: ContainerRow, *, volumes: bool, keep_address: bool = False) -> None:
-    """Remove a container, whole or half-made, running or not; the row goes last."""
+async def remove(
+    context: Context, row: ContainerRow, *, volumes: bool, successor: CreateContainer | None = None
+) -> None:
+    """Remove a container, whole or half-made, running or not; the row goes last.
+
+    A `successor` gets its address and, unless it wants fresh ones, its anonymous volumes; it is written down
+    in the same moment, so that there is always somebody who has them.
+    """
     anonymous = anonymous_volumes(context, row.id) if volumes else {}
     spec = readable_spec(context, row.id)
-    if spec is not None:
+    with contextlib.suppress(StateError):  # damaged records; whatever runs has been stopped even so
         await stop(context, row.name, 0)
+    await anyio.to_thread.run_sync(_spoil, context, row)
+    keep_address = successor is not None and _wants_address(context, row)
     await networks.disconnect(context, row, spec, keep_address=keep_address)
     await anyio.to_thread.run_sync(_remove_files, context, row)
     for name in anonymous.values():
@@ -309,6 +313,23 @@ async def remove(context: Context, row: ContainerRow, *, volumes: bool, keep_add
         transaction.executemany(
             "DELETE FROM volumes WHERE name = ?", [(name,) for name in anonymous.values()]
         )
+        if successor is not None:
+            transaction.execute(*container_row(context, successor))
+            if not successor.fresh_volumes:
+                new = context.identities[successor.target]
+                transaction.execute("UPDATE volumes SET container = ? WHERE container = ?", (new, row.id))
+
+
+def _wants_address(context: Context, row: ContainerRow) -> bool:
+    """Whether a container of the service and number is wanted; its name may have gone to another one."""
+    services = context.target.services if context.target is not None else ()
+    return any(row.service == wanted.name and row.number <= wanted.scale for wanted in services)
+
+
+def _spoil(context: Context, row: ContainerRow) -> None:
+    """Make a container half-made, so that nobody starts what a killed removal has left of it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{context.paths.container(row.id)}/{STATE_FILE}")
 
 
 def _remove_files(context: Context, row: ContainerRow) -> None:

@@ -18,7 +18,8 @@ from compose.network import addresses
 from compose.network.types import ContainerLinks, NetworkSpec
 from compose.network.types import Endpoint as Link
 from compose.runtime.client import Keeper
-from compose.state.files import read_json, replace_json
+from compose.runtime.records import boot_id
+from compose.state.files import read_json, replace, replace_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint
     from compose.state.index import ContainerRow, NetworkRow
+    from compose.state.paths import Paths
 
     from .context import Context
 
@@ -84,22 +86,16 @@ def reserve(context: Context, transaction: sqlite3.Connection, action: CreateNet
     )
 
 
-def reserve_addresses(context: Context, creations: Sequence[CreateContainer]) -> None:
-    """Give every container of the plan its address in each of its networks, and tell the name services."""
-    assert context.project is not None
+def reserve_addresses(
+    context: Context, transaction: sqlite3.Connection, creations: Sequence[CreateContainer]
+) -> None:
+    """Give every container of the plan its address in each of its networks."""
     by_network: dict[str, list[CreateContainer]] = {}
     for action in creations:
         for key in context.wanted(action.service).config.get("networks") or {}:
             by_network.setdefault(key, []).append(action)
-    if not by_network:
-        return
-    with context.index.change() as transaction:
-        for key, actions in by_network.items():
-            row = row_of(context, key)
-            _assign(context, transaction, row, key, actions)
-    for action in creations:
-        if action.replaces is None:
-            tell_name_services(context, action)
+    for key, actions in by_network.items():
+        _assign(context, transaction, row_of(context, key), key, actions)
 
 
 def _assign(
@@ -146,6 +142,12 @@ def row_of(context: Context, key: str) -> NetworkRow:
             hint="start the project that owns it, or remove 'external: true'",
         )
     return row
+
+
+def tell_all(context: Context, creations: Sequence[CreateContainer]) -> None:
+    """Write the names of containers that are not there yet."""
+    for action in creations:
+        tell_name_services(context, action)
 
 
 def tell_name_services(context: Context, action: CreateContainer) -> None:
@@ -292,6 +294,36 @@ async def create(context: Context, action: CreateNetwork) -> None:
     spec = network_spec(context, action)
     os.makedirs(context.paths.network_run(spec.id), mode=0o700, exist_ok=True)
     await context.new_networks.submit(spec)
+    replace(_mark(context.paths, spec.id), _made_in(context.paths, spec.sandbox).encode(), durable=False)
+
+
+def is_whole(paths: Paths, row: NetworkRow) -> bool:
+    """Whether the network's bridge is there: `create` has been through, in the sandbox that there is now."""
+    made_in = _made_in(paths, row.project)
+    try:
+        with open(_mark(paths, row.id), encoding="ascii") as file:
+            return bool(made_in) and file.read() == made_in
+    except (OSError, ValueError):
+        return False
+
+
+def _mark(paths: Paths, identity: str) -> str:
+    """The file that says where a network's bridge is: written after that, removed before it."""
+    return f"{paths.network_run(identity)}/whole"
+
+
+def _made_in(paths: Paths, sandbox: str) -> str:
+    """Which network namespace a project's sandbox is now; "" when it has none."""
+    path = paths.project_namespace(sandbox)
+    return f"{boot_id()} {os.stat(path).st_ino}" if is_pinned(path) else ""
+
+
+def is_pinned(path: str) -> bool:
+    """Whether a namespace is pinned at `path`: then it lies on another file system than its directory."""
+    try:
+        return os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
+    except OSError:
+        return False
 
 
 async def connect(context: Context, wanted: Wanted, spec: ContainerSpec) -> None:
@@ -335,6 +367,7 @@ async def remove(context: Context, name: str) -> None:
         return
 
     def work() -> None:
+        remove_path(_mark(context.paths, row.id))
         with context.network() as client:
             report(client.remove_networks([_spec_of(row)]))
         remove_path(context.paths.network_run(row.id))

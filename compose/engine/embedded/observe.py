@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from compose.errors import StateError
 from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
-from compose.runtime.client import read_state
-from compose.runtime.spec import SPEC_FILE, STATE_FILE, health_of
+from compose.runtime.records import read_spec, read_state
+from compose.runtime.spec import STATE_FILE, health_of
 from compose.state.files import read_json
 
+from . import networks
 from .context import SERVICE_FILE
 
 if TYPE_CHECKING:
-    from compose.runtime.spec import ContainerSpec
-    from compose.state.index import ContainerRow, NetworkRow
+    from collections.abc import Mapping
+    from typing import Any
+
+    from compose.state.index import ContainerRow
 
     from .context import Context
 
@@ -24,10 +27,11 @@ def observe(context: Context) -> Observed:
     """The snapshot. A damaged record of one container makes that container "not whole", nothing more."""
     name = context.name
     rows = context.index.containers(name)
-    hashes = {}
+    hashes = None
     if context.target is not None:
         hashes = {service.name: service.config_hash for service in context.target.services}
-    containers = tuple(_container(context, row, hashes.get(row.service)) for row in rows)
+    names = {row.id: row.name for row in context.index.networks()}
+    containers = tuple(_container(context, row, hashes, names) for row in rows)
     return Observed(
         containers,
         _networks(context),
@@ -36,43 +40,45 @@ def observe(context: Context) -> Observed:
         sandbox=os.path.exists(context.paths.project_run(name))
         or os.path.exists(context.paths.project_namespace(name)),
         recorded=context.index.project(name) is not None,
+        external_volumes=_external_volumes(context),
         lost=_lost(context),
     )
 
 
-def _container(context: Context, row: ContainerRow, wanted_hash: str | None) -> ObservedContainer:
+def _container(
+    context: Context, row: ContainerRow, hashes: Mapping[str, str] | None, network_names: Mapping[str, str]
+) -> ObservedContainer:
     directory = context.paths.container(row.id)
     found = ObservedContainer(
         row.name, row.service, row.number, "dead", row.config_hash, row.image, row.oneoff, whole=False
     )
     try:
-        spec: ContainerSpec = read_json(f"{directory}/{SPEC_FILE}")
+        spec = read_spec(context.paths, row.id)
         state = read_state(context.paths, row.id)
-    except (OSError, ValueError, StateError):
+    except StateError:
         return found
     config = None
-    if wanted_hash is not None and wanted_hash != row.config_hash:
-        try:
-            config = read_json(f"{directory}/{SERVICE_FILE}")
-        except (OSError, ValueError):
-            config = None
+    if hashes is not None and hashes.get(row.service) != row.config_hash:
+        config = _service(f"{directory}/{SERVICE_FILE}")
     namespace = spec.get("network_namespace")
     return found._replace(
         status=state.get("status", "created"),
         health=health_of(state) or None,
         exit_code=state.get("exit_code"),
         whole=os.path.exists(f"{directory}/{STATE_FILE}"),
-        connected=not namespace or _pinned(namespace),
+        connected=not namespace or networks.is_pinned(namespace),
         config=config,
+        networks=frozenset(network_names.get(one["network"], "") for one in spec.get("endpoints") or ()),
+        volumes=frozenset(use["name"] for use in spec.get("volumes") or () if not use.get("anonymous")),
     )
 
 
-def _pinned(path: str) -> bool:
-    """Whether a namespace is pinned at `path`: then it lies on another file system than its directory."""
+def _service(path: str) -> dict[str, Any] | None:
     try:
-        return os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
-    except OSError:
-        return False
+        found = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _networks(context: Context) -> tuple[ObservedNetwork, ...]:
@@ -81,16 +87,11 @@ def _networks(context: Context) -> tuple[ObservedNetwork, ...]:
             row.key,
             row.name,
             row.config_hash,
-            whole=_is_whole(context, row),
+            whole=networks.is_whole(context.paths, row),
             users=_foreign_users(context, row.id),
         )
         for row in context.index.networks(context.name)
     )
-
-
-def _is_whole(context: Context, row: NetworkRow) -> bool:
-    sandbox = context.paths.project_namespace(row.project)
-    return _pinned(sandbox) and os.path.isdir(context.paths.network_run(row.id))
 
 
 def _lost(context: Context) -> frozenset[str]:
@@ -98,7 +99,7 @@ def _lost(context: Context) -> frozenset[str]:
         return frozenset()
     names = [network.name for network in context.target.networks.values() if network.external]
     rows = [row for row in map(context.index.network_named, names) if row is not None]
-    return frozenset(row.name for row in rows if not _is_whole(context, row))
+    return frozenset(row.name for row in rows if not networks.is_whole(context.paths, row))
 
 
 def _foreign_users(context: Context, network: str) -> tuple[str, ...]:
@@ -107,13 +108,27 @@ def _foreign_users(context: Context, network: str) -> tuple[str, ...]:
     return tuple(sorted(slot for slot in slots if slot.partition(".")[0] != context.name))
 
 
+def _external_volumes(context: Context) -> frozenset[str]:
+    if context.target is None:
+        return frozenset()
+    names = [volume.name for volume in context.target.volumes.values() if volume.external]
+    return frozenset(name for name in names if context.index.volume_named(name) is not None)
+
+
 def _volumes(context: Context) -> tuple[ObservedVolume, ...]:
-    rows = [row for row in context.index.volumes(context.name) if not row.container]
+    """The project's named volumes, and anonymous ones whose containers are gone."""
+    containers = {row.id for row in context.index.containers(context.name)}
+    rows = [row for row in context.index.volumes(context.name) if row.container not in containers]
     if not rows:
         return ()
     used = _volumes_of_others(context, {row.name for row in rows})
     return tuple(
-        ObservedVolume(row.key, row.name, row.config_hash, tuple(sorted(used.get(row.name, ()))))
+        ObservedVolume(
+            "" if row.container else row.key,
+            row.name,
+            row.config_hash,
+            tuple(sorted(used.get(row.name, ()))),
+        )
         for row in rows
     )
 
@@ -124,8 +139,8 @@ def _volumes_of_others(context: Context, names: set[str]) -> dict[str, list[str]
         if row.project == context.name:
             continue
         try:
-            spec: ContainerSpec = read_json(f"{context.paths.container(row.id)}/{SPEC_FILE}")
-        except (OSError, ValueError):
+            spec = read_spec(context.paths, row.id)
+        except StateError:
             continue
         for use in spec.get("volumes") or ():
             if use["name"] in names:

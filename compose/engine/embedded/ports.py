@@ -6,12 +6,15 @@ opened between the stop and the start.
 
 from __future__ import annotations
 
+import errno
+import time
 from typing import TYPE_CHECKING
 
+from compose.errors import NetworkError, StateError
 from compose.network.listeners import Port, bind_listeners, close_all
-from compose.runtime.records import read_spec
+from compose.runtime.records import read_spec, read_state
 from compose.runtime.spec import PORTS_FILE
-from compose.state.files import replace_json
+from compose.state.files import read_json, replace_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,26 +25,97 @@ if TYPE_CHECKING:
 
     from .context import Context
 
+_PATIENCE = 2.0
+"""Seconds that netd has to close a port which the keeper has closed."""
 
-def take(context: Context, creations: Sequence[CreateContainer], started: Sequence[str]) -> None:
-    """Open the listeners of new containers and of existing ones in `started`; raises when one is taken."""
-    wanted: list[Port] = []
+
+def take(
+    context: Context,
+    creations: Sequence[CreateContainer],
+    started: Sequence[str],
+    leaving: Sequence[str] = (),
+) -> None:
+    """Open the listeners of new containers and of existing ones in `started`; raises when one is taken.
+
+    The containers called `leaving` run now and will be stopped: who wants a port of theirs gets it after
+    that, by `take_late`.
+    """
+    wanted: dict[str, list[Port]] = {}
     owners: dict[str, str] = {}
     for action in creations:
         identity = context.identities[action.target]
         owners[identity] = action.target
-        wanted += _of_new(context, action, identity)
+        wanted[identity] = _of_new(context, action, identity)
     for name in started:
         row = context.row(name)
         owners[row.id] = name
-        wanted += _of_existing(context, row.id, name)
-    for listener in bind_listeners(wanted):
+        wanted[row.id] = _of_existing(context, row.id, name)
+    if not any(wanted.values()):
+        return
+    freed = _free_ended(context)
+    given_up = _published_by(context, leaving)
+    now = [port for ports in wanted.values() if not given_up & _numbers(ports) for port in ports]
+    for listener in _bind(now, freed=freed):
         context.listeners.setdefault(owners[listener.container], []).append(listener)
 
 
 def take_late(context: Context, identity: str, name: str) -> list[Listener]:
     """Open the listeners of one container, just before it starts."""
-    return bind_listeners(_of_existing(context, identity, name))
+    return _bind(_of_existing(context, identity, name), freed=True)
+
+
+def _bind(wanted: Sequence[Port], *, freed: bool) -> list[Listener]:
+    """Open listeners; where ports were `freed` just now, wait until the last process has let go of them."""
+    deadline = time.monotonic() + (_PATIENCE if freed else 0.0)
+    while True:
+        try:
+            return bind_listeners(wanted)
+        except NetworkError as error:
+            cause = error.__cause__
+            taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+            if not taken or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _free_ended(context: Context) -> bool:
+    """Have the ports closed of containers of the project that have ended; whether there were any."""
+    keeper = context.found_keeper()
+    if keeper is None:
+        return False
+    held = [name for name in keeper.names() if name.startswith("listen/")]
+    ended = {identity for identity in {name.split("/")[1] for name in held} if not _runs(context, identity)}
+    if ended:
+        keeper.drop(*(name for name in held if name.split("/")[1] in ended))
+    return bool(ended)
+
+
+def _runs(context: Context, identity: str) -> bool:
+    try:
+        return read_state(context.paths, identity).get("status") in ("running", "paused", "restarting")
+    except StateError:
+        return False
+
+
+def _published_by(context: Context, names: Sequence[str]) -> set[tuple[str, int]]:
+    """Protocols and numbers of the ports that containers have now."""
+    found: set[tuple[str, int]] = set()
+    for name in names:
+        try:
+            recorded = read_json(f"{context.paths.container(context.row(name).id)}/{PORTS_FILE}")
+            found |= {(str(port["protocol"]), int(port["published"])) for port in recorded}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it has published nothing, or nobody knows
+    return found
+
+
+def _numbers(ports: Sequence[Port]) -> set[tuple[str, int]]:
+    found: set[tuple[str, int]] = set()
+    for port in ports:
+        first, _, last = port.published.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            found |= {(port.protocol, number) for number in range(int(first), int(last or first) + 1)}
+    return found
 
 
 def _of_new(context: Context, action: CreateContainer, identity: str) -> list[Port]:

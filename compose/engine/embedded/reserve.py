@@ -22,7 +22,9 @@ from .containers import container_row, new_identity
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
+    from compose.plan.actions import Action
     from compose.plan.plan import Plan
 
     from .context import Context
@@ -42,30 +44,47 @@ def reserve(context: Context, plan: Plan) -> None:
     made = [
         action for action in actions if isinstance(action, (CreateContainer, CreateNetwork, CreateVolume))
     ]
-    if made:
-        with context.index.change() as transaction:
-            _project(context, transaction)
-            for other in made:
-                if isinstance(other, CreateNetwork):
-                    networks.reserve(context, transaction, other)
-                elif isinstance(other, CreateVolume):
-                    _volume(context, transaction, other)
-            for action in creations:
-                _name_is_free(transaction, action)
-                if action.replaces is None:
-                    transaction.execute(*container_row(context, action))
-        networks.reserve_addresses(context, creations)
     started = {action.target for action in actions if isinstance(action, StartContainer)}
+    if made or started:
+        # One transaction: where a name, an address or a port cannot be had, nothing stays written down.
+        with context.index.change() as transaction:
+            if made:
+                _write_down(context, transaction, made)
+            _take_ports(context, actions, started)
+    networks.tell_all(context, [action for action in creations if action.replaces is None])
+    if made or started:
+        context.keeper()  # it gets ready while the network is made
+    networks.begin(context, [action for action in made if isinstance(action, CreateNetwork)], creations)
+
+
+def _write_down(
+    context: Context,
+    transaction: sqlite3.Connection,
+    made: Sequence[CreateContainer | CreateNetwork | CreateVolume],
+) -> None:
+    _project(context, transaction)
+    for other in made:
+        if isinstance(other, CreateNetwork):
+            networks.reserve(context, transaction, other)
+        elif isinstance(other, CreateVolume):
+            _volume(context, transaction, other)
+    creations = [action for action in made if isinstance(action, CreateContainer)]
+    for action in creations:
+        _name_is_free(transaction, action)
+        if action.replaces is None:
+            transaction.execute(*container_row(context, action))
+    networks.reserve_addresses(context, transaction, creations)
+
+
+def _take_ports(context: Context, actions: Sequence[Action], started: set[str]) -> None:
     stopped = {action.target for action in actions if isinstance(action, StopContainer)}
-    created = {action.target for action in creations}
+    creations = [action for action in actions if isinstance(action, CreateContainer)]
     ports.take(
         context,
         [action for action in creations if action.target in started - stopped],
-        sorted(started - stopped - created),
+        sorted(started - stopped - {action.target for action in creations}),
+        sorted(stopped),
     )
-    if creations or started:
-        context.keeper()  # it gets ready while the network is made
-    networks.begin(context, [action for action in made if isinstance(action, CreateNetwork)], creations)
 
 
 def _project(context: Context, transaction: sqlite3.Connection) -> None:
