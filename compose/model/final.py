@@ -148,7 +148,9 @@ def non_null(value: Any, context: Context) -> Any:
 def texts(value: Any, context: Context) -> Any:
     """A list of strings or numbers -> a list of strings."""
     if isinstance(value, Seq):
-        for index, item in enumerate(value):
+        for index, (item, at) in enumerate(value.entries()):
+            if isinstance(item, float):
+                raise context.within(index, at).error(f"`{item}` is not a whole number", "write it in quotes")
             value[index] = values.go_text(item)
     return value if value else DROP
 

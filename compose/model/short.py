@@ -153,14 +153,28 @@ def _ports(value: Any, context: Context) -> Any:
     result = Seq(value.start)
     for index, (item, at) in enumerate(value.entries()):
         here = Context((*context.path, index), at, at)
-        if isinstance(item, (int, float)) and not isinstance(item, bool):
-            item = go_text(item)
+        _whole(item, here)
+        if isinstance(item, int) and not isinstance(item, bool):
+            item = str(item)
         if isinstance(item, str) and "${" not in item:
             for port in parse_port(item, here):
                 result.add(mapping(at, port), at)
         else:
             result.add(item, at)
     return result
+
+
+def _expose(value: Any, context: Context) -> Any:
+    if isinstance(value, Seq):
+        for index, (item, at) in enumerate(value.entries()):
+            _whole(item, Context((*context.path, index), at, at))
+    return value
+
+
+def _whole(item: Any, context: Context) -> None:
+    """A port is no fraction, not even 80.0; docker compose refuses it too."""
+    if isinstance(item, float):
+        raise context.error(f"`{item}` is not a port", "write a whole number")
 
 
 def parse_port(spec: str, context: Context) -> list[dict[str, Any]]:
@@ -316,6 +330,7 @@ SHORT_FORMS = Pass(
         "services.*.dns": _string_to_list,
         "services.*.dns_search": _string_to_list,
         "services.*.env_file": _env_file,
+        "services.*.expose": _expose,
         "services.*.extends": _extends,
         "services.*.gpus": _gpus,
         "services.*.label_file": _string_to_list,
