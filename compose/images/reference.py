@@ -53,8 +53,6 @@ def parse(text: str) -> Reference:
         registry = first
     else:
         registry, remainder = _DEFAULT_REGISTRY, rest
-    if registry == "index.docker.io":
-        registry = _DEFAULT_REGISTRY
     repository, colon, tag = remainder.partition(":")
     if registry == _DEFAULT_REGISTRY and "/" not in repository:
         repository = f"library/{repository}"

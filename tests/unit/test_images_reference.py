@@ -16,7 +16,6 @@ DIGEST = "sha256:" + "a" * 64
         ("debian", "docker.io/library/debian:latest", "debian:latest"),
         ("library/debian", "docker.io/library/debian:latest", "debian:latest"),
         ("docker.io/debian:12", "docker.io/library/debian:12", "debian:12"),
-        ("index.docker.io/library/debian:12", "docker.io/library/debian:12", "debian:12"),
         ("me/app", "docker.io/me/app:latest", "me/app:latest"),
         ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
         ("localhost:5000/app:v1", "localhost:5000/app:v1", "localhost:5000/app:v1"),
