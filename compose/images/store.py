@@ -38,7 +38,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from compose.errors import ImageError
 from compose.images import reference as references
-from compose.images import scratch
+from compose.images import scratch, settings
+from compose.linux.files import syncfs
 from compose.state.files import sync_directory
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class ImageStore:
             diff_ids = config["rootfs"]["diff_ids"]
         except (KeyError, TypeError) as error:
             raise ImageError(f"the image {manifest_digest} is damaged: no {error}") from error
+        settings.check(config, ", ".join(names) or identity)
         directories = []
         for diff_id in diff_ids:
             layer = self.layer(diff_id)
@@ -479,7 +481,7 @@ class Session:
         root = self.store.root
         record = {"diff_id": found.diff_id, "size": found.size}
         _write_file(f"{directory}/layer/layer.json", json.dumps(record).encode() + b"\n")
-        _sync_file_system(descriptor)
+        syncfs(descriptor)
         with self.store.locked():
             if not self._lease([found.diff_id]):
                 if os.path.lexists(f"{root}/layers/{digits}"):  # damaged, or another's unfinished removal
@@ -586,12 +588,3 @@ def _write_file(path: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_file_system(descriptor: int) -> None:
-    """syncfs(2): without it, a rename outlives a power cut and the content of the renamed files does not."""
-    import ctypes
-
-    from compose.linux.libc import check, function
-
-    check(function("syncfs", ctypes.c_int)(descriptor), "syncfs")

@@ -1,4 +1,4 @@
-"""close_range, statfs, memfd_create: what `os` lacks for descriptors. How to open paths: beneath.py."""
+"""close_range, statfs, syncfs, memfd_create: what `os` lacks for descriptors. Paths: beneath.py."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ MFD_ALLOW_SEALING = 2
 MFD_EXEC = 0x10
 
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
+_syncfs = function("syncfs", ctypes.c_int)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
@@ -32,6 +33,11 @@ def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
 def dup_above(descriptor: int, lowest: int) -> int:
     """A close-on-exec copy of `descriptor` that is not below `lowest`."""
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def syncfs(descriptor: int) -> None:
+    """syncfs(2): without it, a rename outlives a power cut and the content of the renamed files does not."""
+    check(_syncfs(descriptor), "syncfs")
 
 
 def file_system_type(descriptor: int) -> int:

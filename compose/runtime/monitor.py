@@ -26,7 +26,7 @@ from compose.runtime.link import Link
 from compose.runtime.loop import Loop
 from compose.runtime.probe import Prober
 from compose.runtime.spec import VERSION
-from compose.runtime.stop import SIGKILL, Stopper, signal_number
+from compose.runtime.stop import SIGKILL, SIGTERM, Stopper, signal_number
 from compose.runtime.streams import Streams
 
 TYPE_CHECKING = False
@@ -331,7 +331,7 @@ class Monitor:
 
     def stop(self, signal: str | int | None, grace: float | None) -> None:
         """Stop the container on a user's behalf; `Control` hears of its end."""
-        number = signal_number(signal if signal is not None else self.spec.get("stop_signal"))
+        number = self._stop_signal() if signal is None else signal_number(signal)
         if grace is None:
             grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
         self.state["stopped_by_user"] = True
@@ -349,12 +349,19 @@ class Monitor:
         if self.state.get("status") == "paused":
             self.pause(paused=False)
 
+    def _stop_signal(self) -> int:
+        """The container's own; SIGTERM for one that does not exist: whatever runs can be stopped."""
+        try:
+            return signal_number(self.spec.get("stop_signal"))
+        except ContainerError:
+            return SIGTERM
+
     def kill(self, signal: str | int) -> None:
         """Send a signal to process 1. Raises `ContainerError`."""
         number = signal_number(signal)
         if self.pidfd < 0:
             raise ContainerError(f"container {self.identity[:12]} is not running")
-        if number in (SIGKILL, signal_number(self.spec.get("stop_signal"))):
+        if number in (SIGKILL, self._stop_signal()):
             self.state["stopped_by_user"] = True
             self._write()
         process.pidfd_send_signal(self.pidfd, number)

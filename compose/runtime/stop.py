@@ -28,10 +28,9 @@ def signal_number(signal: str | int | None) -> int:
     if signal is None or signal == "":
         return SIGTERM
     text = str(signal).upper()
-    if text.isdigit():
-        number = int(text)
-        if 1 <= number <= 64:
-            return number
+    if text.isdecimal():
+        if len(text) < 3 and 1 <= int(text) <= 64:
+            return int(text)
         raise ContainerError(f"signal {signal}: no such signal")
     name, plus, offset = text.removeprefix("SIG").partition("+")
     if not plus:
@@ -40,10 +39,13 @@ def signal_number(signal: str | int | None) -> int:
     sign = -1 if plus == "-" else 1
     found = getattr(_signal, f"SIG{name}", None)
     if not isinstance(found, int) or name in ("_DFL", "_IGN", "_BLOCK", "_UNBLOCK", "_SETMASK") or (
-        plus and not offset.isdigit()
+        plus and not (offset.isdecimal() and len(offset) < 3)
     ):
         raise ContainerError(f"signal {signal}: no such signal")
-    return int(found) + (sign * int(offset) if plus else 0)
+    number = int(found) + (sign * int(offset) if plus else 0)
+    if not 1 <= number <= 64:
+        raise ContainerError(f"signal {signal}: no such signal")
+    return number
 
 
 def hears(pid: int, signal: int) -> bool:

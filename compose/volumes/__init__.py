@@ -1,7 +1,11 @@
 """Named and anonymous volumes: their directories, their first content, their end.
 
-    VOLUMES/NAME/data         what containers see
-    VOLUMES/NAME/filling.PID  content on its way in; becomes ``data`` by rename: a volume is filled or empty
+    VOLUMES/NAME/data         what containers see; never replaced, since one may have it mounted already
+    VOLUMES/NAME/filling.PID  content that is being copied
+    VOLUMES/NAME/filled       content that is whole and on disk, on its way into ``data``, entry by entry
+
+Whoever comes next goes on with what is in ``filled``: a volume is filled or empty, after a kill or a power
+cut too.
 
 The index says which volumes there are; a directory without a row is the rest of something killed.
 """
@@ -14,6 +18,8 @@ import os
 
 from compose.errors import VolumeError
 from compose.linux.beneath import remove_path
+from compose.linux.files import syncfs
+from compose.state.files import sync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,15 +50,20 @@ class VolumeStore:
     def create(self, name: str) -> str:
         """Make the volume `name`, or find it; returns its directory."""
         directory = self.directory(name)
-        os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
+        parent = os.path.dirname(directory)
+        os.makedirs(parent, mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o755)
+        if os.path.lexists(f"{parent}/filled"):
+            with _locked(parent):
+                _move_in(parent)
         return directory
 
     def fill(self, name: str, copy: Callable[[str], object]) -> None:
         """Give an empty volume its first content: `copy` fills the directory that it is handed.
 
-        Does nothing when the volume holds anything. Two containers that share a new volume do not mix.
+        It says with False that there is none. Does nothing when the volume holds anything. Two containers
+        that share a new volume do not mix.
         """
         directory = self.create(name)
         parent = os.path.dirname(directory)
@@ -62,14 +73,13 @@ class VolumeStore:
             _sweep(parent)
             scratch = f"{parent}/filling.{os.getpid()}"
             os.mkdir(scratch, 0o755)
-            copy(scratch)
-            descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            # rename replaces an empty directory in one step
-            os.rename(scratch, directory)
+            if copy(scratch) is False:
+                os.rmdir(scratch)
+                return
+            with _opened(scratch) as descriptor:
+                syncfs(descriptor)
+            os.rename(scratch, f"{parent}/filled")
+            _move_in(parent)
 
     def remove(self, name: str) -> None:
         """Remove the volume and its content; a missing one is none."""
@@ -80,6 +90,26 @@ class VolumeStore:
             raise VolumeError(f"remove volume {name}: {error.strerror}: {error.filename}") from None
 
 
+def _move_in(parent: str) -> None:
+    """Move what is in ``filled`` to ``data``, which gets its attributes; what is there already stays."""
+    source, target = f"{parent}/filled", f"{parent}/data"
+    try:
+        entries = os.listdir(source)
+    except FileNotFoundError:
+        return  # somebody else has done it
+    for entry in entries:
+        if not os.path.lexists(f"{target}/{entry}"):
+            os.rename(f"{source}/{entry}", f"{target}/{entry}")
+    status = os.stat(source)
+    os.chown(target, status.st_uid, status.st_gid)
+    os.chmod(target, status.st_mode & 0o7777)
+    for name in os.listxattr(source):
+        os.setxattr(target, name, os.getxattr(source, name))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    sync_directory(target)
+    remove_path(source)
+
+
 def _sweep(parent: str) -> None:
     for entry in os.listdir(parent):
         if entry.startswith("filling."):
@@ -88,9 +118,15 @@ def _sweep(parent: str) -> None:
 
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with _opened(directory) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _opened(directory: str) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)

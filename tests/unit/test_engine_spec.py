@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compose.engine.embedded import files
-from compose.engine.embedded.spec import lifecycle, mounts, process, resources
+from compose.engine.embedded.spec import build, lifecycle, mounts, process, resources
 from compose.errors import ContainerError
 
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["serve"], "Env": ["PATH=/bin", "MODE=image"]}
@@ -110,7 +110,7 @@ def test_volumes_are_named_anonymous_or_the_images() -> None:
             {"type": "volume", "target": "/cache", "volume": {"nocopy": True}},
         ]
     }
-    image = {"Volumes": {"/data": {}, "/var/lib/x": {}}}
+    image: dict[str, Any] = {"Volumes": {"/data": {}, "/var/lib/x": {}}}
     found = sorted_out(service, image, inherited={"/cache": "old"})
     assert found.volumes == [
         mounts.VolumeUse("shop_data", "/data", True, True, False),
@@ -166,7 +166,7 @@ def test_hosts_names_the_container_and_extra_hosts() -> None:
     ]
 
 
-@pytest.mark.parametrize("entry", ["a=nonsense", "a=", "h=host-gateway"])
+@pytest.mark.parametrize("entry", ["a=nonsense", "a=", "h=host-gateway", "a b=192.0.2.1", "a\nb=192.0.2.1"])
 def test_a_bad_extra_host_is_refused(entry: str) -> None:
     with pytest.raises(ContainerError, match="extra_hosts"):
         files.hosts("web", "", [], [entry], "")
@@ -182,3 +182,53 @@ def test_resolv_conf_points_to_our_name_service_or_is_the_hosts() -> None:
     )
     own = {"dns": ["198.51.100.1"], "dns_search": [], "dns_opt": ["ndots:2"]}
     assert files.resolv_conf(own, host, own_names=False) == "nameserver 198.51.100.1\noptions ndots:2\n"
+
+
+@pytest.mark.parametrize("name", ["", "two words", "two\nlines", "tab\there", "note#"])
+def test_names_that_would_be_more_than_a_word_are_refused(name: str) -> None:
+    with pytest.raises(ContainerError, match="is not a name"):
+        files.hosts(name, "", [], [], "")
+    for key in ("dns_search", "dns_opt", "dns"):
+        with pytest.raises(ContainerError, match=key):
+            files.resolv_conf({key: [name]}, "", own_names=False)
+
+
+@pytest.mark.parametrize("target", ["data", "v:/v", "", "/", "//", "/..", "/../..", "/proc", "/x/../proc/"])
+def test_places_where_nothing_can_be_mounted(target: str) -> None:
+    with pytest.raises(ContainerError, match="mount target"):
+        sorted_out({"volumes": [{"type": "volume", "target": target}]})
+    with pytest.raises(ContainerError, match="mount target"):
+        sorted_out({}, {"Volumes": {target: {}}})
+
+
+def test_targets_are_compared_in_their_shortest_form() -> None:
+    bind = {"type": "bind", "source": "/srv", "target": "/data/", "bind": {}}
+    found = sorted_out({"volumes": [bind]}, {"Volumes": {"/data": {}, "/x//data/../y/": {}}})
+    assert [use.target for use in found.volumes] == ["/x/y"]
+
+
+def test_no_mount_covers_another_one() -> None:
+    volume = {"type": "volume", "source": "data", "target": "/var/www"}
+    bind = {"type": "bind", "source": "/srv/conf", "target": "/var/www/html/conf", "bind": {}}
+    found = sorted_out({"volumes": [bind, volume], "tmpfs": ["/var"]})
+    attached = build.Attached([], found, {"shop_data": "/volumes/data"}, [], [], "", "", [])
+    assert [mount["destination"] for mount in build._mounts(attached)] == [
+        "/var",
+        "/var/www",
+        "/var/www/html/conf",
+    ]
+
+
+def test_a_stop_signal_that_does_not_exist_is_refused() -> None:
+    assert lifecycle.stop_signal({}, {"StopSignal": "SIGQUIT"}) == "SIGQUIT"
+    assert lifecycle.stop_signal({"stop_signal": "RTMIN+3"}, {}) == "RTMIN+3"
+    for name in ("NOSUCH", "0", "65", "\N{SUPERSCRIPT TWO}", "RTMIN+99", "RTMIN+\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(ContainerError, match="no such signal"):
+            lifecycle.stop_signal({"stop_signal": name}, {})
+
+
+def test_a_nul_character_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ContainerError, match="command"):
+        process.arguments({"command": ["a\0b"]}, {}, "web")
+    with pytest.raises(ContainerError, match="environment"):
+        process.environment({"environment": {"A": "a\0b"}}, {})

@@ -150,8 +150,10 @@ class Creation:
         service = self.wanted.config
         hostname = hostname_of(service, self.id)
         bare = [address.partition("/")[0] for address in addresses]
-        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-            of_host = file.read()
+        of_host = ""
+        with contextlib.suppress(FileNotFoundError):
+            with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+                of_host = file.read()
         texts = {
             "hostname": hostname + "\n",
             "hosts": files.hosts(
@@ -186,7 +188,10 @@ def _make_host_path(path: str) -> None:
         return
     owner = os.stat(path)
     for directory in reversed(missing):
-        os.mkdir(directory, 0o755)
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:  # another container wants it as well
+            continue
         os.chown(directory, owner.st_uid, owner.st_gid)
 
 

@@ -57,6 +57,7 @@ class Context:
         warn: Callable[[str], None] = no_warning,
         no_cache: bool = False,
     ) -> None:
+        os.umask(0o022)  # containers see what we make, and whoever types the command may have any umask
         self.paths = paths
         self.name = project_name
         self.project = project

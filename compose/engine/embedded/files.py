@@ -27,11 +27,15 @@ def hosts(hostname: str, domain: str, addresses: Sequence[str], extra: Sequence[
 
     `extra` holds ``NAME=ADDRESS``; the address ``host-gateway`` means `gateway`.
     """
+    _one_word("hostname", hostname)
+    if domain:
+        _one_word("domainname", domain)
     lines = [_HOSTS]
     names = f"{hostname}.{domain} {hostname}" if domain else hostname
     lines += [f"{address}\t{names}\n" for address in addresses]
     for entry in extra:
         name, _, address = entry.partition("=")
+        _one_word("extra_hosts", name)
         if address == "host-gateway":
             if not gateway:
                 raise ContainerError(
@@ -48,6 +52,12 @@ def hosts(hostname: str, domain: str, addresses: Sequence[str], extra: Sequence[
             ) from None
         lines.append(f"{address}\t{name}\n")
     return "".join(lines)
+
+
+def _one_word(key: str, word: str) -> None:
+    """Refuse what would be more than one word, or line, of a file."""
+    if not word or not word.isprintable() or " " in word or "#" in word:
+        raise ContainerError(f"{key}: {word!r} is not a name", hint="write it without blanks and line breaks")
 
 
 def resolv_conf(service: Mapping[str, Any], of_host: str, *, own_names: bool) -> str:
@@ -69,6 +79,9 @@ def resolv_conf(service: Mapping[str, Any], of_host: str, *, own_names: bool) ->
     elif not servers:
         servers = [line[1] for line in from_host if line[:1] == ["nameserver"] and len(line) > 1]
         options = options or [word for line in from_host if line[:1] == ["options"] for word in line[1:]]
+    for key, words in (("dns_search", search), ("dns_opt", options), ("dns", servers)):
+        for word in words:
+            _one_word(key, word)
     lines = [f"nameserver {server}\n" for server in servers]
     if search:
         lines.append(f"search {' '.join(search)}\n")

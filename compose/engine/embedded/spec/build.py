@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
 
-from .lifecycle import grace_period, healthcheck, logging, restart_policy
+from .lifecycle import grace_period, healthcheck, logging, restart_policy, stop_signal
 from .mounts import bind_mount
 from .process import arguments, environment, rlimits
 from .resources import resources
@@ -83,7 +83,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "endpoints": attached.endpoints,
         "ports": attached.ports,
         "volumes": [use._asdict() for use in attached.mounts.volumes],
-        "stop_signal": str(service.get("stop_signal") or of_image.get("StopSignal") or "SIGTERM"),
+        "stop_signal": stop_signal(service, of_image),
         "stop_grace_period": grace_period(service),
         "restart": restart_policy(service),
         "healthcheck": healthcheck(service, of_image),
@@ -157,6 +157,7 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
 
 
 def _mounts(attached: Attached) -> list[dict[str, Any]]:
+    """Everything that is mounted, what lies above first: nothing covers what was mounted before it."""
     found = [*attached.mounts.oci]
     for use in attached.mounts.volumes:
         options = ["rbind", "rprivate", *(["ro"] if use.read_only else [])]
@@ -164,4 +165,4 @@ def _mounts(attached: Attached) -> list[dict[str, Any]]:
     for source, target in attached.given:
         read_only = ["ro"] if not target.startswith("/etc/") else []
         found.append(bind_mount(source, target, ["rbind", "rprivate", *read_only]))
-    return found
+    return sorted(found, key=lambda mount: str(mount["destination"]).count("/"))

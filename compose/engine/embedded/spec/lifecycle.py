@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from compose.errors import ContainerError
 from compose.model.values import byte_size, duration
+from compose.runtime.stop import signal_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +75,13 @@ def logging(service: Mapping[str, Any]) -> Logging:
         "max_size": byte_size(options["max-size"]) if options.get("max-size") else _MAX_SIZE,
         "max_files": max(int(options.get("max-file") or _MAX_FILES), 1),
     }
+
+
+def stop_signal(service: Mapping[str, Any], image: Mapping[str, Any]) -> str:
+    """The service's, the image's or SIGTERM; one that does not exist is an error before anything runs."""
+    name = str(service.get("stop_signal") or image.get("StopSignal") or "SIGTERM")
+    signal_number(name)
+    return name
 
 
 def grace_period(service: Mapping[str, Any]) -> float:

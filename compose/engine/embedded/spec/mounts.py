@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, NamedTuple
+
+from compose.errors import ContainerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,16 +63,31 @@ def mounts(
         _mount(found, mount, definitions["volumes"], inherited, new_name)
     for entry in service.get("tmpfs") or ():
         target, _, options = entry.partition(":")
-        found.oci.append(_tmpfs(target, options.split(",") if options else []))
+        found.oci.append(_tmpfs(clean(target), options.split(",") if options else []))
     for kind in ("configs", "secrets"):
         for use in service.get(kind) or ():
             _given(found, use, definitions[kind][use["source"]], kind)
     covered = {mount["destination"] for mount in found.oci} | {use.target for use in found.volumes}
-    for target in image.get("Volumes") or ():
-        if target.rstrip("/") not in covered and target not in covered:
+    for target in map(clean, image.get("Volumes") or ()):
+        if target not in covered:
             name = inherited.get(target) or new_name()
             found.volumes.append(VolumeUse(name, target, anonymous=True))
     return found
+
+
+def clean(target: str) -> str:
+    """The place of a mount in its shortest form. Refuses what Docker refuses: no absolute path, the root."""
+    if not target.startswith("/"):
+        raise ContainerError(
+            f"mount target {target}: not an absolute path",
+            hint="a name of one letter before the colon counts as a drive; use a longer one"
+            if target[1:2] == ":"
+            else f"write /{target}",
+        )
+    shortest = "/" + posixpath.normpath(target).lstrip("/")
+    if shortest in ("/", "/proc"):
+        raise ContainerError(f"mount target {target}: nothing can be mounted there")
+    return shortest
 
 
 def _mount(
@@ -79,7 +97,7 @@ def _mount(
     inherited: Mapping[str, str],
     new_name: Callable[[], str],
 ) -> None:
-    target, read_only = mount["target"], bool(mount.get("read_only"))
+    target, read_only = clean(mount["target"]), bool(mount.get("read_only"))
     if mount["type"] == "volume":
         copy = not (mount.get("volume") or {}).get("nocopy")
         if source := mount.get("source"):
@@ -122,6 +140,7 @@ def _given(found: Mounts, use: Mapping[str, Any], definition: Mapping[str, Any],
     target = use.get("target") or default
     if kind == "secrets" and not target.startswith("/"):
         target = f"/run/secrets/{target}"
+    target = clean(target)
     if definition.get("file"):
         found.oci.append(bind_mount(definition["file"], target, ["rbind", "rprivate", "ro"]))
         return

@@ -24,6 +24,7 @@ def arguments(service: Mapping[str, Any], image: Mapping[str, Any], name: str) -
     if entrypoint is None:
         entrypoint = image.get("Entrypoint")
     found = [*(entrypoint or ()), *(command or ())]
+    _without_nul(found, "command")
     if not found:
         raise ContainerError(
             f"container {name}: no command: neither the image nor the service has one",
@@ -35,10 +36,18 @@ def arguments(service: Mapping[str, Any], image: Mapping[str, Any], name: str) -
 def environment(service: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
     """The image's variables, then the service's; one without a value takes the image's away."""
     own = service.get("environment") or {}
-    return [
+    found = [
         *(image.get("Env") or ()),
         *(str(key) if value is None else f"{key}={value}" for key, value in own.items()),
     ]
+    _without_nul(found, "environment")
+    return found
+
+
+def _without_nul(words: Sequence[str], what: str) -> None:
+    for word in words:
+        if "\0" in word:
+            raise ContainerError(f"{what}: {word!r} contains a NUL character, which no program can be given")
 
 
 def rlimits(service: Mapping[str, Any]) -> list[dict[str, Any]]:
