@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from compose.ui.streams import say
@@ -18,50 +21,87 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-class _Interrupt(BaseException):
-    """The user asks to stop; not an `Exception`, so that nothing takes it for a failure."""
-
-
 def follow_until_stopped(
     arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str], since: int
 ) -> int:
     """Print what was written from `since` (nanoseconds) on, until everything has ended.
 
-    The first Ctrl-C (or TERM) stops the containers, the second one kills them.
+    The first Ctrl-C (or TERM) stops the containers, the second one kills them; what they write meanwhile is
+    printed as well.
     """
     from compose.cli.logs import follow, log_printer
     from compose.state.index import Index
 
-    rows = [
-        row
-        for row in Index(paths).containers(project.name)
-        if row.service in services and project.services[row.service].get("attach", True)
-    ]
+    with contextlib.closing(Index(paths)) as index:
+        rows = [
+            row
+            for row in index.containers(project.name)
+            if row.service in services and project.services[row.service].get("attach", True)
+        ]
     printer = log_printer(arguments, project.name, rows)
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = _Ending(arguments, paths, project, services)
+    before = {number: signal.signal(number, ending.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        follow(paths, printer, project.name, rows, since=since)
-        return 0
-    except _Interrupt:
-        say("Gracefully stopping... (press Ctrl+C again to force)\n")
-        return _stop(arguments, paths, project, services)
+        follow(paths, printer, project.name, rows, since=since, ended=lambda *one: _say_ended(paths, *one))
+        return ending.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise _Interrupt
+def _say_ended(paths: Paths, label: str, identity: str) -> None:
+    from compose.errors import StateError
+    from compose.runtime.client import read_state
 
-
-def _stop(arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str]) -> int:
     try:
-        _carry_out_stop(arguments, paths, project, services, arguments.timeout)
-    except _Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        _carry_out_stop(arguments, paths, project, services, 0)
-    return _INTERRUPTED
+        code = read_state(paths, identity).get("exit_code")
+    except StateError:  # removed meanwhile
+        return
+    sys.stdout.write(f"{label} exited with {'an unknown code' if code is None else f'code {code}'}\n")
+    sys.stdout.flush()
+
+
+class _Ending:
+    """What interrupts lead to, in threads, so that the logs go on."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str]
+    ) -> None:
+        self._stop = threading.Thread(
+            target=_carry_out_stop, args=(arguments, paths, project, services), daemon=True
+        )
+        self._kill = threading.Thread(target=_kill, args=(paths, project.name, services), daemon=True)
+        self._waiting = [self._kill, self._stop]
+
+    def interrupted(self, number: int, frame: FrameType | None) -> None:
+        """The first time stop; the second time kill: the stop then has nothing to wait for."""
+        if not self._waiting:
+            return
+        thread = self._waiting.pop()
+        if thread is self._stop:
+            say("Gracefully stopping... (press Ctrl+C again to force)\n")
+        thread.start()
+
+    def wait(self) -> int:
+        """The exit code, once all that was begun is over."""
+        if self._stop in self._waiting:
+            return 0
+        self._stop.join()
+        return _INTERRUPTED
+
+
+def _kill(paths: Paths, project: str, services: Sequence[str]) -> None:
+    """End all containers without grace; what does not run any more is no error."""
+    from compose.errors import ComposeError
+    from compose.runtime.client import Keeper
+    from compose.state.index import Index
+
+    keeper = Keeper(paths, project)
+    with contextlib.closing(Index(paths)) as index:
+        rows = [row for row in index.containers(project) if row.service in services]
+    for row in rows:
+        with contextlib.suppress(ComposeError):
+            keeper.stop(row.id, grace=0)
 
 
 def _carry_out_stop(
@@ -69,7 +109,6 @@ def _carry_out_stop(
     paths: Paths,
     project: Project,
     services: Sequence[str],
-    grace_period: float | None,
 ) -> None:
     from compose.cli import project as projects
     from compose.cli.running import carry_out
@@ -84,7 +123,12 @@ def _carry_out_stop(
         try:
             engine = EmbeddedEngine(context)
             dependencies = {name: project.dependencies(name) for name in project.services}
-            plan = plan_stop(engine.observe(), services, dependencies, grace_period)
-            carry_out(plan, engine, reporter("stop", arguments.progress), keep_going=True)
+            plan = plan_stop(engine.observe(), services, dependencies, arguments.timeout)
+            carry_out(
+                plan,
+                engine,
+                reporter("stop", "quiet" if arguments.progress == "quiet" else "plain"),
+                keep_going=True,
+            )
         finally:
             context.close()

@@ -10,7 +10,7 @@ from compose.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
@@ -106,17 +106,23 @@ def follow(
     tail: int | None = None,
     since: int = 0,
     until: int = 0,
+    ended: Callable[[str, str], None] | None = None,
 ) -> None:
-    """Print lines as they come until every container has ended."""
+    """Print lines as they come until every container has ended; `ended` hears label and id of each then."""
     from compose.runtime.logs import Follower
 
     follower = Follower(paths)
+    identities = {label(project, row): row.id for row in rows if os.path.isdir(paths.container(row.id))}
     try:
-        for row in rows:
-            if os.path.isdir(paths.container(row.id)):
-                follower.add(label(project, row), row.id, tail=tail, since=since, until=until)
-        while not follower.finished():
+        for key, identity in identities.items():
+            follower.add(key, identity, tail=tail, since=since, until=until)
+        following = follower.following()
+        while following:
             for key, time_ns, _stream, line in follower.wait():
                 printer.line(key, time_ns, line)
+            for key in sorted(following - follower.following()):
+                if ended is not None:
+                    ended(key, identities[key])
+            following = follower.following()
     finally:
         follower.close()

@@ -354,6 +354,10 @@ class Follower:
         """Becomes readable when there is something new for `take`."""
         return self._inotify.descriptor
 
+    def following(self) -> set[str]:
+        """The keys of the containers that have not ended, or whose last lines were not given yet."""
+        return set(self._followed)
+
     def finished(self) -> bool:
         """Whether every container has ended, and all of its lines were given."""
         return not self._followed
