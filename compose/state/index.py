@@ -11,6 +11,7 @@ plain rollback journal with full sync is slower than a write-ahead log, and safe
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import sqlite3
 
@@ -46,6 +47,11 @@ CREATE TABLE volumes (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, key TEXT NOT NULL, container TEXT NOT NULL,
     driver TEXT NOT NULL, labels TEXT NOT NULL, config_hash TEXT NOT NULL, created INTEGER NOT NULL);
 """
+
+
+def as_text(path: str) -> str:
+    """A path as text that SQLite takes, whatever bytes are in it; only for people."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class ContainerRow:
@@ -165,10 +171,11 @@ class ProjectRow:
 
 
 class Index:
-    """A connection to the index. One a process, one thread at a time, never across a fork."""
+    """A connection to the index: one a process, never across a fork. Threads take turns."""
 
     def __init__(self, paths: Paths) -> None:
         self._path = paths.index
+        self._turn = _thread.RLock()
         try:
             self._connection = sqlite3.connect(
                 self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
@@ -195,27 +202,29 @@ class Index:
             transaction.execute(f"PRAGMA user_version = {VERSION}")
 
     def _damaged(self, error: sqlite3.Error) -> StateError:
-        return StateError(
-            f"{self._path}: {error}",
-            hint=f"if it is damaged, type: mv {self._path} {self._path}.damaged, then run 'up' again",
-        )
+        """What the user is told; to give the index up is a hint only where nothing can be read from it."""
+        hint = None
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            hint = f"mv {self._path} {self._path}.damaged, then run 'up' of every project again"
+        return StateError(f"{self._path}: {error}", hint=hint)
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """One exclusive transaction: committed and synced at the end, or rolled back whole."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise self._damaged(error) from None
-        try:
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._rollback()
-            raise self._damaged(error) from None
-        except BaseException:
-            self._rollback()
-            raise
+        with self._turn:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise self._damaged(error) from None
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._rollback()
+                raise self._damaged(error) from None
+            except BaseException:
+                self._rollback()
+                raise
 
     def _rollback(self) -> None:
         if self._connection.in_transaction:
@@ -226,7 +235,8 @@ class Index:
 
     def _rows(self, query: str, arguments: Iterable[Any] = ()) -> list[Any]:
         try:
-            return self._connection.execute(query, tuple(arguments)).fetchall()
+            with self._turn:
+                return self._connection.execute(query, tuple(arguments)).fetchall()
         except sqlite3.Error as error:
             raise self._damaged(error) from None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compose.engine.embedded import files
-from compose.engine.embedded.spec import build, lifecycle, mounts, process, resources
+from compose.engine.embedded.spec import build, lifecycle, mounts, process, resources, sysctls
 from compose.errors import ContainerError
 
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["serve"], "Env": ["PATH=/bin", "MODE=image"]}
@@ -232,3 +232,58 @@ def test_a_nul_character_is_refused_before_anything_runs() -> None:
         process.arguments({"command": ["a\0b"]}, {}, "web")
     with pytest.raises(ContainerError, match="environment"):
         process.environment({"environment": {"A": "a\0b"}}, {})
+
+
+def test_sysctls_are_those_of_the_containers_namespaces() -> None:
+    service = {"sysctls": {"net.core.somaxconn": 1, "kernel.shmmax": "2", "fs.mqueue.msg_max": "3"}}
+    assert sysctls.of_network(service) == {"net.core.somaxconn": "1"}
+    assert sysctls.of_container(service) == {"kernel.shmmax": "2", "fs.mqueue.msg_max": "3"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["kernel.panic", "vm.swappiness", "kernel/panic", "net./../kernel/panic", "kernel.shmmax/../panic", ""],
+)
+def test_sysctls_of_the_whole_machine_are_refused(key: str) -> None:
+    for read in (sysctls.of_network, sysctls.of_container):
+        with pytest.raises(ContainerError, match="belongs to the whole machine"):
+            read({"sysctls": {key: "1"}})
+
+
+def test_sysctls_of_the_hosts_network_are_refused() -> None:
+    with pytest.raises(ContainerError, match="that of the host"):
+        sysctls.of_container({"sysctls": {"net.core.somaxconn": "1"}, "network_mode": "host"})
+
+
+def test_no_limit_of_processes_is_none() -> None:
+    assert resources.resources({"pids_limit": -1}) == {}
+
+
+@pytest.mark.parametrize(
+    "options", [{"max-size": "x"}, {"max-file": "x"}, {"max-file": "0"}, {"max-file": "9" * 5000}]
+)
+def test_log_options_that_mean_nothing_are_refused(options: dict[str, str]) -> None:
+    with pytest.raises(ContainerError, match="logging.options"):
+        lifecycle.logging({"logging": {"options": options}})
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"sysctls": {"kernel.panic": "1"}},
+        {"stop_signal": "NOSUCH"},
+        {"logging": {"options": {"max-size": "x"}}},
+        {"environment": {"A": "\0"}},
+        {"volumes": [{"type": "tmpfs", "target": "x"}]},
+        {"mac_address": "xx"},
+        {"mac_address": "01:00:00:00:00:01"},
+        {"networks": {"default": {"mac_address": "02:00:00:00:00"}}},
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is_made(service: dict[str, Any]) -> None:
+    with pytest.raises(ContainerError):
+        build.check(service)
+
+
+def test_a_service_that_can_be_made() -> None:
+    build.check({"networks": {"a": None, "b": {"mac_address": "02-42-AC-11-00-02"}}, "ulimits": {"cpu": 1}})

@@ -21,6 +21,8 @@ from compose.runtime.client import Keeper
 from compose.runtime.records import boot_id
 from compose.state.files import read_json, replace, replace_json
 
+from .spec.sysctls import of_network
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
@@ -226,7 +228,7 @@ def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
         }
         mac = options.get("mac_address") or (wanted.config.get("mac_address") if key == order[0] else None)
         if mac:
-            endpoint["mac"] = str(mac)
+            endpoint["mac"] = str(mac).replace("-", ":")
         found.append(endpoint)
     return found
 
@@ -285,8 +287,7 @@ def _spec_of(row: NetworkRow) -> NetworkSpec:
 def container_links(wanted: Wanted, identity: str, given: Sequence[Endpoint]) -> ContainerLinks:
     """What the set-up process is told about a container."""
     links = [Link.of(endpoint) for endpoint in given]
-    sysctls = {k: str(v) for k, v in (wanted.config.get("sysctls") or {}).items() if k.startswith("net.")}
-    return ContainerLinks(identity, links, dns=bool(links), sysctls=sysctls)
+    return ContainerLinks(identity, links, dns=bool(links), sysctls=of_network(wanted.config))
 
 
 async def create(context: Context, action: CreateNetwork) -> None:

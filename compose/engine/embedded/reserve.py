@@ -16,9 +16,11 @@ from compose.plan.actions import (
     StopContainer,
 )
 from compose.runtime.client import Keeper
+from compose.state.index import as_text
 
 from . import networks, ports
 from .containers import container_row, new_identity
+from .spec.build import check
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,6 +41,8 @@ def reserve(context: Context, plan: Plan) -> None:
     if any(isinstance(action, RemoveSandbox) for action in actions):
         Keeper(context.paths, context.name).set_stopping(True)
     creations = [action for action in actions if isinstance(action, CreateContainer)]
+    for service in {action.service for action in creations}:
+        check(context.wanted(service).config)
     for action in creations:
         context.identities[action.target] = new_identity()
     made = [
@@ -94,7 +98,7 @@ def _project(context: Context, transaction: sqlite3.Connection) -> None:
     assert project is not None
     transaction.execute(
         "INSERT OR REPLACE INTO projects VALUES (?, ?, ?)",
-        (context.name, project.directory, json.dumps(list(project.files))),
+        (context.name, as_text(project.directory), json.dumps(list(project.files))),
     )
 
 

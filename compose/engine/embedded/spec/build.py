@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from compose.errors import ContainerError
 from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
 
+from . import sysctls
 from .lifecycle import grace_period, healthcheck, logging, restart_policy, stop_signal
-from .mounts import bind_mount
+from .mounts import bind_mount, clean
 from .process import arguments, environment, rlimits
 from .resources import resources
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
 
     from .mounts import Mounts
+
+
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 class Identity(NamedTuple):
@@ -53,6 +58,31 @@ class Attached(NamedTuple):
     """Path of the network namespace; empty: the host's."""
     seccomp: str
     ports: list[dict[str, Any]]
+
+
+def check(service: Mapping[str, Any]) -> None:
+    """Refuse a service that no container can be made from; raises `ContainerError`."""
+    sysctls.of_container(service)
+    stop_signal(service, {})
+    restart_policy(service)
+    logging(service)
+    rlimits(service)
+    environment(service, {})
+    for mount in service.get("volumes") or ():
+        clean(mount["target"])
+    for key, network in (service.get("networks") or {}).items():
+        _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
+    _check_mac("mac_address", service.get("mac_address"))
+
+
+def _check_mac(key: str, address: Any) -> None:
+    if address is None:
+        return
+    parts = str(address).replace("-", ":").split(":")
+    if [len(part) for part in parts] != [2] * 6 or not all(_HEXADECIMAL.issuperset(part) for part in parts):
+        raise ContainerError(f"{key}: {address} is not an address", hint="write 02:42:ac:11:00:02")
+    if int(parts[0], 16) & 1:
+        raise ContainerError(f"{key}: {address} is a group address", hint="begin it with 02")
 
 
 def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: Attached) -> ContainerSpec:
@@ -125,9 +155,6 @@ def security_options(service: Mapping[str, Any]) -> dict[str, str]:
 def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached: Attached) -> OciConfig:
     service = wanted.config
     terminal = bool(service.get("tty"))
-    sysctls = {
-        key: str(value) for key, value in (service.get("sysctls") or {}).items() if not key.startswith("net.")
-    }
     config = default_oci(
         args=arguments(service, image, identity.name),
         env=environment(service, image),
@@ -144,7 +171,7 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
         privileged=bool(service.get("privileged")),
         readonly=bool(service.get("read_only")),
         shm_size=int(service.get("shm_size") or 64 * 1024 * 1024),
-        sysctls=sysctls,
+        sysctls=sysctls.of_container(service),
         no_new_privileges=security_options(service).get("no-new-privileges") == "true",
         host_network=not attached.namespace,
     )

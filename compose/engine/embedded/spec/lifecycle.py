@@ -70,10 +70,17 @@ def logging(service: Mapping[str, Any]) -> Logging:
     options = wanted.get("options") or {}
     driver = wanted.get("driver") or "json-file"
     known = driver if driver in ("json-file", "local", "none") else "json-file"
+    try:
+        size = byte_size(options["max-size"]) if options.get("max-size") else _MAX_SIZE
+    except ValueError as error:
+        raise ContainerError(f"logging.options.max-size: {error}") from None
+    files = str(options.get("max-file") or _MAX_FILES)
+    if not files.isdecimal() or not 1 <= int(files[:9]) < 1_000_000:
+        raise ContainerError(f"logging.options.max-file: {files!r} is not a number of files")
     return {
         "driver": cast("Literal['json-file', 'local', 'none']", known),
-        "max_size": byte_size(options["max-size"]) if options.get("max-size") else _MAX_SIZE,
-        "max_files": max(int(options.get("max-file") or _MAX_FILES), 1),
+        "max_size": size,
+        "max_files": int(files),
     }
 
 

@@ -21,9 +21,9 @@ def resources(service: Mapping[str, Any]) -> dict[str, Any]:
         found["memory"] = memory
     if cpu := _cpu(service, limits):
         found["cpu"] = cpu
-    pids = service.get("pids_limit") or limits.get("pids")
-    if pids:
-        found["pids"] = {"limit": int(pids)}
+    pids = int(service.get("pids_limit") or limits.get("pids") or 0)
+    if pids > 0:  # -1 is no limit
+        found["pids"] = {"limit": pids}
     return found
 
 

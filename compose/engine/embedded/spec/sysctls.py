@@ -1,0 +1,51 @@
+"""``sysctls``: only what a container's own namespaces have; everything else belongs to the whole machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compose.errors import ContainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+# What the kernel keeps for each ipc and uts namespace (ipc_namespaces(7), uts_namespaces(7)); runc's list.
+_OWN = frozenset({
+    "kernel.domainname",
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shm_rmid_forced",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+})
+_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def of_container(service: Mapping[str, Any]) -> dict[str, str]:
+    """Those that are set when the container starts. Raises `ContainerError`."""
+    return {key: value for key, value in _checked(service).items() if not key.startswith("net.")}
+
+
+def of_network(service: Mapping[str, Any]) -> dict[str, str]:
+    """Those of its network namespace, which are set as soon as there is one. Raises `ContainerError`."""
+    return {key: value for key, value in _checked(service).items() if key.startswith("net.")}
+
+
+def _checked(service: Mapping[str, Any]) -> dict[str, str]:
+    found = {key: str(value) for key, value in (service.get("sysctls") or {}).items()}
+    for key in found:
+        if key.startswith("net.") and service.get("network_mode") == "host":
+            raise ContainerError(
+                f"sysctls: {key} would be that of the host", hint="remove it, or 'network_mode: host'"
+            )
+        own = key.startswith(("net.", "fs.mqueue.")) or key in _OWN
+        if not own or not _CHARACTERS.issuperset(key):
+            raise ContainerError(
+                f"sysctls: {key} belongs to the whole machine, not to a container",
+                hint=f"set it on the host: sysctl -w {key}={found[key]}",
+            )
+    return found
