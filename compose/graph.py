@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Graph = nx.DiGraph[str]
 
+_EFFORT = 200_000
+
 
 def service_graph(services: Mapping[str, Any]) -> Graph:
     """The graph of some services; edges carry `condition`, `restart` and `required`."""
@@ -43,7 +45,7 @@ def start_order(graph: Graph, places: Mapping[tuple[str, str], object] | None = 
 
 def circle_error(graph: Graph, places: Mapping[tuple[str, str], object]) -> ModelError:
     """The error for a graph with a circle: the shortest one, from its first service by name."""
-    circle = min(nx.simple_cycles(graph), key=lambda nodes: (len(nodes), sorted(nodes)))
+    circle = _shortest_circle(graph)
     first = circle.index(min(circle))
     circle = circle[first:] + circle[:first]
     steps = list(zip(circle, [*circle[1:], circle[0]], strict=True))
@@ -54,6 +56,40 @@ def circle_error(graph: Graph, places: Mapping[tuple[str, str], object]) -> Mode
         f"{where}the services depend on each other in a circle: {' -> '.join([*shown, circle[0]])}",
         hint="remove one of these dependencies",
     )
+
+
+def _shortest_circle(graph: Graph) -> list[str]:
+    """The shortest circle, the first by name; in a big tangle only the first services are asked for theirs.
+
+    networkx could list all circles, but thirty services that all depend on each other have 10^30 of them.
+    """
+    found: list[list[str]] = []
+    for tangle in sorted(nx.strongly_connected_components(graph), key=min):
+        following = {name: sorted(tangle.intersection(graph.successors(name))) for name in tangle}
+        edges = sum(map(len, following.values()))
+        for name in sorted(tangle)[: max(1, _EFFORT // (edges + 1))] if edges else ():
+            found.append(_circle_through(following, name))
+    return min(found, key=lambda nodes: (len(nodes), sorted(nodes)))
+
+
+def _circle_through(successors: Mapping[str, list[str]], name: str) -> list[str]:
+    """A shortest circle through a service of a tangle, by breadth."""
+    before: dict[str, str] = {}
+    level = [name]
+    while level:
+        following = []
+        for node in level:
+            for other in successors[node]:
+                if other == name:
+                    circle = [node]
+                    while circle[-1] != name:
+                        circle.append(before[circle[-1]])
+                    return circle[::-1]
+                if other not in before:
+                    before[other] = node
+                    following.append(other)
+        level = following
+    raise AssertionError(f"{name} is in no circle")
 
 
 def with_dependencies(graph: Graph, names: Iterable[str]) -> set[str]:

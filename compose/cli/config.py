@@ -118,6 +118,8 @@ def _project(arguments: argparse.Namespace) -> str:
         raise ComposeError(f"{len(project.warnings)} warnings, and --strict was given")
     if arguments.hash:
         return _hashes(project, arguments.hash)
+    if arguments.list_of in ("images", "profiles") and arguments.services:
+        project.keep(_known(project, arguments.services))
     if arguments.list_of:
         return "".join(f"{line}\n" for line in _list(project, arguments.list_of))
     if arguments.services:
@@ -190,11 +192,20 @@ def _variables(arguments: argparse.Namespace) -> str:
     if arguments.format == "json":
         import json
 
-        return json.dumps({name: one._asdict() for name, one in sorted(wanted.items())}, indent=2) + "\n"
+        shown = {
+            name: {
+                "Name": name,
+                "DefaultValue": one.default,
+                "PresenceValue": one.alternate,
+                "Required": one.required,
+            }
+            for name, one in sorted(wanted.items())
+        }
+        return json.dumps(shown, indent=4, ensure_ascii=False) + "\n"
     rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
     rows += [
         (one.name, str(one.required).lower(), one.default, one.alternate) for _, one in sorted(wanted.items())
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    widths = [max(20, 3 + max(len(row[column]) for row in rows)) for column in range(3)]
+    lines = ["".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in rows]
+    return "".join(f"{line}{row[3]}\n" for line, row in zip(lines, rows, strict=True))

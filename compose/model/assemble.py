@@ -18,7 +18,7 @@ from compose.model.normalise import normalise
 from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.support import warn_of_unsupported
-from compose.model.tree import Map, Path, Position, Seq, clone, dotted, plain
+from compose.model.tree import Map, Path, Position, Seq, clone, plain
 from compose.model.variables import Variable, collect
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Loading:
         self.variables = dict(self.found.dotenv)
         self.environment_lookup = lookup_in(self.variables, self.inputs.variable)
         self.warnings: list[str] = list(self.found.warnings)
+        self._warned = set(self.warnings)
         self.interpolator = Interpolator(self.lookup, self.warn)
         self.watch: Callable[[Map, Path], None] | None = None
         self.name = ""
@@ -50,7 +51,8 @@ class Loading:
     def warn(self, at: Position, text: str) -> None:
         """Note a warning, once."""
         line = f"{at}: {text}"
-        if line not in self.warnings:
+        if line not in self._warned:
+            self._warned.add(line)
             self.warnings.append(line)
 
     def has(self, switch: str) -> bool:
@@ -240,21 +242,23 @@ def _sorted(section: dict[str, Any]) -> dict[str, Any]:
     return {key: section[key] for key in sorted(section)}
 
 
-def _positions(tree: Map) -> dict[str, list[Any]]:
-    """The place of every key, for messages that are made later."""
-    result: dict[str, list[Any]] = {}
+def _positions(tree: Map) -> list[Any]:
+    """The place of every key, for messages that are made later: the files, and a tree of their numbers.
 
-    def visit(value: Any, path: tuple[str | int, ...]) -> None:
+    A node is [file's number, line, column], with the nodes below it, if there are any, as a fourth entry.
+    """
+    files: dict[str, int] = {}
+
+    def node(at: Position, value: Any) -> list[Any]:
+        place: list[Any] = [files.setdefault(at[0], len(files)), at[1], at[2]]
+        if value and isinstance(value, (Map, Seq)):
+            place.append(below(value))
+        return place
+
+    def below(value: Map | Seq) -> Any:
         if isinstance(value, Map):
-            for key, item in value.items():
-                here = (*path, key)
-                result[dotted(here)] = list(value.where(key)[0])
-                visit(item, here)
-        elif isinstance(value, Seq):
-            for index, item in enumerate(value):
-                here = (*path, index)
-                result[dotted(here)] = list(value.where(index))
-                visit(item, here)
+            return {key: node(value.where(key)[0], item) for key, item in value.items()}
+        return [node(value.where(index), item) for index, item in enumerate(value)]
 
-    visit(tree, ())
-    return result
+    nodes = below(tree)
+    return [list(files), nodes]

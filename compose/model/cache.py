@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from compose.model.request import Request
 
-FORMAT = 1
+FORMAT = 2
 MOST_ENTRIES = 400
 
 

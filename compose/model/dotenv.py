@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from compose.model.interpolate import InvalidTemplate, MissingVariable, Template
+from compose.model.interpolate import MAX_TOTAL, InvalidTemplate, MissingVariable, Template, TooLong
 from compose.model.tree import Position, error
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     Note = Callable[[str, Position, str], None]
     """Hears of each variable that is set: its name, where, and the value."""
+
+MAX_SIZE = 1 << 20
+"""Bytes of a file of variables; the kernel gives a program no more than 2 MiB of them."""
 
 _BLANK = " \t\v\f\r\x85\xa0"
 _ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
@@ -46,6 +49,7 @@ def parse(
     note: Note | None = None,
 ) -> dict[str, str]:
     """The variables of a file; added to `known`, which later values may refer to."""
+    _check_size(data, file)
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     parser = _Parser(text, file, lookup, {} if known is None else known)
     parser.note = note
@@ -60,6 +64,7 @@ def parse_raw(
     note: Note | None = None,
 ) -> dict[str, str]:
     """``format: raw``: each line is NAME=VALUE as it stands; comments and empty lines are left out."""
+    _check_size(data, file)
     lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
     for number, line in enumerate(lines, 1):
         text = line.lstrip()
@@ -74,6 +79,16 @@ def parse_raw(
     return known
 
 
+def _check_size(data: bytes, file: str) -> None:
+    if len(data) > MAX_SIZE:
+        raise error(
+            Position(file, 0, 0),
+            (),
+            f"is larger than {MAX_SIZE >> 20} MiB",
+            "it holds variables, one a line; keep data in other files",
+        )
+
+
 class _Parser:
     def __init__(
         self, text: str, file: str, lookup: Callable[[str], str | None], known: dict[str, str]
@@ -84,7 +99,7 @@ class _Parser:
         self.known = known
         self.index = 0
         self.note: Note | None = None
-        self.line, self.counted = 1, 0
+        self.line, self.counted, self.total = 1, 0, 0
         self.template = Template(self._value_of)
 
     def _value_of(self, name: str) -> str | None:
@@ -112,6 +127,9 @@ class _Parser:
                 raise self._error(start, f"`{name}` is not a name: it contains a space", "write NAME=value")
             value = self.lookup(name) if inherited else self._value()
             if value is not None:
+                self.total += len(value)
+                if self.total > MAX_TOTAL:
+                    raise self._error(start, f"the values come to more than {MAX_TOTAL >> 20} MiB")
                 self.known[name] = value
                 if self.note is not None:
                     self.note(name, self._next_place(start), value)
@@ -186,7 +204,7 @@ class _Parser:
             return self.template.substitute(value)
         except InvalidTemplate as problem:
             raise self._error(start, f"invalid interpolation: {problem}", "write $$ for a dollar") from None
-        except MissingVariable as problem:
+        except (MissingVariable, TooLong) as problem:
             raise self._error(start, str(problem)) from None
 
 

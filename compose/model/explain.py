@@ -19,6 +19,7 @@ from compose.model.interpolate import (
     InvalidTemplate,
     MissingVariable,
     Template,
+    TooLong,
     closing_brace,
 )
 from compose.model.loader import similar
@@ -78,7 +79,9 @@ class _Recorder(Interpolator):
         self.uses = uses
 
     def with_lookup(self, lookup: Callable[[str], str | None]) -> Interpolator:
-        return _Recorder(lookup, self._warn, self.name, self.uses)
+        other = _Recorder(lookup, self._warn, self.name, self.uses)
+        other._total = self._total
+        return other
 
     def text(self, text: str, at: Position, path: Path) -> str:
         found: dict[str, Variable] = {}
@@ -157,7 +160,7 @@ def _defaults(name: str, use: _Use) -> Iterator[Candidate]:
         there = value is not None and (value != "" or not empty_too)
         try:
             text = Template(use.lookup).substitute(operand)
-        except (InvalidTemplate, MissingVariable):
+        except (InvalidTemplate, MissingVariable, TooLong):
             text = operand
         where = dotted(use.path)
         if operator == "-":

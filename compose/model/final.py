@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compose.model import values
 from compose.model.loader import CONTENT
 from compose.model.passes import DROP, Pass
+from compose.model.project import RESOURCES
 from compose.model.tree import Context, Map, Seq
 
 if TYPE_CHECKING:
@@ -506,6 +507,11 @@ _FINAL = Pass(_table())
 
 def canonical(tree: Map) -> Map:
     """Bring every value into its canonical form, in place."""
+    for kind in RESOURCES:
+        section: Any = tree.get(kind) or {}
+        for name, resource in section.items():
+            if resource is None:
+                section.put(name, Map(section.where(name)[0]), section.where(name))
     _FINAL.apply(tree)
     for service in (tree.get("services") or {}).values():
         service.setdefault("command", None)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from compose.model.inputs import Inputs
 
 
+_TRUE = ("1", "t", "T", "true", "True", "TRUE")
+_FALSE = ("0", "f", "F", "false", "False", "FALSE")
+
+
 class Found(NamedTuple):
     """Where a load begins: absolute paths (or ``-``), the project's directory, the variables of its .env."""
 
@@ -133,7 +137,12 @@ def _dotenv(inputs: Inputs, directory: str, env_files: Sequence[str]) -> dict[st
         files = listed.split(",") if listed else []
     if not files:
         disabled = inputs.variable("COMPOSE_DISABLE_ENV_FILE")
-        if disabled is not None and disabled.lower() in ("1", "t", "true"):
+        if disabled and disabled not in _FALSE:
+            if disabled not in _TRUE:
+                raise UsageError(
+                    f"COMPOSE_DISABLE_ENV_FILE is `{disabled}`, neither true nor false",
+                    hint="set it to 1 or 0",
+                )
             return {}
         path = os.path.join(directory, ".env")
         files = [path] if inputs.kind(path) == "file" else []

@@ -24,7 +24,7 @@ MAX_FILE_SIZE = 8 << 20
 class Inputs:
     """Files and variables as seen from one directory; `files` and `variables` record what was asked for."""
 
-    __slots__ = ("assignments", "contents", "cwd", "environment", "files", "variables")
+    __slots__ = ("assignments", "contents", "cwd", "environment", "files", "included", "variables")
 
     def __init__(self, environment: Mapping[str, str], cwd: str) -> None:
         self.environment = environment
@@ -32,6 +32,8 @@ class Inputs:
         self.contents: dict[str, bytes] = {}
         self.files: dict[str, str] = {}
         self.variables: set[str] = set()
+        self.included = 0
+        """How many times a file was included."""
         self.assignments: list[tuple[str, Position, str]] = []
         """What the .env files set, for interpolation: name, place, value; later ones win."""
 

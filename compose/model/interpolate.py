@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_NESTING = 64
+MAX_LENGTH = 1 << 20
+"""Characters of a value with variables, before and after: some lines that double each other fill memories."""
+MAX_TOTAL = 32 << 20
+"""What all values of a load that hold variables may come to."""
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
@@ -24,6 +28,10 @@ _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
 class InvalidTemplate(Exception):
     """The text is not a template; the message says what is wrong with it."""
+
+
+class TooLong(Exception):
+    """The values come to more than anybody means."""
 
 
 class MissingVariable(Exception):
@@ -42,13 +50,15 @@ class Template:
         self.unset = unset
 
     def substitute(self, text: str, depth: int = 0) -> str:
-        """The text with its variables replaced; raises InvalidTemplate or MissingVariable."""
+        """The text with its variables replaced; raises InvalidTemplate, MissingVariable or TooLong."""
         if "$" not in text:
             return text
         if depth > MAX_NESTING:
             raise InvalidTemplate(f"variables are nested more than {MAX_NESTING} levels deep")
         result = []
-        index = 0
+        index, length = 0, 0
+        if len(text) > MAX_LENGTH:
+            raise TooLong(f"is longer than {MAX_LENGTH >> 20} MiB, and holds variables")
         while True:
             dollar = text.find("$", index)
             if dollar < 0:
@@ -57,6 +67,9 @@ class Template:
             result.append(text[index:dollar])
             value, index = self._one(text, dollar, depth)
             result.append(value)
+            length += len(value)
+            if length > MAX_LENGTH:
+                raise TooLong(f"comes to more than {MAX_LENGTH >> 20} MiB")
 
     def _one(self, text: str, dollar: int, depth: int) -> tuple[str, int]:
         following = text[dollar + 1 : dollar + 2]
@@ -127,6 +140,7 @@ class Interpolator:
         self._lookup = lookup
         self._warn = warn
         self._warned: set[str] = set()
+        self._total = [0]
         self._at: Position | None = None
         self._template = Template(lookup, self._unset)
 
@@ -134,6 +148,7 @@ class Interpolator:
         """An interpolator with other values that warns of the same variable only once."""
         other = Interpolator(lookup, self._warn)
         other._warned = self._warned
+        other._total = self._total
         return other
 
     def _unset(self, name: str) -> None:
@@ -148,7 +163,13 @@ class Interpolator:
         """One string interpolated."""
         self._at = at
         try:
-            return self._template.substitute(text)
+            result = self._template.substitute(text)
+            self._total[0] += len(result)
+            if self._total[0] > MAX_TOTAL:
+                raise TooLong(f"the values with variables come to more than {MAX_TOTAL >> 20} MiB")
+            return result
+        except TooLong as problem:
+            raise error(at, path, str(problem), "keep data in files beside the compose file") from None
         except InvalidTemplate as problem:
             raise error(at, path, f"invalid interpolation: {problem}", "write $$ for a dollar") from None
         except MissingVariable as problem:
@@ -180,4 +201,12 @@ def lookup_in(values: dict[str, str], fallback: Callable[[str], str | None]) -> 
     return lookup
 
 
-__all__ = ["InvalidTemplate", "Interpolator", "MissingVariable", "ModelError", "Template", "lookup_in"]
+__all__ = [
+    "InvalidTemplate",
+    "Interpolator",
+    "MissingVariable",
+    "ModelError",
+    "Template",
+    "TooLong",
+    "lookup_in",
+]

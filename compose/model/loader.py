@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from compose.model.inputs import Inputs
 
+MAX_INCLUDES = 300
 CONTENT = "x-#content"
 """Where the value behind `environment` of a config or secret waits for the canonical form."""
 
@@ -157,6 +158,9 @@ class Group:
                 raise error(at, path, f"the files include each other: {chain}", "remove one of the includes")
             if self.inputs.kind(one) != "file":
                 raise error(at, path, f"there is no file {self.inputs.shown(one)}")
+        self.inputs.included += 1
+        if self.inputs.included > MAX_INCLUDES:
+            raise error(at, path, f"more than {MAX_INCLUDES} files are included, each counted every time")
         chosen = options.get("project_directory")
         directory = os.path.join(self.directory, chosen) if chosen else os.path.dirname(files[0])
         directory = posixpath.normpath(directory)

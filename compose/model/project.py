@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compose.model.tree import Position, dotted
+from compose.model.tree import Position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class Project:
         self.profiles: list[str] = data["profiles"]
         self.order: list[str] = data["order"]
         self.warnings: list[str] = data["warnings"]
-        self._positions: dict[str, list[Any]] = data["positions"]
+        self._positions: list[Any] = data["positions"]
+        """See `assemble._positions`."""
 
     def data(self) -> dict[str, Any]:
         """Everything, as `Project(data)` takes it."""
@@ -72,13 +73,17 @@ class Project:
 
     def where(self, path: Iterable[str | int]) -> Position:
         """The place of a value, or of the nearest around it: ``where(("services", "web", "image"))``."""
-        parts = list(path)
-        while parts:
-            found = self._positions.get(dotted(tuple(parts)))
-            if found is not None:
-                return Position(found[0], found[1], found[2])
-            parts.pop()
-        return Position(self.files[0] if self.files else "", 0, 0)
+        files, nodes = self._positions
+        found: Any = None
+        for part in path:
+            try:
+                found = nodes[part]
+            except (KeyError, IndexError, TypeError):
+                break
+            nodes = found[3] if len(found) > 3 else {}
+        if found is None:
+            return Position(self.files[0] if self.files else "", 0, 0)
+        return Position(files[found[0]], found[1], found[2])
 
     @property
     def environment(self) -> dict[str, str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from compose.model.tree import Position
 
 PROPAGATIONS = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})
+MAX_PORTS = 20_000
+"""Of one service, ranges counted as what they stand for: each port is a listener."""
 PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 
@@ -159,6 +161,10 @@ def _ports(value: Any, context: Context) -> Any:
         if isinstance(item, str) and "${" not in item:
             for port in parse_port(item, here):
                 result.add(mapping(at, port), at)
+                if len(result) > MAX_PORTS:
+                    raise here.error(
+                        f"more than {MAX_PORTS} ports", "publish fewer, or use network_mode: host"
+                    )
         else:
             result.add(item, at)
     return result

@@ -221,34 +221,36 @@ def dropped_command(text: str) -> str:
 
 def _split(text: str) -> tuple[list[str], str]:
     words: list[str] = []
-    word = ""
+    word: list[str] = []
     inside = False
     quote = ""
     escaped = False
     for index, character in enumerate(text):
         if escaped:
-            word, escaped, inside = word + character, False, True
+            word.append(character)
+            escaped, inside = False, True
         elif character == "\\" and quote != "'":
             escaped = True
         elif quote:
             if character == quote:
                 quote = ""
             else:
-                word += character
+                word.append(character)
         elif character in " \t\r\n":
             if inside:
-                words.append(word)
-            word, inside = "", False
+                words.append("".join(word))
+            word, inside = [], False
         elif character in "'\"":
             quote, inside = character, True
         elif character in ";&|<>":
             if character == ">" and word and word[0].isdigit():
                 inside = False
-            return words + ([word] if inside else []), text[index:]
+            return words + (["".join(word)] if inside else []), text[index:]
         elif character in "()":
             raise ValueError("has a bracket outside of quotes; write the command as a list, or quote it")
         else:
-            word, inside = word + character, True
+            word.append(character)
+            inside = True
     if quote or escaped:
         raise ValueError("has a quote that is not closed; write the command as a list")
-    return words + ([word] if inside else []), ""
+    return words + (["".join(word)] if inside else []), ""

@@ -118,7 +118,24 @@ def test_paths_and_names_may_stay_as_they_are(project: Path, capfd: pytest.Captu
 
 def test_variables_with_their_defaults(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lines = output(capfd, "config", "--variables").splitlines()
-    assert [line.split() for line in lines[1:]] == [["TAG", "false", "1"]]
+    assert lines == [
+        "NAME                REQUIRED            DEFAULT VALUE       ALTERNATE VALUE",
+        "TAG                 false               1                   ",
+    ]
+    shown = json.loads(output(capfd, "config", "--variables", "--format", "json"))
+    assert shown["TAG"] == {"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": False}
+
+
+def test_images_of_some_services_and_what_they_need(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert output(capfd, "config", "--images", "db") == "mariadb\n"
+    assert main(["config", "--images", "nope"]) == 2
+
+
+def test_without_normalisation_nothing_is_implied(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = json.loads(output(capfd, "config", "--no-normalize", "--format", "json"))
+    assert shown["networks"] == {"back": {"ipam": {}}}
+    assert shown["volumes"] == {"data": {}}
+    assert "networks" not in shown["services"]["web"]
 
 
 def test_environment_is_what_interpolation_sees(project: Path, capfd: pytest.CaptureFixture[str]) -> None:

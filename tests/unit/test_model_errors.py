@@ -62,11 +62,28 @@ HOSTILE = {
         b"".join(b" " * depth + b"a:\n" for depth in range(300)),
         "is nested more than 64 levels deep",
     ),
-    "an alias bomb": (bomb(), "the file stands for more than 250000 values"),
+    "an alias bomb": (bomb(), "the file stands for more than 120000 values"),
     "deep variables": (nested_variables(5000), "variables are nested more than 64 levels deep"),
     "open variables": (b'services: {a: {image: "' + b"${" * 500_000 + b'"}}', "is not closed with `}`"),
     "a huge file": (b"# comment\n" * 5_000_000, "is larger than 8 MiB"),
-    "many values": (b"x-a: [" + b"1," * 1_000_000 + b"1]", "the file stands for more than 250000 values"),
+    "many values": (b"x-a: [" + b"1," * 1_000_000 + b"1]", "the file stands for more than 120000 values"),
+    "all ports thrice": (
+        b"services: {a: {image: x, ports: ['1-65535:1-65535', '1-65535:1-65535/udp']}}",
+        "more than 20000 ports",
+    ),
+    "long texts by aliases": (
+        b"x-a: &a '" + b"v" * 1_000_000 + b"'\nx-b: [" + b"*a," * 50_000 + b"*a]",
+        "the file stands for more than 120000 values",
+    ),
+    "a tangle": (
+        b"services:\n"
+        + b"".join(
+            b"  s%d: {image: x, depends_on: [%s]}\n"
+            % (one, b",".join(b"s%d" % o for o in range(40) if o != one))
+            for one in range(40)
+        ),
+        "the services depend on each other in a circle: s0 (",
+    ),
     "a long name": (b"services: {" + b"a" * 300 + b": {image: x}}", "cannot be a name"),
 }
 
@@ -80,6 +97,24 @@ def test_hostile_file_is_refused_quickly_and_cheaply(name: str, tmp_path: Path) 
     assert words in found.message
     assert time.process_time() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+def test_variables_that_double_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=x\n" + "A=$A$A\n" * 40)
+    assert ".env:22:3: comes to more than 1 MiB" in failure(tmp_path, b"services: {a: {image: x}}").message
+    (tmp_path / ".env").write_text("A=" + "x" * 500_000 + "\n")
+    found = failure(tmp_path, b"x-a: [" + b"$A," * 50_000 + b"$A]")
+    assert "the values with variables come to more than 32 MiB" in found.message
+    (tmp_path / ".env").write_text("A=1\n" * 300_000)
+    assert failure(tmp_path, b"services: {a: {image: x}}").message == ".env: is larger than 1 MiB"
+
+
+def test_includes_that_double_each_other_are_refused(tmp_path: Path) -> None:
+    for number in range(20):
+        following = f"{number + 1}.yaml"
+        (tmp_path / f"{number}.yaml").write_text(f"include: [{following}, {following}]\n")
+    (tmp_path / "20.yaml").write_text("services: {a: {image: x}}\n")
+    assert "more than 300 files are included" in failure(tmp_path, b"include: [0.yaml]\n").message
 
 
 def test_values_cannot_become_structure(tmp_path: Path) -> None:

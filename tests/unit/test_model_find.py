@@ -87,6 +87,10 @@ def test_dotenv_can_be_switched_off(tmp_path: Path) -> None:
     assert found(tmp_path).services["a"]["image"] == "x:file"
     environment = {"COMPOSE_DISABLE_ENV_FILE": "1"}
     assert found(tmp_path, environment=environment).services["a"]["image"] == "x:none"
+    environment = {"COMPOSE_DISABLE_ENV_FILE": "F"}
+    assert found(tmp_path, environment=environment).services["a"]["image"] == "x:file"
+    with pytest.raises(UsageError, match="COMPOSE_DISABLE_ENV_FILE is `yes`"):
+        found(tmp_path, environment={"COMPOSE_DISABLE_ENV_FILE": "yes"})
 
 
 def test_missing_env_file_is_an_error(tmp_path: Path) -> None:
