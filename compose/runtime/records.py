@@ -98,7 +98,11 @@ def write(path: str, value: Any, *, durable: bool = False) -> None:
 
 def read_spec(paths: Paths, identity: str) -> ContainerSpec:
     """A container's spec.json; raises `StateError`."""
-    spec: ContainerSpec = read(f"{paths.container(identity)}/{SPEC_FILE}")
+    path = f"{paths.container(identity)}/{SPEC_FILE}"
+    spec: ContainerSpec = read(path)
+    oci = spec.get("oci")
+    if not isinstance(oci, dict) or not isinstance(oci.get("process"), dict) or not spec.get("name"):
+        raise StateError(f"{path} is damaged: it lacks what a container is made of", hint=f"rm {path}")
     return spec
 
 

@@ -298,7 +298,8 @@ def drop(context: Context, identity: str, *prefixes: str) -> None:
 async def remove(
     context: Context, row: ContainerRow, *, volumes: bool, successor: CreateContainer | None = None
 ) -> None:
-    """Remove a container, whole or half-made, running or not; the row goes last.
+    """Remove a container, whole or half-made, running or not; the row goes last, also so that a full disk has
+    room for that again.
 
     A `successor` gets its address and, unless it wants fresh ones, its anonymous volumes; it is written down
     in the same moment, so that there is always somebody who has them.
@@ -315,6 +316,8 @@ async def remove(
         await anyio.to_thread.run_sync(context.volumes.remove, name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM containers WHERE id = ?", (row.id,))
+        if not keep_address:
+            transaction.execute("DELETE FROM endpoints WHERE slot = ?", (networks.slot_of(row),))
         transaction.executemany(
             "DELETE FROM volumes WHERE name = ?", [(name,) for name in anonymous.values()]
         )

@@ -133,6 +133,11 @@ def slot(project: str, action: CreateContainer) -> str:
     return f"{project}.{action.service}.{action.number}"
 
 
+def slot_of(row: ContainerRow) -> str:
+    """`slot` of a container that is there."""
+    return f"{row.project}.{row.service}.{row.number}"
+
+
 def row_of(context: Context, key: str) -> NetworkRow:
     """The record of the network that the compose file calls `key`, also of another project's."""
     assert context.target is not None
@@ -335,20 +340,17 @@ async def connect(context: Context, wanted: Wanted, spec: ContainerSpec) -> None
 async def disconnect(
     context: Context, row: ContainerRow, spec: ContainerSpec | None, *, keep_address: bool
 ) -> None:
-    """Remove a container's namespace, links and names; with `keep_address` its successor gets the address.
+    """Remove a container's namespace and links; its names too, unless `keep_address` is set.
 
     `spec` is None when it cannot be read: the id alone says what to look for.
     """
     links = [Link.of(endpoint) for endpoint in (spec or {}).get("endpoints") or ()]
     await context.old_links.submit(ContainerLinks(row.id, links, dns=False))
-    name = f"{row.project}.{row.service}.{row.number}"
+    name = slot_of(row)
     for network in _networks_of(context, name):
         if not keep_address:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{context.paths.network_run(network)}/{name}.json")
-    if not keep_address:
-        with context.index.change() as transaction:
-            transaction.execute("DELETE FROM endpoints WHERE slot = ?", (name,))
 
 
 def _networks_of(context: Context, name: str) -> list[str]:
