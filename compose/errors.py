@@ -65,6 +65,9 @@ class BuildError(ImageError):
 class ContainerError(ComposeError):
     """A container cannot be launched, entered or stopped."""
 
+    reason = ""
+    """Why a program could not be executed: ``not found``, ``permission``, or something else."""
+
 
 class NetworkError(ComposeError):
     """A namespace, link, address, rule or port cannot be had."""

@@ -6,19 +6,22 @@ import os
 import sys
 
 from compose.errors import ContainerError, UsageError
+from compose.ui.errors import complain
 from compose.ui.streams import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from compose.runtime.client import ExecSession
+    from compose.runtime.client import ExecSession, Keeper
     from compose.runtime.spec import ContainerSpec, Process
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
 
 _UNKNOWN = 255
 """The exit code when the process's own cannot be learnt."""
+_EXIT_CODES = {"not found": 127, "permission": 126}
+"""Those of a program that could not be executed, as a shell has them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,16 +56,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         sys.stdout.write(f"run {' '.join(process['args'])} in {row.name}\n")
         return 0
-    keeper = Keeper(paths, name)
+    try:
+        return _execute(Keeper(paths, name), row.id, process, tty=tty, detach=arguments.detach)
+    except ContainerError as error:
+        if error.reason not in _EXIT_CODES:
+            raise
+        complain(error)
+        return _EXIT_CODES[error.reason]
+
+
+def _execute(keeper: Keeper, identity: str, process: Process, *, tty: bool, detach: bool) -> int:
     if tty:
         from compose.ui.console import relay
 
-        return _code(relay(keeper.exec(row.id, process, tty=True)))
-    if arguments.detach:
+        return _code(relay(keeper.exec(identity, process, tty=True)))
+    if detach:
         null = os.open(os.devnull, os.O_RDWR)
-        keeper.exec(row.id, process, [null, null, null]).close()
+        keeper.exec(identity, process, [null, null, null]).close()
         return 0
-    return _wait(keeper.exec(row.id, process, [0, 1, 2]))
+    return _wait(keeper.exec(identity, process, [0, 1, 2]))
 
 
 def _container(paths: Paths, project: str, service: str, number: int) -> ContainerRow:

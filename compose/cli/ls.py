@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_ALIVE = frozenset({"running", "paused", "restarting"})
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -37,9 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     files = {project.name: ",".join(project.files) for project in index.projects()}
     rows = []
     for name in sorted(states):
-        if not arguments.all and not {"running", "paused", "restarting"} & states[name].keys():
+        if not arguments.all and not _ALIVE & states[name].keys():
             continue
-        status = ", ".join(f"{state}({count})" for state, count in sorted(states[name].items()))
+        shown = sorted(state for state in states[name] if arguments.all or state in _ALIVE)
+        status = ", ".join(f"{state}({states[name][state]})" for state in shown)
         rows.append((name, status, files.get(name, "")))
     if arguments.quiet:
         text = "".join(f"{name}\n" for name, _, _ in rows)

@@ -342,8 +342,13 @@ class _Up:
             return self.wait(service, WaitCompleted)
         return self.started.get(name, [])
 
-    def wait(self, service: Wanted, kind: type[WaitHealthy] | type[WaitCompleted]) -> list[int]:
-        """One wait a container, shared by everything that waits for it; none where it is over already."""
+    def wait(
+        self, service: Wanted, kind: type[WaitHealthy] | type[WaitCompleted], *, required: bool = True
+    ) -> list[int]:
+        """One wait a container, shared by everything that waits for it; none where it is over already.
+
+        Without `required` a container that has no health check only has to run.
+        """
         waits: list[int] = []
         for number in range(1, service.scale + 1):
             name = service.container(self.target.project, number)
@@ -351,7 +356,8 @@ class _Up:
             if key not in self.waits:
                 if service.name not in self.started and self.is_over(name, kind):
                     continue
-                self.waits[key] = self.plan.add(kind(name), after=self.started.get(service.name, []))
+                action = WaitHealthy(name, required) if kind is WaitHealthy else WaitCompleted(name)
+                self.waits[key] = self.plan.add(action, after=self.started.get(service.name, []))
             waits.append(self.waits[key])
         return waits
 
@@ -365,4 +371,4 @@ class _Up:
 
     def wait_for_all(self) -> None:
         for service in self.target.services:
-            self.wait(service, WaitHealthy)
+            self.wait(service, WaitHealthy, required=False)

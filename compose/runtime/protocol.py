@@ -80,8 +80,10 @@ def answer(connection: Socket, descriptors: Sequence[int] = (), **fields: Any) -
 def refuse(connection: Socket, error: Exception) -> None:
     """Send what went wrong; that nobody waits for it any more is no error."""
     try:
-        hint = getattr(error, "hint", None)
-        send(connection, {"ok": False, "error": str(error) or type(error).__name__, "hint": hint})
+        answer = {"ok": False, "error": str(error) or type(error).__name__}
+        answer["hint"] = getattr(error, "hint", None)
+        answer["reason"] = getattr(error, "reason", "")
+        send(connection, answer)
     except OSError:
         pass
 
@@ -91,7 +93,9 @@ def check(message: Message | None) -> Message:
     if message is None:
         raise ConnectionResetError("the other side has gone")
     if not message.get("ok"):
-        raise ContainerError(str(message.get("error", "unknown answer")), hint=message.get("hint"))
+        error = ContainerError(str(message.get("error", "unknown answer")), hint=message.get("hint"))
+        error.reason = str(message.get("reason") or "")
+        raise error
     return message
 
 
