@@ -29,7 +29,8 @@ deploy.restart_policy.max_attempts dns dns_opt dns_search domainname entrypoint 
 expose extends extra_hosts group_add healthcheck hostname image label_file labels links logging.driver
 logging.options mac_address mem_limit memswap_limit network_mode networks.*.aliases
 networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address networks.*.ipv6_address
-networks.*.mac_address networks.*.priority oom_score_adj pids_limit ports privileged profiles pull_policy read_only restart
+networks.*.mac_address networks.*.priority oom_score_adj
+pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
 user volumes.*.bind.create_host_path volumes.*.read_only volumes.*.source volumes.*.target
 volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume.nocopy working_dir
