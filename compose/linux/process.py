@@ -41,6 +41,11 @@ def prctl(option: int, *arguments: int | bytes) -> int:
     return syscall(SYS_prctl, option, *arguments, *([0] * (4 - len(arguments))), what=f"prctl {option}")
 
 
+def set_name(name: str) -> None:
+    """What ps and top call this process; the kernel keeps 15 bytes."""
+    prctl(PR_SET_NAME, name.encode()[:15])
+
+
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) of the calling thread; each set is a bit mask."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)

@@ -258,6 +258,7 @@ class Keeper:
         """In the child: let go of what is not this container's, and be its monitor. Never returns."""
         status = 1
         try:
+            process.set_name(f"pc-{identity}")
             own = {name: fds for name, fds in self.store.items() if identity in name.split("/")}
             self._let_go(own)
             ours.close()
@@ -357,6 +358,7 @@ class Keeper:
         """In the child: be netd. Never returns."""
         status = 1
         try:
+            process.set_name("pc-netd")
             own = self._netd_descriptors()
             self._let_go(own)
             ours.close()
@@ -482,6 +484,7 @@ def main(options: dict[str, Any]) -> None:
     paths = Paths(options["data"], options["run"])
     try:
         forget_environment()
+        process.set_name("pc-keeper")
         process.prctl(process.PR_SET_DUMPABLE, 0)
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
         os.chdir("/")

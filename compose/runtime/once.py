@@ -25,6 +25,7 @@ _SIGKILL = 9
 def main(options: dict[str, Any]) -> None:
     """Serve one request; `options` come from `spawn`."""
     forget_environment()
+    process.set_name("pc-build")
     process.prctl(process.PR_SET_DUMPABLE, 0)
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     os.chdir("/")
