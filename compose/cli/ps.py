@@ -121,11 +121,15 @@ class _Line:
         return "Created"
 
     def ports(self) -> str:
-        """Published ports as docker writes them."""
-        return ", ".join(
+        """Published ports, and what is only exposed, as docker writes them."""
+        if self.status not in _RUNNING:
+            return ""
+        published = {f"{port['target']}/{port['protocol']}" for port in self.published}
+        shown = [
             f"{_bracketed(port['host_ip'])}:{port['published']}->{port['target']}/{port['protocol']}"
             for port in self.published
-        )
+        ]
+        return ", ".join([*shown, *(port for port in self.spec.get("exposed", []) if port not in published)])
 
     def json(self) -> dict[str, Any]:
         return {

@@ -123,6 +123,8 @@ if TYPE_CHECKING:
         """Path that pins the container's network namespace; empty: that of the caller."""
         endpoints: list[Endpoint]
         ports: list[dict[str, Any]]
+        exposed: list[str]
+        """``80/tcp``: what the image and the service say that it listens on; only shown."""
         volumes: list[dict[str, Any]]
         stop_signal: str
         stop_grace_period: float

@@ -112,6 +112,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "network_namespace": attached.namespace,
         "endpoints": attached.endpoints,
         "ports": attached.ports,
+        "exposed": _exposed(service, of_image),
         "volumes": [use._asdict() for use in attached.mounts.volumes],
         "stop_signal": stop_signal(service, of_image),
         "stop_grace_period": grace_period(service),
@@ -121,6 +122,11 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "stdin_open": bool(service.get("stdin_open")),
         "seccomp": attached.seccomp,
     }
+
+
+def _exposed(service: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
+    given = [*(image.get("ExposedPorts") or ()), *(service.get("expose") or ())]
+    return sorted({str(port) if "/" in str(port) else f"{port}/tcp" for port in given})
 
 
 def _compose_labels(wanted: Wanted, identity: Identity) -> dict[str, str]:
