@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import anyio
-import anyio.to_thread
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    import anyio
 
 Item = TypeVar("Item")
 
@@ -52,7 +53,7 @@ class Batcher(Generic[Item]):
     def __init__(self, call: Callable[[list[Item]], object]) -> None:
         self._call = call
         self._waiting: list[tuple[Item, anyio.Event, list[BaseException]]] = []
-        self._lock = anyio.Lock()
+        self._lock: anyio.Lock | None = None
         self._begun: Begun[Item] | None = None
 
     def begin(self, items: list[Item], after: Begun[Any] | None = None) -> Begun[Item]:
@@ -63,8 +64,12 @@ class Batcher(Generic[Item]):
     async def submit(self, item: Item) -> None:
         """Return when a call with `item` in it has returned."""
         if self._begun is not None and item in self._begun.items:
-            await anyio.to_thread.run_sync(self._begun.result)
+            await in_thread(self._begun.result)
             return
+        import anyio
+
+        if self._lock is None:
+            self._lock = anyio.Lock()
         done = anyio.Event()
         errors: list[BaseException] = []
         entry = (item, done, errors)
@@ -79,7 +84,7 @@ class Batcher(Generic[Item]):
     async def _run(self, batch: list[tuple[Item, anyio.Event, list[BaseException]]]) -> None:
         items = [item for item, _, _ in batch]
         try:
-            await anyio.to_thread.run_sync(self._call, items)
+            await in_thread(self._call, items)
         except Exception as error:
             for _, _, errors in batch:
                 errors.append(error)

@@ -16,8 +16,6 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
-
 from compose.errors import StateError
 from compose.linux.beneath import remove_path
 from compose.runtime import records
@@ -30,6 +28,7 @@ from .context import SERVICE_FILE
 from .seccomp import program
 from .spec.build import Attached, Identity, container_spec, hostname_of
 from .spec.mounts import mounts
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,10 +209,10 @@ async def create(context: Context, action: CreateContainer) -> None:
         raise StateError(f"image {context.wanted(action.service).image} is no longer in the store")
     creation = Creation(context, action, image, anonymous_volumes(context, context.identities[action.target]))
     found = creation.record_anonymous_volumes()
-    spec = await anyio.to_thread.run_sync(creation.write, found)
+    spec = await in_thread(creation.write, found)
     if spec["network_namespace"]:
         await networks.connect(context, creation.wanted, spec)
-    await anyio.to_thread.run_sync(creation.complete)
+    await in_thread(creation.complete)
 
 
 def container_row(context: Context, action: CreateContainer) -> tuple[str, tuple[object, ...]]:
@@ -267,7 +266,7 @@ async def start(context: Context, name: str) -> None:
         finally:
             ports.release(listeners)
 
-    await anyio.to_thread.run_sync(work)
+    await in_thread(work)
 
 
 async def stop(context: Context, name: str, grace_period: float | None) -> ContainerState:
@@ -279,7 +278,7 @@ async def stop(context: Context, name: str, grace_period: float | None) -> Conta
         drop(context, row.id, "listen/")
         return state
 
-    return await anyio.to_thread.run_sync(work)
+    return await in_thread(work)
 
 
 def drop(context: Context, identity: str, *prefixes: str) -> None:
@@ -308,12 +307,12 @@ async def remove(
     spec = readable_spec(context, row.id)
     with contextlib.suppress(StateError):  # damaged records; whatever runs has been stopped even so
         await stop(context, row.name, 0)
-    await anyio.to_thread.run_sync(_spoil, context, row)
+    await in_thread(_spoil, context, row)
     keep_address = successor is not None and _wants_address(context, row)
     await networks.disconnect(context, row, spec, keep_address=keep_address)
-    await anyio.to_thread.run_sync(_remove_files, context, row)
+    await in_thread(_remove_files, context, row)
     for name in anonymous.values():
-        await anyio.to_thread.run_sync(context.volumes.remove, name)
+        await in_thread(context.volumes.remove, name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM containers WHERE id = ?", (row.id,))
         if not keep_address:

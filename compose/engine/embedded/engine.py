@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
-
 from compose.errors import ComposeError, StateError
 from compose.plan import actions as a
 
 from . import containers, images, networks, volumes, waiting
 from .observe import observe
 from .reserve import reserve
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from compose.plan.observed import Observed
@@ -53,7 +52,7 @@ class EmbeddedEngine:
             case a.RemoveNetwork():
                 await networks.remove(context, action.target)
             case a.CreateVolume():
-                await anyio.to_thread.run_sync(context.volumes.create, action.target)
+                await in_thread(context.volumes.create, action.target)
             case a.RemoveVolume():
                 await volumes.remove(context, action.target)
             case a.CreateContainer():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from compose.plan.actions import BuildImage, FetchImage
@@ -22,7 +22,7 @@ async def fetch(context: Context, action: FetchImage) -> None:
     def work() -> None:
         context.images.ensure(action.target, context.detail)
 
-    await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    await in_thread(work, abandon=True)
 
 
 async def build(context: Context, action: BuildImage) -> None:
@@ -51,4 +51,4 @@ async def build(context: Context, action: BuildImage) -> None:
     def work() -> None:
         run(request, context.images, detail)
 
-    await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    await in_thread(work, abandon=True)

@@ -10,8 +10,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
-
 from compose.errors import NetworkError
 from compose.linux.beneath import remove_path
 from compose.network import addresses
@@ -22,6 +20,7 @@ from compose.runtime.records import boot_id
 from compose.state.files import read_json, replace, replace_json
 
 from .spec.sysctls import of_network
+from .threads import in_thread
 
 if TYPE_CHECKING:
     import sqlite3
@@ -375,7 +374,7 @@ async def remove(context: Context, name: str) -> None:
             report(client.remove_networks([_spec_of(row)]))
         remove_path(context.paths.network_run(row.id))
 
-    await anyio.to_thread.run_sync(work)
+    await in_thread(work)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM endpoints WHERE network = ?", (row.id,))
         transaction.execute("DELETE FROM networks WHERE id = ?", (row.id,))
@@ -390,7 +389,7 @@ async def remove_sandbox(context: Context) -> None:
             report(client.remove_sandbox(context.name))
         remove_path(context.paths.project_run(context.name))
 
-    await anyio.to_thread.run_sync(work)
+    await in_thread(work)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))
 
@@ -401,6 +400,6 @@ async def leave_sandbox(context: Context) -> None:
     With the record of the project gone, those networks belong to their users: the last one's `down` takes
     them away.
     """
-    await anyio.to_thread.run_sync(Keeper(context.paths, context.name).shutdown)
+    await in_thread(Keeper(context.paths, context.name).shutdown)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from .context import Context
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 async def remove(context: Context, name: str) -> None:
     """Remove a volume and its content."""
-    await anyio.to_thread.run_sync(context.volumes.remove, name)
+    await in_thread(context.volumes.remove, name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM volumes WHERE name = ?", (name,))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anyio
-
 from compose.errors import ContainerError
 from compose.linux.inotify import CREATE, MOVED_TO, Inotify
 from compose.runtime.client import read_state
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 
 async def states(paths: Paths, identity: str) -> AsyncIterator[ContainerState]:
     """The state of a container now, and again after every change; without end."""
+    import anyio
+
     watcher = Inotify()
     try:
         watcher.add(paths.container(identity), MOVED_TO | CREATE)
