@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from compose.errors import UsageError
 from compose.ui.times import seconds
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from compose.engine.embedded.context import Context
+    from compose.model import Project
     from compose.network.setup import SetupClient
     from compose.plan.plan import Plan
     from compose.state.paths import Paths
@@ -54,6 +56,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
 
     project = projects.load_if_there(arguments)
     name = projects.project_name(arguments, project)
+    _check_services(arguments, paths, name, project)
     progress = reporter("down", arguments.progress)
     with project_lock(paths, name, "down", lambda holder: projects.warn(f"waiting for {holder}")) as lock:
         context = Context(paths, name, project=project, network=network, warn=projects.warn)
@@ -86,6 +89,22 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             return code
         finally:
             context.close()
+
+
+def _check_services(
+    arguments: argparse.Namespace, paths: Paths, name: str, project: Project | None
+) -> None:
+    from compose.state.index import Index
+
+    if not arguments.services:
+        return
+    with contextlib.closing(Index(paths)) as index:
+        known = {row.service for row in index.containers(name)}
+    if project is not None:
+        known |= {*project.services, *project.disabled}
+    for service in arguments.services:
+        if service not in known:
+            raise UsageError(f"no such service: {service}", hint="see 'pycompose config --services'")
 
 
 def _plans_of_abandoned(leaving: Context) -> list[Plan]:

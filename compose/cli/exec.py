@@ -92,11 +92,12 @@ def _container(paths: Paths, project: str, service: str, number: int) -> Contain
 def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -> Process:
     """The container's own process with another command; same user, variables and rights unless told."""
     from compose.runtime.capabilities import select
+    from compose.runtime.oci import environment
 
     process: Process = {**spec["oci"]["process"], "args": list(arguments.args), "terminal": tty}
-    variables = [entry if "=" in entry else f"{entry}={os.environ.get(entry, '')}" for entry in arguments.env]
+    variables = [entry if "=" in entry else _of_caller(entry) for entry in arguments.env]
     terminal = ["TERM=" + os.environ.get("TERM", "xterm")] if tty else []
-    process["env"] = [*process.get("env", []), *terminal, *variables]
+    process["env"] = environment([*process.get("env", []), *terminal, *variables])
     if arguments.user:
         process["user"] = {"username": arguments.user}
     if arguments.workdir:
@@ -105,6 +106,12 @@ def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -
         names = select(privileged=True)
         process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
     return process
+
+
+def _of_caller(name: str) -> str:
+    """A variable as the caller has it; the name alone, which takes it away, when there is none."""
+    value = os.environ.get(name)
+    return name if value is None else f"{name}={value}"
 
 
 def _wait(session: ExecSession) -> int:

@@ -6,7 +6,8 @@ files beside it (state/paths.py), never here.
 
 Locking: changes of one project happen under its project lock (state/lock.py). What is shared between
 projects (names, subnets, addresses) is decided inside one ``BEGIN IMMEDIATE`` transaction, `Index.change`. A
-plain rollback journal with full sync is slower than a write-ahead log, and safe on every file system.
+plain rollback journal with full sync is slower than a write-ahead log, and safe on every file system. The
+journal's file is kept, so that rows can be deleted on a disk that is full.
 """
 
 from __future__ import annotations
@@ -181,6 +182,7 @@ class Index:
                 self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA journal_mode = PERSIST")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._initialise()

@@ -82,7 +82,14 @@ def test_a_file_that_is_not_there_is_named(stack: Stack) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nosuch"], ["up", "--nosuch"], ["ps", "--format", "nosuch"], ["exec"], ["up", "--scale", "x"]],
+    [
+        ["nosuch"],
+        ["up", "--nosuch"],
+        ["ps", "--format", "nosuch"],
+        ["exec"],
+        ["up", "--scale", "x"],
+        ["down", "x"],
+    ],
 )
 def test_a_wrong_command_line_exits_with_2(stack: Stack, arguments: list[str]) -> None:
     stack.write("services:\n  web: {image: IMAGE}\n")

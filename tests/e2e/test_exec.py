@@ -45,6 +45,14 @@ def test_exec_takes_a_user_a_directory_and_variables(running: Stack) -> None:
     assert out == "big blue /tmp app 1000 2000\n"
 
 
+def test_exec_takes_variables_from_its_caller(running: Stack) -> None:
+    running.environment["SIZE"] = "small"
+    out = running.run(
+        "exec", "-T", "-e", "SIZE", "-e", "COLOUR", "box", "sh", "-c", "echo $SIZE ${COLOUR-none}"
+    )
+    assert out == "small none\n"
+
+
 def test_exec_keeps_both_streams_apart_and_passes_input_on(running: Stack) -> None:
     done = running.try_run("exec", "-T", "box", "sh", "-c", "tr a-z A-Z; echo problem >&2", stdin="text\n")
     assert (done.out, done.err) == ("TEXT\n", "problem\n")

@@ -1,0 +1,41 @@
+"""On a disk that is full, what is there can be removed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.errors import StateError
+from compose.linux import mount
+from compose.state.index import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from compose.state.paths import Paths
+
+
+@pytest.fixture
+def small(nothing_left: None, paths: Paths) -> Iterator[Paths]:
+    """Paths whose data lie on a file system of 256 KiB."""
+    mount.mount("tmpfs", paths.data, "tmpfs", 0, "size=256k")
+    yield paths
+    mount.umount2(paths.data, 0)
+
+
+def test_rows_can_be_deleted_on_a_full_disk(small: Paths) -> None:
+    index = Index(small)
+    with index.change() as transaction:
+        transaction.execute("INSERT INTO projects VALUES ('one', '/', '[]')")
+    with open(f"{small.data}/fill", "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(StateError, match="full"), index.change() as transaction:
+        transaction.execute("INSERT INTO projects VALUES ('two', ?, '[]')", ("x" * 100_000,))
+    with index.change() as transaction:
+        transaction.execute("DELETE FROM projects")
+    assert index.projects() == []
+    index.close()
+    os.unlink(f"{small.data}/fill")
