@@ -62,8 +62,6 @@ NOT_YET: dict[str, str] = {
     "services.*.cgroup_parent": "containers lie in the project's cgroup",
     "services.*.cpu_count": _WINDOWS,
     "services.*.cpu_percent": _WINDOWS,
-    "services.*.cpu_period": _CPU,
-    "services.*.cpu_quota": _CPU,
     "services.*.cpu_rt_period": _CPU,
     "services.*.cpu_rt_runtime": _CPU,
     "services.*.credential_spec": _WINDOWS,
@@ -84,7 +82,6 @@ NOT_YET: dict[str, str] = {
     "services.*.init": "the image's program is process 1",
     "services.*.ipc": "containers have an IPC namespace of their own",
     "services.*.isolation": _WINDOWS,
-    "services.*.mem_reservation": "limits are kept, nothing is reserved",
     "services.*.mem_swappiness": "use memswap_limit",
     "services.*.models": "no models are run",
     "services.*.networks.*.driver_opts": "networks have no options",
@@ -113,6 +110,8 @@ NOT_YET: dict[str, str] = {
 
 NETWORK_MODES = ("none", "host", "bridge")
 LOG_DRIVERS = ("", "json-file", "local", "none")
+LOG_OPTIONS = ("max-size", "max-file")
+OWNER = {"uid", "gid", "mode"}
 MOUNT_TYPES = ("bind", "volume", "tmpfs")
 
 
@@ -143,7 +142,7 @@ def _security(value: Any) -> str | None:
 
 
 def _pull_policy(value: Any) -> str | None:
-    return None if value in ("always", "never", "missing", "if_not_present", "build") else "`missing` is used"
+    return None if value in ("never", "missing", "if_not_present", "build") else "`missing` is used"
 
 
 class Partly(NamedTuple):
@@ -159,7 +158,7 @@ PARTLY: dict[str, Partly] = {
     "networks.*.driver": Partly(_network_driver, "bridge"),
     "services.*.logging.driver": Partly(_log_driver, "json-file, local and none"),
     "services.*.network_mode": Partly(_network_mode, "none, host and bridge"),
-    "services.*.pull_policy": Partly(_pull_policy, "always, missing, never and build"),
+    "services.*.pull_policy": Partly(_pull_policy, "missing, never and build"),
     "services.*.security_opt.*": Partly(_security, "seccomp and no-new-privileges"),
     "services.*.volumes.*.type": Partly(_mount_type, "bind, volume and tmpfs"),
     "volumes.*.driver": Partly(_volume_driver, "local"),
@@ -197,7 +196,25 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
             warn(context.key_at, f'{text}; write ["sh", "-c", "..."]')
         return value
 
+    def log_option(value: Any, context: Context) -> Any:
+        if context.path[-1] not in LOG_OPTIONS:
+            text = f"{dotted(context.path)}: not supported yet, ignored: there are max-size and max-file"
+            warn(context.key_at, text)
+        return value
+
+    def owner_of_file(value: Any, context: Context) -> Any:
+        """A config or secret that is a file of the host shows that file, with its owner and mode."""
+        if isinstance(value, dict) and (OWNER & value.keys()):
+            definition = (tree.get(str(context.path[2])) or {}).get(value.get("source"))
+            if isinstance(definition, dict) and definition.get("file"):
+                keys = " and ".join(sorted(OWNER & value.keys()))
+                why = f"{keys} ignored: the file's own are seen, as in docker compose"
+                warn(context.at, f"{dotted(context.path)}: {why}")
+        return value
+
     table = {pattern: never(reason) for pattern, reason in NOT_YET.items()}
     table.update({pattern: sometimes(partly.judge) for pattern, partly in PARTLY.items()})
     table["services.*.command"] = table["services.*.entrypoint"] = words_left_out
+    table["services.*.logging.options.*"] = log_option
+    table["services.*.configs.*"] = table["services.*.secrets.*"] = owner_of_file
     Pass(table).apply(tree)

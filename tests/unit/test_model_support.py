@@ -24,10 +24,10 @@ SCHEMA: dict[str, Any] = json.loads(
 ACTED_ON = """
 annotations attach build.args build.context build.dockerfile build.dockerfile_inline build.labels
 build.no_cache build.pull build.tags build.target cap_add cap_drop command configs container_name
-cpu_shares cpus cpuset depends_on deploy.replicas deploy.resources.limits deploy.restart_policy.condition
-deploy.restart_policy.max_attempts dns dns_opt dns_search domainname entrypoint env_file environment
+cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy.replicas deploy.resources.limits
+deploy.restart_policy.condition deploy.restart_policy.max_attempts dns dns_opt dns_search domainname entrypoint env_file environment
 expose extends extra_hosts group_add healthcheck hostname image label_file labels links logging.driver
-logging.options mac_address mem_limit memswap_limit network_mode networks.*.aliases
+logging.options mac_address mem_limit mem_reservation memswap_limit network_mode networks.*.aliases
 networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address networks.*.ipv6_address
 networks.*.mac_address networks.*.priority oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
@@ -121,6 +121,8 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
         ("security_opt: [no-new-privileges, 'label:disable']", "security_opt[1]: `label:disable` is not"),
         ("logging: {driver: syslog}", "services.a.logging.driver: `syslog` is not supported yet"),
         ("volumes: [{type: image, source: i, target: /i}]", "services.a.volumes[0].type: `image` is not"),
+        ("pull_policy: always", "services.a.pull_policy: `always` is not supported yet"),
+        ("logging: {options: {tag: x, max-size: 1m}}", "services.a.logging.options.tag: not supported yet"),
         ("pull_policy: daily", "services.a.pull_policy: `daily` is not supported yet"),
         ("command: 'a; b'", "services.a.command: `; b` is left out"),
     ],
@@ -128,6 +130,17 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
 def test_a_value_that_nothing_acts_on_is_warned_of(tmp_path: Path, line: str, words: str) -> None:
     (found,) = warnings(tmp_path, f"services:\n  a:\n    image: x\n    {line}\n")
     assert words in found
+
+
+def test_who_owns_a_file_that_is_shown_is_warned_of(tmp_path: Path) -> None:
+    text = (
+        "services:\n  a:\n    image: x\n    secrets: [{source: f, mode: 0400}, {source: e, mode: 0400}]\n"
+        "    configs: [{source: f, uid: '1', gid: '2'}]\n"
+        "secrets: {f: {file: f}, e: {environment: E}}\nconfigs: {f: {file: f}}\n"
+    )
+    first, second = warnings(tmp_path, text)
+    assert "services.a.secrets[0]: mode ignored" in first
+    assert "services.a.configs[0]: gid and uid ignored" in second
 
 
 def test_resources_of_inactive_services_are_not_warned_of(tmp_path: Path) -> None:
