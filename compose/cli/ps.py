@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     project = projects.load_if_there(arguments)
     paths = Paths.from_environment()
-    rows = Index(paths).containers(projects.project_name(arguments, project))
+    index = Index(paths)
+    rows = index.containers(projects.project_name(arguments, project))
     known = {row.service for row in rows} | (set(project.services) if project else set())
     for service in arguments.services:
         if service not in known:
@@ -61,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         for line in found
         if (line.status in wanted if wanted else arguments.all or line.status in _RUNNING)
     ]
-    sys.stdout.write(_text(arguments, shown))
+    networks = {row.id: row.name for row in index.networks()} if arguments.format == "json" else {}
+    sys.stdout.write(_text(arguments, shown, networks))
     return 0
 
 
@@ -131,18 +133,24 @@ class _Line:
         ]
         return ", ".join([*shown, *(port for port in self.spec.get("exposed", []) if port not in published)])
 
-    def json(self) -> dict[str, Any]:
+    def exit_code(self) -> int | None:
+        """0 for one that has not ended, as docker has it; None for an end that nobody saw."""
+        code = self.state.get("exit_code")
+        return 0 if code is None and self.status not in ("exited", "dead") else code
+
+    def json(self, networks: dict[str, str]) -> dict[str, Any]:
+        """What docker shows; `networks` are the names by id."""
         return {
             "Command": self.command(),
             "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(self.row.created / 1e9)),
-            "ExitCode": self.state.get("exit_code") or 0,
+            "ExitCode": self.exit_code(),
             "Health": self.health(),
             "ID": self.row.id[:12],
             "Image": self.spec["image_name"],
             "Labels": ",".join(f"{key}={value}" for key, value in sorted(self.spec["labels"].items())),
             "Name": self.row.name,
             "Names": self.row.name,
-            "Networks": ",".join(endpoint["network"][:12] for endpoint in self.spec["endpoints"]),
+            "Networks": ",".join(networks.get(one["network"], "") for one in self.spec["endpoints"]),
             "Project": self.row.project,
             "Publishers": [
                 {
@@ -159,7 +167,7 @@ class _Line:
         }
 
 
-def _text(arguments: argparse.Namespace, lines: list[_Line]) -> str:
+def _text(arguments: argparse.Namespace, lines: list[_Line], networks: dict[str, str]) -> str:
     if arguments.quiet:
         return "".join(f"{line.row.id}\n" for line in lines)
     if arguments.names:
@@ -168,7 +176,8 @@ def _text(arguments: argparse.Namespace, lines: list[_Line]) -> str:
         import json
 
         return "".join(
-            json.dumps(line.json(), ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines
+            json.dumps(line.json(networks), ensure_ascii=False, separators=(",", ":")) + "\n"
+            for line in lines
         )
     from compose.ui.table import ago, table
     from compose.ui.terminal import printable

@@ -85,7 +85,7 @@ def _pump(session: ExecSession, master: int, resized: int) -> None:
                     pending += data
                 else:
                     selector.unregister(0)
-            if ready.get(master, 0) & selectors.EVENT_READ and not _show(master):
+            if ready.get(master, 0) & selectors.EVENT_READ and _show(master) is None:
                 return
             if pending:
                 with contextlib.suppress(BlockingIOError):
@@ -98,15 +98,15 @@ def _pump(session: ExecSession, master: int, resized: int) -> None:
                 return
 
 
-def _show(master: int) -> bool:
-    """Pass on what the process has written; False when there is nothing (any more)."""
+def _show(master: int) -> bool | None:
+    """Pass on what the process has written; False when there is nothing now, None when there is no more."""
     try:
         data = os.read(master, _CHUNK)
     except BlockingIOError:
         return False
     except OSError:  # EIO: no process has the terminal open any more
-        return False
+        return None
     view = memoryview(data)
     while view:
         view = view[os.write(1, view) :]
-    return bool(data)
+    return True if data else None

@@ -34,6 +34,7 @@ def test_ps_lists_what_runs_and_with_all_what_has_ended(mixed: Stack) -> None:
     job, web = found[f"{mixed.name}-job-1"], found[f"{mixed.name}-web-1"]
     assert (job["State"], job["ExitCode"], job["Service"]) == ("exited", 3, "job")
     assert (web["State"], web["ExitCode"], web["Project"]) == ("running", 0, mixed.name)
+    assert web["Networks"] == f"{mixed.name}_default"
     assert job["Status"].startswith("Exited (3)") and web["Status"].startswith("Up ")
 
 

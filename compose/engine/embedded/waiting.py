@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerState
     from compose.state.paths import Paths
 
+_PAUSE = 0.2
+"""Seconds between two looks where nobody tells."""
+
 
 async def states(paths: Paths, identity: str) -> AsyncIterator[ContainerState]:
     """The state of a container now, and again after every change; without end."""
     import anyio
 
-    watcher = Inotify()
+    try:
+        watcher = Inotify()
+    except OSError:  # a user has 128 of them by default; more containers than that can be waited for
+        while True:
+            yield read_state(paths, identity)
+            await anyio.sleep(_PAUSE)
     try:
         watcher.add(paths.container(identity), MOVED_TO | CREATE)
         while True:
