@@ -93,6 +93,15 @@ def test_a_health_check_takes_what_it_does_not_say_from_the_image() -> None:
     assert lifecycle.healthcheck({}, {}) is None
 
 
+@pytest.mark.parametrize("test", [["CMD"], ["CMD-SHELL"], ["PING", "x"]])
+def test_a_health_check_that_checks_nothing_is_refused(test: list[str]) -> None:
+    with pytest.raises(ContainerError, match="is no check"):
+        lifecycle.healthcheck({"healthcheck": {"test": test}}, {})
+    with pytest.raises(ContainerError, match="is no check"):
+        lifecycle.healthcheck({}, {"Healthcheck": {"Test": test}})
+    assert lifecycle.healthcheck({"healthcheck": {"disable": True}}, {"Healthcheck": {"Test": test}}) is None
+
+
 def sorted_out(service: dict[str, Any], image: dict[str, Any] | None = None, **given: Any) -> mounts.Mounts:
     definitions = {
         "volumes": {"data": {"name": "shop_data"}},

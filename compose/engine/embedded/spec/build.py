@@ -65,6 +65,7 @@ def check(service: Mapping[str, Any]) -> None:
     sysctls.of_container(service)
     stop_signal(service, {})
     restart_policy(service)
+    healthcheck(service, {})
     logging(service)
     rlimits(service)
     environment(service, {})

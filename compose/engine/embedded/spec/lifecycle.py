@@ -31,6 +31,10 @@ def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any]) -> Healthc
     test = own.get("test") or of_image.get("Test") or []
     if not test or test[0] == "NONE":
         return None
+    if test[0] not in ("CMD", "CMD-SHELL") or not test[1:]:
+        raise ContainerError(
+            f"healthcheck.test: {test} is no check", hint='write ["CMD", "program", "argument", ...]'
+        )
 
     def seconds(key: str, image_key: str, default: float) -> float:
         if own.get(key) is not None:
