@@ -29,7 +29,7 @@ OUTSIDE, OUTSIDE6 = "203.0.113.1", "2001:db8:9::1"
 HOST = "192.0.2.2"
 HOST6 = "2001:db8:2::2"
 _NEXT_HOP, _NEXT_HOP6 = "192.0.2.1", "2001:db8:2::1"
-_SHORT = 0.6
+_SHORT = 2.0
 """Seconds after which a packet that was dropped is taken for dropped."""
 
 
