@@ -11,17 +11,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What the kernel keeps for each ipc and uts namespace (ipc_namespaces(7), uts_namespaces(7)); runc's list.
-_OWN = frozenset({
-    "kernel.domainname",
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shm_rmid_forced",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-})
+_OWN = frozenset(
+    {
+        "kernel.domainname",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shm_rmid_forced",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+    }
+)
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
