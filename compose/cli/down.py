@@ -91,9 +91,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             context.close()
 
 
-def _check_services(
-    arguments: argparse.Namespace, paths: Paths, name: str, project: Project | None
-) -> None:
+def _check_services(arguments: argparse.Namespace, paths: Paths, name: str, project: Project | None) -> None:
     from compose.state.index import Index
 
     if not arguments.services:

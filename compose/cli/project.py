@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from compose.state.index import Index
 
 _said: set[str] = set()
+_MOST_CONTAINERS = 1000
+"""Of one service; more have no room in a default subnet, and no machine to run on."""
 
 
 def load(arguments: argparse.Namespace) -> Project:
@@ -97,7 +99,7 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
         if name not in project.services:
             raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
     _check_scale(project, scale or {})
-    needed = _closure(project, chosen) if chosen else set(project.services)
+    needed = project.needed(chosen) if chosen else set(project.services)
     wanted = []
     networks: set[str] = set()
     volumes: set[str] = set()
@@ -135,20 +137,10 @@ def _check_scale(project: Project, scale: Mapping[str, int]) -> None:
     for name, count in scale.items():
         if name not in project.services:
             raise UsageError(f"--scale: no such service: {name}", hint="see 'pycompose config --services'")
+        if count > _MOST_CONTAINERS:
+            raise UsageError(f"--scale {name}={count}: at most {_MOST_CONTAINERS} containers of a service")
         if count > 1 and project.services[name].get("container_name"):
             raise UsageError(
                 f"--scale {name}={count}: its container_name can only be had once",
                 hint=f"remove container_name from service {name}",
             )
-
-
-def _closure(project: Project, services: list[str]) -> set[str]:
-    """The services and, transitively, what they depend on."""
-    found: set[str] = set()
-    waiting = list(services)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += project.dependencies(name)
-    return found

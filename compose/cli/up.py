@@ -120,7 +120,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
         _refuse_builds(images)
     if images:
         if not arguments.dry_run:
-            code = _execute(arguments, images, engine, progress)
+            code = _execute(images, engine, progress, arguments.parallel, None)
             if code:
                 return code
             observed = engine.observe()
@@ -141,7 +141,22 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
         assert context.project is not None
         mention_orphans(context.index, context.project)
     engine.prepare(plan)
-    return _execute(arguments, plan, engine, progress)
+    return _execute(
+        plan, engine, progress, arguments.parallel, arguments.wait_timeout if arguments.wait else None
+    )
+
+
+def _execute(
+    plan: Plan,
+    engine: Performer,
+    progress: Plain | Terminal,
+    parallel: int | None,
+    timeout: float | None,
+) -> int:
+    # It loads anyio, while other processes work on what was begun before.
+    from compose.cli.running import carry_out
+
+    return carry_out(plan, engine, progress, parallel=parallel, timeout=timeout)
 
 
 def _refuse_builds(plan: Plan) -> None:
@@ -155,9 +170,3 @@ def _refuse_builds(plan: Plan) -> None:
 def _print_plans(images: Plan, plan: Plan) -> None:
     texts = [str(part) for part in (images, plan) if part]
     sys.stdout.write("\n".join(texts) + "\n" if texts else "nothing to do\n")
-
-
-def _execute(arguments: argparse.Namespace, plan: Plan, engine: Performer, progress: Plain | Terminal) -> int:
-    from compose.cli.running import carry_out
-
-    return carry_out(plan, engine, progress, parallel=arguments.parallel, timeout=arguments.wait_timeout)

@@ -112,15 +112,20 @@ class Project:
         """The active services that a service depends on directly, implied ones too."""
         return [name for name in self.services[service].get("depends_on", {}) if name in self.services]
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Leave out every service that is not one of these or needed by them, and what only those use."""
-        needed: set[str] = set()
+    def needed(self, names: Iterable[str]) -> set[str]:
+        """These services and all that they depend on."""
+        found: set[str] = set()
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            if name not in needed:
-                needed.add(name)
+            if name not in found:
+                found.add(name)
                 waiting += self.dependencies(name)
+        return found
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Leave out every service that is not one of these or needed by them, and what only those use."""
+        needed = self.needed(names)
         self.services = {name: service for name, service in self.services.items() if name in needed}
         self.order = [name for name in self.order if name in needed]
         used = used_resources(self.services)
