@@ -114,12 +114,13 @@ class _Line:
             return f"Up {up}{shown}{' (Paused)' if self.status == 'paused' else ''}"
         code = self.state.get("exit_code")
         number = "unknown" if code is None else str(code)
-        since = ago((now - self.state.get("finished_at", now)) / 1e9)
+        finished = self.state.get("finished_at")  # nobody saw the end of what a restart of the machine ended
+        since = f" {ago((now - finished) / 1e9)} ago" if finished else ""
         if self.status == "restarting":
-            return f"Restarting ({number}) {since} ago"
+            return f"Restarting ({number}){since}"
         if self.status in ("exited", "dead"):
             killed = ", out of memory" if self.state.get("oom_killed") else ""
-            return f"Exited ({number}{killed}) {since} ago"
+            return f"Exited ({number}{killed}){since}"
         return "Created"
 
     def ports(self) -> str:

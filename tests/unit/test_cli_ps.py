@@ -1,0 +1,35 @@
+"""What ps says of a container."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.cli.ps import _Line
+from compose.state.index import ContainerRow
+
+if TYPE_CHECKING:
+    from compose.runtime.spec import ContainerState
+
+AN_HOUR_AGO = time.time_ns() - 3_660_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"status": "created"}, "Created"),
+        ({"status": "running", "started_at": AN_HOUR_AGO}, "Up About an hour"),
+        ({"status": "exited", "exit_code": 3, "finished_at": AN_HOUR_AGO}, "Exited (3) About an hour ago"),
+        (
+            {"status": "exited", "exit_code": 137, "finished_at": AN_HOUR_AGO, "oom_killed": True},
+            "Exited (137, out of memory) About an hour ago",
+        ),
+        ({"status": "exited", "exit_code": None, "started_at": AN_HOUR_AGO}, "Exited (unknown)"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else "",
+)
+def test_words_say_no_more_than_is_known(state: ContainerState, words: str) -> None:
+    row = ContainerRow("0" * 64, "p-web-1", "p", "web", 1, 0, "", "", 0)
+    assert _Line(row, {}, state, []).words() == words
