@@ -230,7 +230,22 @@ class Keeper:
     # talking ------------------------------------------------------------------------------------------------
 
     def _ask(self, op: str, descriptors: Sequence[int] = (), **fields: Any) -> Message:
-        """One request to the keeper."""
+        """One request to the keeper; all but a start are repeated to the successor of one that died."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._ask_once(op, descriptors, fields)
+            except ConnectionError:
+                if op == "start":
+                    raise
+                if time.monotonic() > deadline:
+                    raise ContainerError(
+                        f"the keeper of project {self.project} died",
+                        hint=f"cat {self.paths.project_run(self.project)}/errors.log",
+                    ) from None
+                spawn.ensure_keeper(self.paths, self.project, netd=NETD, isolation=ISOLATION, stopping=None)
+
+    def _ask_once(self, op: str, descriptors: Sequence[int], fields: Mapping[str, Any]) -> Message:
         try:
             connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
         except OSError:
@@ -240,13 +255,6 @@ class Keeper:
         try:
             protocol.request(connection, op, descriptors, **fields)
             return protocol.check(protocol.receive(connection)[0])
-        except ConnectionError:
-            if op == "start":
-                raise
-            raise ContainerError(
-                f"the keeper of project {self.project} died",
-                hint=f"cat {self.paths.project_run(self.project)}/errors.log",
-            ) from None
         finally:
             connection.close()
 
