@@ -74,11 +74,14 @@ def sleepers(directory: str, count: int) -> str:
 
 
 def resident(pids: list[int]) -> float:
-    """The proportional set size of some processes together, in MB."""
+    """The proportional set size of some processes together, in MB; one that has ended meanwhile holds nothing."""
     total = 0
     for pid in pids:
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-            total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
     return total / 1000
 
 
@@ -174,7 +177,8 @@ def main() -> int:
         rows += measure(tools, f"{name} to healthy", options.stack, options.stack_repeat, up, down)
     kernel, python = os.uname().release.split("-")[0], platform.python_version()
     where = f"{os.cpu_count()} cores, Linux {kernel}, Python {python}"
-    sys.stdout.write(f"Medians of {options.repeat} (range in brackets); {where}.\n\n{table(rows, tools)}")
+    stack = f", of {options.stack_repeat} for the stack" if options.stack else ""
+    sys.stdout.write(f"Medians of {options.repeat}{stack} (range in brackets); {where}.\n\n{table(rows, tools)}")
     return 0
 
 
