@@ -74,7 +74,7 @@ def sleepers(directory: str, count: int) -> str:
 
 
 def resident(pids: list[int]) -> float:
-    """The proportional set size of some processes together, in MB; one that has ended meanwhile holds nothing."""
+    """The proportional set size of some processes together, in MB; none for one that has ended meanwhile."""
     total = 0
     for pid in pids:
         try:
@@ -178,7 +178,8 @@ def main() -> int:
     kernel, python = os.uname().release.split("-")[0], platform.python_version()
     where = f"{os.cpu_count()} cores, Linux {kernel}, Python {python}"
     stack = f", of {options.stack_repeat} for the stack" if options.stack else ""
-    sys.stdout.write(f"Medians of {options.repeat}{stack} (range in brackets); {where}.\n\n{table(rows, tools)}")
+    sys.stdout.write(f"Medians of {options.repeat}{stack} (range in brackets); {where}.\n\n")
+    sys.stdout.write(table(rows, tools))
     return 0
 
 

@@ -111,13 +111,16 @@ class _Line:
         if self.status in ("running", "paused"):
             health = self.health()
             shown = f" (health: {health})" if health == "starting" else f" ({health})" if health else ""
+            reason = self.state.get("restart_reason")
+            shown += f", restarted: {reason}" if reason else ""
             return f"Up {up}{shown}{' (Paused)' if self.status == 'paused' else ''}"
         code = self.state.get("exit_code")
         number = "unknown" if code is None else str(code)
         finished = self.state.get("finished_at")  # nobody saw the end of what a restart of the machine ended
         since = f" {ago((now - finished) / 1e9)} ago" if finished else ""
         if self.status == "restarting":
-            return f"Restarting ({number}){since}"
+            why = ", unhealthy" if self.state.get("restarting_unhealthy") else ""
+            return f"Restarting ({number}{why}){since}"
         if self.status in ("exited", "dead"):
             killed = ", out of memory" if self.state.get("oom_killed") else ""
             return f"Exited ({number}{killed}){since}"

@@ -70,8 +70,6 @@ NOT_YET: dict[str, str] = {
     "services.*.deploy.mode": _SWARM,
     "services.*.deploy.placement": _SWARM,
     "services.*.deploy.resources.reservations": "limits are kept, nothing is reserved",
-    "services.*.deploy.restart_policy.delay": "restarts wait 100 ms, then twice as long each time",
-    "services.*.deploy.restart_policy.window": "a container that ran for ten seconds counts as started",
     "services.*.deploy.rollback_config": _SWARM,
     "services.*.deploy.update_config": _SWARM,
     "services.*.develop": "files are not watched",

@@ -128,14 +128,21 @@ class Keeper:
         self._ask("adopt", id=identity)
 
     def stop(
-        self, identity: str, signal: str | int | None = None, grace: float | None = None
+        self,
+        identity: str,
+        signal: str | int | None = None,
+        grace: float | None = None,
+        *,
+        resume: bool = False,
     ) -> ContainerState:
         """Stop a container; nothing of it runs, and its state is on disk, when this returns.
+
+        With `resume` it does not count as stopped by hand: `pycompose boot start` brings it back.
 
         `signal` and `grace` (seconds; negative: wait for ever) stand for what spec.json says. Stopping what
         does not run is no error. Raises `ContainerError` when processes cannot be ended.
         """
-        self._tell(identity, "stop", signal=signal, grace=grace)
+        self._tell(identity, "stop", signal=signal, grace=grace, resume=resume)
         return self._settled(identity)
 
     def kill(self, identity: str, signal: str | int = "SIGKILL") -> None:

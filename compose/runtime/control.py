@@ -96,7 +96,9 @@ class Control:
             case "stop":
                 self._stopping.append(connection)
                 try:
-                    monitor.stop(message.get("signal"), message.get("grace"))
+                    monitor.stop(
+                        message.get("signal"), message.get("grace"), resume=bool(message.get("resume"))
+                    )
                 except ComposeError:
                     self._stopping.remove(connection)
                     raise

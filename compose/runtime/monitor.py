@@ -20,11 +20,12 @@ import time
 
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process, sockets
-from compose.runtime import adopt, children, protocol, records, restart, spawn
+from compose.runtime import adopt, children, protocol, records
 from compose.runtime.control import Control
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
 from compose.runtime.probe import Prober
+from compose.runtime.restarter import Restarter, exit_code_of
 from compose.runtime.spec import VERSION
 from compose.runtime.stop import SIGKILL, SIGTERM, Stopper, signal_number
 from compose.runtime.streams import Streams
@@ -95,11 +96,10 @@ class Monitor:
         self.cgroup: Any = None
         self._oom_kills = 0
         self._stopper: Stopper | None = None
-        self._restart_timer: Timer | None = None
         self._kill_timer: Timer | None = None
-        self._delay = 0.0
         self._kills = 0
         self._closed = False
+        self._restarter = Restarter(self)
 
     # beginning ----------------------------------------------------------------------------------------------
 
@@ -118,7 +118,7 @@ class Monitor:
                 connection.close()
                 self._go_on(former)
                 return
-            warnings = self._launch()
+            warnings = self.launch()
         except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
             self._failed(error)
             protocol.refuse(connection, error)
@@ -163,7 +163,7 @@ class Monitor:
             return
         self._end_stragglers()
         if status == "restarting":
-            self._plan_restart()
+            self._restarter.plan()
             return
         self._failed(ContainerError(_STARTING_ERROR))
         self._close()
@@ -173,7 +173,7 @@ class Monitor:
         self.pid = self.state.get("pid", 0)
         self.pidfd = self._own_pidfd()
         self._oom_kills = self.state.get("oom_kills", 0)
-        self._write()
+        self.write()
         if self.pidfd < 0 or self.state.get("exit_code") is not None:  # the predecessor had learnt it
             self._ended(self.state.get("exit_code"))
             return
@@ -181,6 +181,8 @@ class Monitor:
         self._begin_probing(resumed=True)
         if self.state.get("status") == "paused" and self.prober is not None:
             self.prober.pause(paused=True)
+        if self.state.get("restarting_unhealthy"):
+            self.end_run()
 
     def _own_pidfd(self) -> int:
         """The keeper's pidfd of process 1, else one of the process that state.json proves to be it, or -1."""
@@ -223,7 +225,7 @@ class Monitor:
 
     # running ------------------------------------------------------------------------------------------------
 
-    def _launch(self) -> list[str]:
+    def launch(self) -> list[str]:
         """Start process 1; returns warnings. Raises `ContainerError`, `OSError`; nothing of it runs then."""
         isolation = self.context.isolation
         resources = (self.spec["oci"].get("linux") or {}).get("resources")
@@ -261,25 +263,27 @@ class Monitor:
         return warnings
 
     def _record_start(self) -> None:
-        for key in ("error", "exit_code", "finished_at"):
+        for key in ("error", "exit_code", "finished_at", "resume_at_boot", "restarting_unhealthy"):
             self.state.pop(key, None)  # type: ignore[misc]
-        self.state.update({
-            "status": "running",
-            "pid": self.pid,
-            "start_time": records.start_time(self.pid),
-            "started_at": time.time_ns(),
-            "exit_code": None,
-            "oom_killed": False,
-            "stopped_by_user": False,
-            "health": None,
-            "oom_kills": self._oom_kills,
-        })
+        self.state.update(
+            {
+                "status": "running",
+                "pid": self.pid,
+                "start_time": records.start_time(self.pid),
+                "started_at": time.time_ns(),
+                "exit_code": None,
+                "oom_killed": False,
+                "stopped_by_user": False,
+                "health": None,
+                "oom_kills": self._oom_kills,
+            }
+        )
         check = self.spec.get("healthcheck")
         if check:
             self.state["health"] = {"status": "starting", "failing_streak": 0, "log": []}
-        self._write()
+        self.write()
 
-    def _write(self, *, durable: bool = False) -> None:
+    def write(self, *, durable: bool = False) -> None:
         """Replace state.json. A full disk must not end a container, so that failing is no error here."""
         pid = os.getpid()
         self.state["boot_id"] = records.boot_id()
@@ -288,7 +292,7 @@ class Monitor:
         try:
             records.write_state(self.paths, self.identity, self.state, durable=durable)
         except OSError:
-            self.loop.after(_RETRY_OUTPUT, self._write)
+            self.loop.after(_RETRY_OUTPUT, self.write)
 
     def enter(self, what: Process, stdin: int, stdout: int, stderr: int) -> Any:
         """Put one more process into the container. Raises `ContainerError`."""
@@ -317,8 +321,10 @@ class Monitor:
 
     def _health_changed(self) -> None:
         if self.prober is not None and self.pidfd >= 0:
-            self.state["health"] = self.prober.machine.record()
-            self._write()
+            health = self.prober.machine.record()
+            self.state["health"] = health
+            self.write()
+            self._restarter.health_changed(health)
 
     def _guard_probe(self, pidfd: int | None) -> None:
         """The keeper holds the pidfd of a running probe, so that our successor can end it."""
@@ -329,23 +335,33 @@ class Monitor:
 
     # ending -------------------------------------------------------------------------------------------------
 
-    def stop(self, signal: str | int | None, grace: float | None) -> None:
-        """Stop the container on a user's behalf; `Control` hears of its end."""
+    def stop(self, signal: str | int | None, grace: float | None, *, resume: bool = False) -> None:
+        """Stop the container on a user's behalf; `Control` hears of its end.
+
+        With `resume` the machine goes down, and the next boot brings the container back.
+        """
         number = self._stop_signal() if signal is None else signal_number(signal)
         if grace is None:
             grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
-        self.state["stopped_by_user"] = True
-        if self._restart_timer is not None:
-            self._restart_timer.cancel()
-            self._restart_timer = None
-            self._finish_for_good()
+        self.state["resume_at_boot" if resume else "stopped_by_user"] = True
+        if self._restarter.cancel():
+            self.finish_for_good()
             return
         if self.pidfd < 0:
             return
-        self._write()
+        self.write()
+        self._end(number, grace)
+
+    def end_run(self) -> None:
+        """Stop the container on nobody's behalf: its restarter starts it again."""
+        if self.pidfd >= 0 and self._stopper is None:
+            self.write()
+            self._end(self._stop_signal(), self.spec.get("stop_grace_period", _DEFAULT_GRACE))
+
+    def _end(self, signal: int, grace: float) -> None:
         if self._stopper is not None:
             self._stopper.cancel()
-        self._stopper = Stopper(self.loop, self.pid, self.pidfd, number, grace, self.kill_everything)
+        self._stopper = Stopper(self.loop, self.pid, self.pidfd, signal, grace, self.kill_everything)
         if self.state.get("status") == "paused":
             self.pause(paused=False)
 
@@ -363,7 +379,7 @@ class Monitor:
             raise ContainerError(f"container {self.identity[:12]} is not running")
         if number in (SIGKILL, self._stop_signal()):
             self.state["stopped_by_user"] = True
-            self._write()
+            self.write()
         process.pidfd_send_signal(self.pidfd, number)
         if number == SIGKILL and self.state.get("status") == "paused":
             self.pause(paused=False)
@@ -400,7 +416,7 @@ class Monitor:
         self.state["status"] = "paused" if paused else "running"
         if self.prober is not None:
             self.prober.pause(paused=paused)
-        self._write()
+        self.write()
 
     def _exited(self) -> None:
         """Process 1 has ended, and with it every process of its pid namespace."""
@@ -408,7 +424,7 @@ class Monitor:
         code = adopt.how_it_ended(self.link, self.pid, started, self.pidfd)
         if code is not None:
             self.state["exit_code"] = code
-            self._write()  # from here on it cannot be lost
+            self.write()  # from here on it cannot be lost
         adopt.reap(self.pid)
         self._ended(code)
 
@@ -427,53 +443,18 @@ class Monitor:
         oom_kills = self.cgroup.oom_kills()
         self.link.release("process", "stdin", "terminal", "probe")
         self.pidfd, self.pid = -1, 0
-        self.state.update({
-            "pid": 0,
-            "exit_code": code,
-            "oom_killed": oom_kills > self._oom_kills,
-            "finished_at": time.time_ns(),
-            "health": None,
-        })
+        self.state.update(
+            {
+                "pid": 0,
+                "exit_code": code,
+                "oom_killed": oom_kills > self._oom_kills,
+                "finished_at": time.time_ns(),
+                "health": None,
+            }
+        )
         if code is None:
             self.state["error"] = "how the container ended could not be learnt"
-        if self._wants_restart(code):
-            self._plan_restart()
-        else:
-            self._finish_for_good()
-
-    def _wants_restart(self, code: int | None) -> bool:
-        policy = self.spec.get("restart") or {"name": "no", "max_attempts": 0}
-        stopped = self.state.get("stopped_by_user", False)
-        count = self.state.get("restart_count", 0)
-        return restart.wanted(policy, code, count, stopped_by_user=stopped) and not self._stopping()
-
-    def _stopping(self) -> bool:
-        """Whether the project goes down."""
-        return spawn.is_stopping(self.paths, self.context.project)
-
-    def _plan_restart(self) -> None:
-        ran = (self.state.get("finished_at", 0) - self.state.get("started_at", 0)) / 1e9
-        self._delay = restart.next_delay(self._delay, ran)
-        self.state["status"] = "restarting"
-        self._write()
-        self._restart_timer = self.loop.after(self._delay, self._restart)
-
-    def _restart(self) -> None:
-        self._restart_timer = None
-        if self._stopping():
-            self._finish_for_good()
-            return
-        self.state["restart_count"] = self.state.get("restart_count", 0) + 1
-        try:
-            self._launch()
-        except (ComposeError, OSError) as error:
-            now = time.time_ns()
-            self.state.update({"error": str(error), "started_at": now, "finished_at": now})
-            self.state["exit_code"] = _exit_code_of(error)
-            if self._wants_restart(self.state["exit_code"]):
-                self._plan_restart()
-            else:
-                self._finish_for_good()
+        self._restarter.ended(code)
 
     def _end_stragglers(self) -> None:
         """Kill what is left in the control group after process 1: processes that share a pid namespace."""
@@ -490,15 +471,16 @@ class Monitor:
         """The container could not be started."""
         self.state["status"] = "exited" if "finished_at" in self.state else "created"
         self.state.update({"error": str(error), "pid": 0, "health": None})
-        self.state["exit_code"] = _exit_code_of(error)
+        self.state["exit_code"] = exit_code_of(error)
         self.link.free_ports()
-        self._write(durable=True)
+        self.write(durable=True)
 
-    def _finish_for_good(self) -> None:
+    def finish_for_good(self) -> None:
+        """The container is not started again: leave only its records."""
         self.link.free_ports()  # before anybody can read that it has ended, and start it again
         self.state["status"] = "exited"
         self.state["health"] = None
-        self._write(durable=True)
+        self.write(durable=True)
         self._close()
 
     def _close(self) -> None:
@@ -511,7 +493,7 @@ class Monitor:
                 self.cgroup.remove()
             except (OSError, ContainerError) as error:
                 self.state["error"] = f"remove the control group: {error}"
-                self._write()
+                self.write()
         self.streams.close()
         directory = self.paths.container_run(self.identity)
         if self.control is not None:
@@ -526,9 +508,3 @@ class Monitor:
         if self.control is not None:
             self.control.answer_waiting()
         self.loop.stop()
-
-
-def _exit_code_of(error: Exception) -> int:
-    """As Docker has it: 127 for a command that is not there, 126 for one that cannot be executed, else
-    128."""
-    return {"not found": 127, "permission": 126}.get(getattr(error, "reason", ""), 128)

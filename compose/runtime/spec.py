@@ -12,7 +12,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal, TypedDict
+    from typing import Any, Literal, Required, TypedDict
 
     Status = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
@@ -90,10 +90,14 @@ if TYPE_CHECKING:
         start_period: float
         start_interval: float
 
-    class RestartPolicy(TypedDict):
-        name: Literal["no", "always", "on-failure", "unless-stopped"]
-        max_attempts: int
+    class RestartPolicy(TypedDict, total=False):
+        name: Required[Literal["no", "always", "on-failure", "unless-stopped"]]
+        max_attempts: Required[int]
         """0: without limit."""
+        delay: float
+        """Between the end of a run and the next one; missing: Docker's growing one."""
+        window: float
+        """A run that lasted so long makes the restart before it no attempt; missing or 0: each one counts."""
 
     class Logging(TypedDict):
         driver: Literal["json-file", "local", "none"]
@@ -129,6 +133,7 @@ if TYPE_CHECKING:
         stop_signal: str
         stop_grace_period: float
         restart: RestartPolicy
+        restart_on_unhealthy: bool
         healthcheck: Healthcheck | None
         logging: Logging
         stdin_open: bool
@@ -162,6 +167,14 @@ if TYPE_CHECKING:
         """What the control group's counter said when the container started."""
         error: str
         restart_count: int
+        restart_attempts: int
+        """Restarts that count toward the policy's `max_attempts`."""
+        restart_reason: str
+        """``unhealthy`` when that is why the present run began; missing otherwise."""
+        restarting_unhealthy: bool
+        """The container is being ended, to be started again, because it is unhealthy."""
+        resume_at_boot: bool
+        """It was stopped because the machine goes down."""
         stopped_by_user: bool
         health: Health | None
 

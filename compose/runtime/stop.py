@@ -38,8 +38,10 @@ def signal_number(signal: str | int | None) -> int:
         plus = minus
     sign = -1 if plus == "-" else 1
     found = getattr(_signal, f"SIG{name}", None)
-    if not isinstance(found, int) or name in ("_DFL", "_IGN", "_BLOCK", "_UNBLOCK", "_SETMASK") or (
-        plus and not (offset.isdecimal() and len(offset) < 3)
+    if (
+        not isinstance(found, int)
+        or name in ("_DFL", "_IGN", "_BLOCK", "_UNBLOCK", "_SETMASK")
+        or (plus and not (offset.isdecimal() and len(offset) < 3))
     ):
         raise ContainerError(f"signal {signal}: no such signal")
     number = int(found) + (sign * int(offset) if plus else 0)

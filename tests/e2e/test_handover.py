@@ -19,9 +19,7 @@ def free_port() -> int:
 
 
 def with_port(port: int, service: str = "web", command: str = "sleep infinity") -> str:
-    return (
-        f"services:\n  {service}: {{image: IMAGE, command: {command}, ports: ['127.0.0.1:{port}:80']}}\n"
-    )
+    return f"services:\n  {service}: {{image: IMAGE, command: {command}, ports: ['127.0.0.1:{port}:80']}}\n"
 
 
 def test_the_port_of_a_container_that_could_not_start_is_free(stack: Stack) -> None:

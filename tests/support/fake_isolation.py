@@ -93,9 +93,7 @@ def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup) -> Launched:
     return _execute(spec["oci"]["process"], stdio, cgroup)
 
 
-def enter(
-    pid: int, process: Process, stdio: Stdio, *, pidfd: int, cgroup: Cgroup, seccomp: str
-) -> Launched:
+def enter(pid: int, process: Process, stdio: Stdio, *, pidfd: int, cgroup: Cgroup, seccomp: str) -> Launched:
     return _execute(process, stdio, cgroup)
 
 

@@ -317,6 +317,36 @@ def test_a_failing_container_is_restarted_as_often_as_allowed(stand: Stand) -> N
     assert stand.lines(identity) == [b"try"] * 3
 
 
+def test_a_restart_after_a_good_run_is_no_attempt(stand: Stand) -> None:
+    restart = {"name": "always", "max_attempts": 1, "window": 0.4, "delay": 0.0}
+    identity = stand.shell("echo x >> /runs; test $(wc -l < /runs) -gt 2 || sleep 0.5", restart=restart)
+    state = stand.keeper.wait(identity)
+    assert (state["exit_code"], state["restart_count"], state["restart_attempts"]) == (0, 2, 1)
+
+
+def test_an_unhealthy_container_is_restarted_when_that_is_asked_for(stand: Stand) -> None:
+    healthcheck = check("test ! -e /ill", interval=0.05, retries=2)
+    script = "echo run; trap 'rm /ill; exit 0' TERM; while :; do sleep 0.05; done"
+    identity = stand.shell(script, healthcheck=healthcheck, restart_on_unhealthy=True)
+    stand.until(identity, has_health("healthy"))
+    null = os.open("/dev/null", os.O_RDWR)
+    session = stand.keeper.exec(identity, process("touch", "/ill"), [null] * 3)
+    session.close()
+    os.close(null)
+    state = stand.until(
+        identity, lambda state: state.get("restart_count") == 1 and state["status"] == "running"
+    )
+    assert (state["restart_reason"], state["stopped_by_user"]) == ("unhealthy", False)
+    stand.until(identity, has_health("healthy"))
+    assert stand.lines(identity) == [b"run", b"run"]
+
+
+def test_without_asking_an_unhealthy_container_runs_on(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000", healthcheck=check("false", interval=0.05))
+    stand.until(identity, lambda state: bool(state["health"] and state["health"]["failing_streak"] > 4))
+    assert (stand.state(identity)["status"], stand.state(identity)["restart_count"]) == ("running", 0)
+
+
 def test_who_stops_a_container_stops_its_restarts(stand: Stand) -> None:
     identity = stand.shell("exit 1", restart={"name": "always", "max_attempts": 0})
     stand.until(identity, lambda state: state["status"] == "restarting" and state["restart_count"] >= 2)

@@ -21,6 +21,14 @@ AN_HOUR_AGO = time.time_ns() - 3_660_000_000_000
     [
         ({"status": "created"}, "Created"),
         ({"status": "running", "started_at": AN_HOUR_AGO}, "Up About an hour"),
+        (
+            {"status": "running", "started_at": AN_HOUR_AGO, "restart_reason": "unhealthy"},
+            "Up About an hour, restarted: unhealthy",
+        ),
+        (
+            {"status": "restarting", "exit_code": 0, "restarting_unhealthy": True},
+            "Restarting (0, unhealthy)",
+        ),
         ({"status": "exited", "exit_code": 3, "finished_at": AN_HOUR_AGO}, "Exited (3) About an hour ago"),
         (
             {"status": "exited", "exit_code": 137, "finished_at": AN_HOUR_AGO, "oom_killed": True},

@@ -70,6 +70,10 @@ def test_limits_of_the_service_win_over_those_of_deploy() -> None:
         ({"restart": "always"}, {"name": "always", "max_attempts": 0}),
         ({"restart": "no", "deploy": {"restart_policy": {}}}, {"name": "always", "max_attempts": 0}),
         (
+            {"deploy": {"restart_policy": {"max_attempts": 3, "delay": "5s", "window": "1m30s"}}},
+            {"name": "always", "max_attempts": 3, "delay": 5.0, "window": 90.0},
+        ),
+        (
             {"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 2}}},
             {"name": "on-failure", "max_attempts": 2},
         ),
@@ -77,6 +81,15 @@ def test_limits_of_the_service_win_over_those_of_deploy() -> None:
 )
 def test_restart_policy(service: dict[str, Any], expected: dict[str, Any]) -> None:
     assert lifecycle.restart_policy(service) == expected
+
+
+def test_restart_on_unhealthy_is_asked_for_in_two_ways() -> None:
+    assert lifecycle.restarts_unhealthy({"x-restart-on-unhealthy": True}, {})
+    assert lifecycle.restarts_unhealthy({}, {"autoheal": "true"})
+    assert not lifecycle.restarts_unhealthy({"x-restart-on-unhealthy": False}, {"autoheal": "true"})
+    assert not lifecycle.restarts_unhealthy({}, {})
+    with pytest.raises(ContainerError, match="x-restart-on-unhealthy: 'yes' is neither"):
+        lifecycle.restarts_unhealthy({"x-restart-on-unhealthy": "yes"}, {})
 
 
 def test_a_health_check_takes_what_it_does_not_say_from_the_image() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,22 @@ def test_the_pause_before_a_restart_doubles_up_to_a_minute() -> None:
     assert delays[1:5] == [0.1, 0.2, 0.4, 0.8]
     assert delays[-1] == 60.0
     assert restart.next_delay(60.0, 10.0) == 0.1
+
+
+def test_attempts_count_for_every_policy_and_a_good_run_is_none() -> None:
+    policy = {"name": "always", "max_attempts": 2, "window": 5.0}
+    assert restart.wanted(policy, 0, 1, stopped_by_user=False)  # type: ignore[arg-type]
+    assert not restart.wanted(policy, 0, 2, stopped_by_user=False)  # type: ignore[arg-type]
+    assert restart.counts(policy, 4.9)  # type: ignore[arg-type]
+    assert not restart.counts(policy, 5.0)  # type: ignore[arg-type]
+    assert restart.counts({"name": "always", "max_attempts": 2}, 1e9)
+
+
+def test_a_delay_of_ones_own_stays_and_is_never_busy() -> None:
+    policy = {"name": "always", "max_attempts": 0, "delay": 7.0}
+    assert [restart.next_delay(before, 0.1, policy) for before in (0.0, 7.0, 60.0)] == [7.0] * 3  # type: ignore[arg-type]
+    busy: Any = {**policy, "delay": 0.0}
+    assert restart.next_delay(0.0, 0.1, busy) == 0.1
 
 
 # health

@@ -9,7 +9,7 @@ from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
 
 from . import sysctls
-from .lifecycle import grace_period, healthcheck, logging, restart_policy, stop_signal
+from .lifecycle import grace_period, healthcheck, logging, restart_policy, restarts_unhealthy, stop_signal
 from .mounts import bind_mount, clean
 from .process import arguments, environment, rlimits
 from .resources import resources
@@ -65,6 +65,7 @@ def check(service: Mapping[str, Any]) -> None:
     sysctls.of_container(service)
     stop_signal(service, {})
     restart_policy(service)
+    restarts_unhealthy(service, {})
     healthcheck(service, {})
     logging(service)
     rlimits(service)
@@ -118,6 +119,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "stop_signal": stop_signal(service, of_image),
         "stop_grace_period": grace_period(service),
         "restart": restart_policy(service),
+        "restart_on_unhealthy": restarts_unhealthy(service, labels),
         "healthcheck": healthcheck(service, of_image),
         "logging": logging(service),
         "stdin_open": bool(service.get("stdin_open")),

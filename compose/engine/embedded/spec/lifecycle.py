@@ -55,10 +55,7 @@ def restart_policy(service: Mapping[str, Any]) -> RestartPolicy:
     """``deploy.restart_policy`` wins over ``restart``, as with docker compose."""
     deploy = (service.get("deploy") or {}).get("restart_policy")
     if deploy is not None:
-        names = {"none": "no", "on-failure": "on-failure", "any": "always"}
-        name = names[deploy.get("condition") or "any"]
-        attempts = int(deploy.get("max_attempts") or 0) if name == "on-failure" else 0
-        return {"name": cast("Any", name), "max_attempts": attempts}
+        return _deployed_policy(deploy)
     name, _, attempts_text = str(service.get("restart") or "no").partition(":")
     if name not in ("no", "always", "on-failure", "unless-stopped"):
         raise ContainerError(f"restart: {name} is none of no, always, on-failure[:N], unless-stopped")
@@ -66,6 +63,33 @@ def restart_policy(service: Mapping[str, Any]) -> RestartPolicy:
         "name": cast("Literal['no', 'always', 'on-failure', 'unless-stopped']", name),
         "max_attempts": int(attempts_text or 0),
     }
+
+
+def _deployed_policy(deploy: Mapping[str, Any]) -> RestartPolicy:
+    names = {"none": "no", "on-failure": "on-failure", "any": "always"}
+    condition = deploy.get("condition") or "any"
+    if condition not in names:
+        raise ContainerError(f"deploy.restart_policy.condition: {condition} is none of {', '.join(names)}")
+    found: RestartPolicy = {
+        "name": cast("Any", names[condition]),
+        "max_attempts": int(deploy.get("max_attempts") or 0),
+    }
+    if deploy.get("delay") is not None:
+        found["delay"] = duration(deploy["delay"])
+    if deploy.get("window") is not None:
+        found["window"] = duration(deploy["window"])
+    return found
+
+
+def restarts_unhealthy(service: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a container that turns unhealthy is started again: ``x-restart-on-unhealthy: true``, or the
+    label ``autoheal=true`` that is in use for that."""
+    own = service.get("x-restart-on-unhealthy")
+    if own is not None:
+        if not isinstance(own, bool):
+            raise ContainerError(f"x-restart-on-unhealthy: {own!r} is neither true nor false")
+        return own
+    return str(labels.get("autoheal", "")).lower() == "true"
 
 
 def logging(service: Mapping[str, Any]) -> Logging:
