@@ -37,7 +37,7 @@ def run(*command: str) -> None:
 
 def texts() -> Iterator[tuple[Path, str]]:
     """Every file of ours that holds text."""
-    paths = [path for path in ROOT.iterdir() if path.is_file() and path.name != "LICENSE"]
+    paths = [path for path in ROOT.iterdir() if path.is_file() and path.name not in ("LICENSE", ".git")]
     for name in TEXTS:
         paths += [path for path in (ROOT / name).rglob("*") if path.is_file()]
     for path in paths:
