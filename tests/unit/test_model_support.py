@@ -25,7 +25,7 @@ ACTED_ON = """
 annotations attach build.args build.context build.dockerfile build.dockerfile_inline build.labels
 build.no_cache build.pull build.tags build.target cap_add cap_drop command configs container_name
 cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy.replicas deploy.resources.limits
-deploy.restart_policy.condition deploy.restart_policy.max_attempts dns dns_opt dns_search domainname
+deploy.restart_policy dns dns_opt dns_search domainname
 entrypoint env_file environment
 expose extends extra_hosts group_add healthcheck hostname image label_file labels links logging.driver
 logging.options mac_address mem_limit mem_reservation memswap_limit network_mode networks.*.aliases
