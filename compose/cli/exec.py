@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec, Process
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
+    from compose.ui.pump import Pipes
 
 _UNKNOWN = 255
 """The exit code when the process's own cannot be learnt."""
@@ -74,7 +75,12 @@ def _execute(keeper: Keeper, identity: str, process: Process, *, tty: bool, deta
         null = os.open(os.devnull, os.O_RDWR)
         keeper.exec(identity, process, [null, null, null]).close()
         return 0
-    return _wait(keeper.exec(identity, process, [0, 1, 2]))
+    from compose.ui.pump import Pipes
+
+    with Pipes() as pipes:
+        session = keeper.exec(identity, process, pipes.theirs)
+        pipes.begin()
+        return _wait(session, pipes)
 
 
 def _container(paths: Paths, project: str, service: str, number: int) -> ContainerRow:
@@ -114,16 +120,20 @@ def _of_caller(name: str) -> str:
     return name if value is None else f"{name}={value}"
 
 
-def _wait(session: ExecSession) -> int:
+def _wait(session: ExecSession, pipes: Pipes) -> int:
     """Wait for the end; an interrupt goes to the process, which decides what it means."""
     import signal
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _frame: session.signal(received))
+    passed_on = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda got, _frame: session.signal(got)) for number in passed_on]
     try:
-        return _code(session.wait())
+        code = session.wait()
     finally:
+        for number, handler in zip(passed_on, before, strict=True):
+            signal.signal(number, handler)
         session.close()
+    pipes.finish()
+    return _code(code)
 
 
 def _code(code: int | None) -> int:

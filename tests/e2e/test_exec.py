@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from subprocess import PIPE, STDOUT
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +66,73 @@ def test_exec_passes_a_lot_of_data_through(running: Stack) -> None:
     assert running.run("exec", "-T", "box", "cat", stdin=data) == data
 
 
+def test_exec_hands_no_descriptor_of_its_caller_to_the_container(running: Stack) -> None:
+    file = running.directory / "input"
+    file.write_text("precious\n", encoding="utf-8")
+    script = (
+        "cat; for n in 0 1 2; do readlink /proc/self/fd/$n; echo spoilt 2>/dev/null >/proc/self/fd/0; done"
+    )
+    with open(file, encoding="utf-8") as stdin, open(running.directory / "output", "w+") as out:
+        with running.start("exec", "-T", "box", "sh", "-c", script, stdin=stdin, stdout=out) as process:
+            assert process.wait(20) == 0
+        out.seek(0)
+        first, *links = out.read().splitlines()
+    assert file.read_text(encoding="utf-8") == "precious\n"
+    assert first == "precious" and [link[:5] for link in links] == ["pipe:"] * 3
+
+
+def test_exec_ends_the_writer_when_nobody_reads(running: Stack) -> None:
+    with running.start("exec", "-T", "box", "yes") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "y\n"
+        process.stdout.close()
+        assert process.wait(20) == 128 + signal.SIGPIPE
+
+
+def test_exec_tells_its_own_writer_that_nobody_reads_any_more(running: Stack) -> None:
+    with running.start(
+        "exec", "-T", "box", "sh", "-c", "exec <&-; echo deaf; sleep 60", stdin=PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "deaf\n"
+        with pytest.raises(BrokenPipeError):
+            while True:
+                os.write(process.stdin.fileno(), b"x" * 4096)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_exec_does_not_let_a_stream_that_nobody_reads_hold_up_another(running: Stack) -> None:
+    zeros = "head -c 1000000 /dev/zero"
+    script = f"{zeros} >&2 & echo out; {zeros} | tr '\\0' a; wait"
+    with running.start("exec", "-T", "box", "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1000004) == "out\n" + "a" * 1000000
+        process.stderr.read()
+        assert process.wait(20) == 0
+
+
+def test_exec_keeps_the_order_of_what_goes_to_one_place(running: Stack) -> None:
+    script = "for n in 1 2 3 4 5 6 7 8 9; do echo out; echo err >&2; done"
+    with running.start("exec", "-T", "box", "sh", "-c", script, stderr=STDOUT) as process:
+        assert process.communicate(timeout=20)[0] == "out\nerr\n" * 9
+
+
+def test_exec_does_not_wait_for_what_its_command_left_behind(running: Stack) -> None:
+    assert running.run("exec", "-T", "box", "sh", "-c", "sleep 600 & echo done") == "done\n"
+
+
+def test_exec_appends_where_its_caller_appends(running: Stack) -> None:
+    path = running.directory / "log"
+    path.write_text("one\n", encoding="utf-8")
+    with open(path, "a", encoding="utf-8") as file:
+        with running.start("exec", "-T", "box", "echo", "two", stdout=file) as process:
+            assert process.wait(20) == 0
+    assert path.read_text(encoding="utf-8") == "one\ntwo\n"
+
+
 def test_exec_on_a_terminal_gives_the_command_a_terminal(running: Stack) -> None:
     with running.terminal("exec", "box", "sh", rows=31, columns=97) as terminal:
         terminal.expect("#")
@@ -79,8 +149,8 @@ def test_exec_on_a_terminal_gives_the_command_a_terminal(running: Stack) -> None
 def test_ctrl_c_in_exec_goes_to_the_command_inside(running: Stack) -> None:
     with running.terminal("exec", "box", "sh") as terminal:
         terminal.expect("#")
-        terminal.type("echo begin $((40 + 1)); sleep 600\n")
-        terminal.expect("begin 41")
+        terminal.type("sh -c 'echo begin $((40 + 1)); exec sleep 600'\n")
+        terminal.expect("begin 41")  # said by the job itself, which has the terminal by then
         terminal.type("\x03")
         terminal.type("echo still $((40 + 2))\n")
         terminal.expect("still 42")
