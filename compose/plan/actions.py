@@ -59,15 +59,25 @@ class CreateContainer(NamedTuple):
     fresh_volumes: bool = False
 
 
+class ReconnectContainer(NamedTuple):
+    """Give the container `target` its network again, which a restart of the machine took."""
+
+    target: str
+
+
 class StartContainer(NamedTuple):
     target: str
 
 
 class StopContainer(NamedTuple):
-    """Stop the container `target`; `grace_period` in seconds, None for the container's own."""
+    """Stop the container `target`; `grace_period` in seconds, None for the container's own.
+
+    With `resume` the machine goes down: the container does not count as stopped by hand.
+    """
 
     target: str
     grace_period: float | None = None
+    resume: bool = False
 
 
 class RemoveContainer(NamedTuple):
@@ -113,6 +123,7 @@ Action = (
     | CreateVolume
     | RemoveVolume
     | CreateContainer
+    | ReconnectContainer
     | StartContainer
     | StopContainer
     | RemoveContainer
@@ -140,6 +151,7 @@ WORDS: dict[type, Words] = {
     CreateVolume: Words("Volume", "create volume", "Creating", "Created"),
     RemoveVolume: Words("Volume", "remove volume", "Removing", "Removed"),
     CreateContainer: Words("Container", "create container", "Creating", "Created"),
+    ReconnectContainer: Words("Container", "reconnect container", "Connecting", "Connected"),
     StartContainer: Words("Container", "start container", "Starting", "Started"),
     StopContainer: Words("Container", "stop container", "Stopping", "Stopped"),
     RemoveContainer: Words("Container", "remove container", "Removing", "Removed"),

@@ -16,6 +16,7 @@ from compose.plan.actions import (
     CreateNetwork,
     CreateVolume,
     FetchImage,
+    ReconnectContainer,
     RemoveContainer,
     RemoveNetwork,
     StartContainer,
@@ -260,7 +261,14 @@ class _Up:
             stops = self.stop(existing, f"{restart} was recreated")
             self.start(service, name, f"{restart} was recreated", stops)
         elif not existing.running:
-            self.start(service, name, f"it is {existing.status}", [])
+            before = [] if existing.connected or self.options.no_start else [self.reconnect(service, name)]
+            self.start(service, name, f"it is {existing.status}", before)
+
+    def reconnect(self, service: Wanted, name: str) -> int:
+        """Give back what a restart of the machine took of a container's network."""
+        keys = service.config.get("networks") or {}
+        after = [operation for key in keys for operation in self.after_making(f"network {key}")]
+        return self.plan.add(ReconnectContainer(name), cause="its network is gone", after=after)
 
     def restarts_with(self, dependency: str, how: Mapping[str, Any]) -> bool:
         return bool(how.get("restart")) and dependency in self.recreated
@@ -269,7 +277,7 @@ class _Up:
         """Why the container cannot stay, or ""."""
         if not existing.whole:
             return "half-made"
-        if not existing.connected:
+        if not existing.connected and existing.running:
             return "its network is gone"
         if existing.service != service.name:
             return f"it was of service {existing.service}"

@@ -33,12 +33,13 @@ def plan_stop(
     services: Collection[str],
     dependencies: Mapping[str, Collection[str]],
     timeout: float | None,
+    *,
+    resume: bool = False,
 ) -> Plan:
-    """Stop containers, dependents before what they depend on."""
+    """Stop containers, dependents before what they depend on; `resume` as in `StopContainer`."""
     plan = Plan()
-    _stop(
-        plan, [c for c in observed.containers if not services or c.service in services], dependencies, timeout
-    )
+    chosen = [c for c in observed.containers if not services or c.service in services]
+    _stop(plan, chosen, dependencies, timeout, resume=resume)
     return plan
 
 
@@ -106,6 +107,8 @@ def _stop(
     containers: list[ObservedContainer],
     dependencies: Mapping[str, Collection[str]],
     timeout: float | None,
+    *,
+    resume: bool = False,
 ) -> dict[str, list[int]]:
     """Add the stops; container name -> the operations after which it is stopped."""
     dependents: dict[str, set[str]] = {}
@@ -127,7 +130,7 @@ def _stop(
         mine: list[int] = []
         for container in by_service.get(service, []):
             if container.running:
-                mine.append(plan.add(StopContainer(container.name, timeout), after=before))
+                mine.append(plan.add(StopContainer(container.name, timeout, resume), after=before))
                 stopped[container.name] = [mine[-1]]
         of_service[service] = mine or before
         return of_service[service]

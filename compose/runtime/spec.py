@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
         network: str
         """The id of the network."""
+        key: str
+        """What the compose file calls it."""
         interface: str
         ipv4: str
         """Address with prefix length, ``10.1.2.3/24``."""

@@ -31,6 +31,15 @@ def schema_file(name: str) -> str:
     return installed if os.path.exists(installed) else f"{os.path.dirname(package)}/schemas/{name}"
 
 
+def unit_directory() -> tuple[str, bool]:
+    """Where systemd looks for the units of whoever runs this command, and whether that is an ordinary
+    user."""
+    if os.geteuid() == 0:
+        return "/etc/systemd/system", False
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return f"{home}/systemd/user", True
+
+
 class Paths:
     """The two roots, and what lies directly below them."""
 

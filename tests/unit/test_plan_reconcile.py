@@ -9,6 +9,7 @@ import pytest
 
 from compose.errors import PlanError
 from compose.plan.actions import CreateContainer, RemoveContainer
+from compose.plan.boot import plan_boot
 from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
 from compose.plan.reconcile import UpOptions, plan_images, plan_up
 from compose.plan.target import Target, Wanted, WantedNetwork, WantedVolume
@@ -121,15 +122,15 @@ def test_what_has_exited_is_started_again() -> None:
     ("changes", "cause"),
     [
         ({"whole": False, "status": "created"}, "half-made"),
-        ({"connected": False, "status": "exited"}, "its network is gone"),
+        ({"connected": False, "status": "running"}, "its network is gone"),
     ],
 )
 def test_what_cannot_be_used_is_recreated(changes: dict[str, Any], cause: str) -> None:
     there = observed(running("web", **changes))
-    assert text(plan_up(target(wanted("web")), there, UpOptions())) == lines(f"""
-        1. create container shop-web-1  ({cause})
-        2. start container shop-web-1  after 1
-    """)
+    plan = plan_up(target(wanted("web")), there, UpOptions())
+    assert [str(one) for one in plan.operations if isinstance(one.action, CreateContainer)] == [
+        f"create container shop-web-1  ({cause})"
+    ]
 
 
 def test_a_network_whose_record_alone_is_there_is_made_again() -> None:
@@ -139,8 +140,8 @@ def test_a_network_whose_record_alone_is_there_is_made_again() -> None:
     )
     assert text(plan_up(target(wanted("web")), there, UpOptions())) == lines("""
         1. create network shop_default  (only its record is there)
-        2. create container shop-web-1  (its network is gone)  after 1
-        3. start container shop-web-1  after 2
+        2. reconnect container shop-web-1  (its network is gone)  after 1
+        3. start container shop-web-1  (it is exited)  after 2
     """)
 
 
@@ -389,3 +390,25 @@ def test_down_takes_the_volumes_of_containers_that_are_gone() -> None:
     there = Observed(volumes=(ObservedVolume("", "a1b2", ""),))
     assert text(plan_down("shop", there, DownOptions(volumes=True))) == "1. remove volume a1b2"
     assert not plan_down("shop", there, DownOptions())
+
+
+# after a restart of the machine -----------------------------------------------------------------------------
+
+
+def test_what_comes_back_starts_in_order_with_its_networks() -> None:
+    gone: dict[str, Any] = {"status": "exited", "connected": False}
+    there = observed(
+        running("web", **gone),
+        running("db", **gone),
+        running("job", **gone),
+        networks=(ObservedNetwork("default", "shop_default", "net-1", whole=False),),
+    )
+    assert text(plan_boot(WEB_AND_DB, there, {"shop-web-1", "shop-db-1"})) == lines("""
+        1. create network shop_default  (only its record is there)
+        2. reconnect container shop-db-1  (its namespace is gone)  after 1
+        3. start container shop-db-1  (it ran when the machine went down)  after 2
+        4. wait for health of shop-db-1  after 3
+        5. reconnect container shop-web-1  (its namespace is gone)  after 1
+        6. start container shop-web-1  (it ran when the machine went down)  after 4, 5
+    """)
+    assert not plan_boot(WEB_AND_DB, there, set())

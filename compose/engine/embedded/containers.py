@@ -269,12 +269,17 @@ async def start(context: Context, name: str) -> None:
     await in_thread(work)
 
 
-async def stop(context: Context, name: str, grace_period: float | None) -> ContainerState:
-    """Stop a container and free its ports; one that does not run is left alone."""
+async def stop(
+    context: Context, name: str, grace_period: float | None, *, resume: bool = False
+) -> ContainerState:
+    """Stop a container and free its ports; one that does not run is left alone.
+
+    With `resume` it does not count as stopped by hand.
+    """
     row = context.row(name)
 
     def work() -> ContainerState:
-        state = Keeper(context.paths, context.name).stop(row.id, grace=grace_period)
+        state = Keeper(context.paths, context.name).stop(row.id, grace=grace_period, resume=resume)
         drop(context, row.id, "listen/")
         return state
 

@@ -88,11 +88,10 @@ class Context:
             yield self._network
 
     def _make_networks(self, networks: list[NetworkSpec]) -> None:
-        assert self.target is not None and self.project is not None
-        definitions = self.project.networks
-        own = [key for key, network in self.target.networks.items() if not network.external]
+        assert self.target is not None
+        own = {network.name for network in self.target.networks.values() if not network.external}
         outward = {network.sandbox for network in networks if not network.internal}
-        if any(not definitions[key].get("internal") for key in own):
+        if any(not row.internal for row in self.index.networks(self.name) if row.name in own):
             outward.add(self.name)
         warnings: list[str] = []
         with self.network() as client:

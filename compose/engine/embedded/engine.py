@@ -9,6 +9,7 @@ from compose.plan import actions as a
 
 from . import containers, images, networks, volumes, waiting
 from .observe import observe
+from .recorded import reconnect
 from .reserve import reserve
 from .threads import in_thread
 
@@ -59,8 +60,10 @@ class EmbeddedEngine:
                 await containers.create(context, action)
             case a.StartContainer():
                 await containers.start(context, action.target)
+            case a.ReconnectContainer():
+                await reconnect(context, action.target)
             case a.StopContainer():
-                await containers.stop(context, action.target, action.grace_period)
+                await containers.stop(context, action.target, action.grace_period, resume=action.resume)
             case a.RemoveContainer():
                 await self._remove(action)
             case a.WaitHealthy():

@@ -159,16 +159,19 @@ def tell_all(context: Context, creations: Sequence[CreateContainer]) -> None:
 def tell_name_services(context: Context, action: CreateContainer) -> None:
     """Write the names of a container, in each of its networks."""
     wanted = context.wanted(action.service)
-    for key in wanted.config.get("networks") or {}:
-        _write_names(context, wanted, key, action)
-
-
-def _write_names(context: Context, wanted: Wanted, key: str, action: CreateContainer) -> None:
-    row = row_of(context, key)
-    ipv4, ipv6 = context.index.endpoints(row.id)[slot(context.name, action)]
-    options = wanted.config["networks"][key] or {}
     identity = context.identities[action.target]
-    given = [wanted.name, action.target, identity[:12], *(options.get("aliases") or ())]
+    for key in wanted.config.get("networks") or {}:
+        row = row_of(context, key)
+        write_names(context, wanted, row, key, action.target, identity, slot(context.name, action))
+
+
+def write_names(
+    context: Context, wanted: Wanted, row: NetworkRow, key: str, name: str, identity: str, place: str
+) -> None:
+    """Tell the name services of one network of the container `name`, whose addresses belong to `place`."""
+    ipv4, ipv6 = context.index.endpoints(row.id)[place]
+    options = wanted.config["networks"][key] or {}
+    given = [wanted.name, name, identity[:12], *(options.get("aliases") or ())]
     if wanted.config.get("hostname"):
         given.append(str(wanted.config["hostname"]))
     links = {}
@@ -178,7 +181,7 @@ def _write_names(context: Context, wanted: Wanted, key: str, action: CreateConta
     resolvers = [str(server) for server in wanted.config.get("dns") or ()]
     os.makedirs(context.paths.network_run(row.id), mode=0o700, exist_ok=True)
     replace_json(
-        f"{context.paths.network_run(row.id)}/{slot(context.name, action)}.json",
+        f"{context.paths.network_run(row.id)}/{place}.json",
         {
             "container": identity,
             "project": context.name,
@@ -222,6 +225,7 @@ def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
         ipv4, ipv6 = context.index.endpoints(row.id)[f"{context.name}.{wanted.name}.{number}"]
         endpoint: Endpoint = {
             "network": row.id,
+            "key": key,
             "interface": str(options.get("interface_name") or f"eth{nameless.index(key)}"),
             "ipv4": ipv4,
             "gateway": "" if row.internal else row.gateway,

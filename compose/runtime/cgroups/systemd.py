@@ -16,6 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    _Value = str | bool | list[int] | list[str]
+
+BOOT_UNIT = "pycompose-boot.service"
+"""The unit that stops containers before the machine goes down (cli/boot_unit.py): scopes end after it."""
+
 _PRIVATE_SOCKET = "/run/systemd/private"
 _BUS_SOCKET = "/run/dbus/system_bus_socket"
 _TIMEOUT = 10.0
@@ -71,7 +76,8 @@ def _start(connection: _Connection, name: str, pid: int, description: str) -> No
     body.array(
         8,
         [_property("Description", "s", description), _property("Delegate", "b", True)]
-        + [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")],
+        + [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")]
+        + [_property("Before", "as", [BOOT_UNIT])],
     )
     body.array(8, [])
     answer = connection.call("StartTransientUnit", "ssa(sv)a(sa(sv))", bytes(body.data))
@@ -120,7 +126,7 @@ class _Body:
     def signature(self, text: str) -> None:
         self.data += bytes([len(text)]) + text.encode() + b"\0"
 
-    def array(self, alignment: int, elements: list[tuple[str, str, str | bool | list[int]]]) -> None:
+    def array(self, alignment: int, elements: list[tuple[str, str, _Value]]) -> None:
         """An array of (sv) structures."""
         self.word(0)
         place = len(self.data) - 4
@@ -133,13 +139,23 @@ class _Body:
             self.variant(value)
         self.data[place : place + 4] = struct.pack("<I", len(self.data) - start)
 
-    def variant(self, value: str | bool | list[int]) -> None:
+    def variant(self, value: _Value) -> None:
         if isinstance(value, str):
             self.string(value)
         elif isinstance(value, bool):
             self.word(int(value))
+        elif value and isinstance(value[0], str):
+            self.strings([str(text) for text in value])
         else:
-            self.words(value)
+            self.words([int(number) for number in value])
+
+    def strings(self, texts: list[str]) -> None:
+        """An array of strings."""
+        self.word(0)
+        place = len(self.data) - 4
+        for text in texts:
+            self.string(text)
+        self.data[place : place + 4] = struct.pack("<I", len(self.data) - place - 4)
 
     def words(self, numbers: list[int]) -> None:
         """An array of unsigned numbers."""
@@ -148,7 +164,7 @@ class _Body:
             self.word(number)
 
 
-def _property(name: str, kind: str, value: str | bool | list[int]) -> tuple[str, str, str | bool | list[int]]:
+def _property(name: str, kind: str, value: _Value) -> tuple[str, str, _Value]:
     return name, kind, value
 
 

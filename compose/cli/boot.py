@@ -1,0 +1,158 @@
+"""``pycompose boot``: containers that come back when the machine was restarted."""
+
+from __future__ import annotations
+
+import sys
+
+from compose.errors import ComposeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from compose.engine.embedded.recorded import Verdict
+    from compose.plan.target import Target
+    from compose.state.paths import Paths
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=("enable", "disable", "status", "start", "stop"),
+        metavar="enable|disable|status|start|stop",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Install or remove the unit, say what it would do, or do what it does."""
+    from compose.state.paths import Paths
+
+    paths = Paths.from_environment()
+    match arguments.action:
+        case "enable":
+            return _enable(paths)
+        case "disable":
+            return _disable()
+        case "status":
+            return _status(paths)
+        case "start":
+            return _each_project(arguments, paths, _start)
+    return _each_project(arguments, paths, _stop)
+
+
+def _enable(paths: Paths) -> int:
+    from compose.cli.boot_unit import Unit
+
+    unit = Unit.of_user()
+    unit.install(paths)
+    sys.stdout.write(f"enabled: {unit.path}\n")
+    if unit.lingering_hint:
+        sys.stdout.write(f"so that it starts before you log in: {unit.lingering_hint}\n")
+    return 0
+
+
+def _disable() -> int:
+    from compose.cli.boot_unit import Unit
+
+    unit = Unit.of_user()
+    sys.stdout.write(f"disabled: {unit.path}\n" if unit.remove() else "it was not enabled\n")
+    return 0
+
+
+def _status(paths: Paths) -> int:
+    from compose.cli.boot_unit import Unit
+    from compose.ui.table import table
+    from compose.ui.terminal import printable
+
+    unit = Unit.of_user()
+    sys.stdout.write(f"enabled: {unit.path}\n" if unit.is_installed() else "not enabled\n")
+    rows = [
+        (one.row.name, "comes back" if one.comes_back else "stays as it is", printable(one.reason))
+        for one in _verdicts(paths)
+    ]
+    if rows:
+        sys.stdout.write(table(("NAME", "AT BOOT", "WHY"), rows))
+    return 0
+
+
+def _verdicts(paths: Paths) -> list[Verdict]:
+    from compose.engine.embedded.recorded import verdict
+    from compose.state.index import Index
+
+    index = Index(paths)
+    try:
+        return [verdict(paths, row) for row in index.containers()]
+    finally:
+        index.close()
+
+
+def _each_project(arguments: argparse.Namespace, paths: Paths, work: object) -> int:
+    """Do the work of one project after the other; a failure of one keeps none of the others."""
+    from compose.ui.errors import complain
+
+    code = 0
+    for project in sorted({one.row.project for one in _verdicts(paths)}):
+        try:
+            code = max(code, work(arguments, paths, project))  # type: ignore[operator]
+        except (ComposeError, OSError) as error:
+            complain(error if isinstance(error, ComposeError) else ComposeError(str(error)))
+            code = 1
+    return code
+
+
+def _start(arguments: argparse.Namespace, paths: Paths, project: str) -> int:
+    """Bring back what ran when the machine went down; what runs is left alone."""
+    from compose.cli.project import warn
+    from compose.cli.running import carry_out
+    from compose.engine.embedded.context import Context
+    from compose.engine.embedded.engine import EmbeddedEngine
+    from compose.engine.embedded.recorded import is_down, recorded_target, verdict
+    from compose.plan.boot import plan_boot
+    from compose.state.lock import project_lock
+    from compose.ui.progress import reporter
+
+    with project_lock(paths, project, "boot start", lambda holder: warn(f"waiting for {holder}")):
+        context = Context(paths, project, warn=warn)
+        try:
+            rows = context.index.containers(project)
+            chosen = {row.name for row in rows if verdict(paths, row).comes_back and is_down(paths, row)}
+            context.target = recorded_target(paths, context.index, project)
+            engine = EmbeddedEngine(context)
+            plan = plan_boot(context.target, engine.observe(), chosen)
+            if arguments.dry_run:
+                sys.stdout.write(f"{plan}\n" if plan else "")
+                return 0
+            progress = reporter("up", arguments.progress)
+            return carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
+        finally:
+            context.close()
+
+
+def _stop(arguments: argparse.Namespace, paths: Paths, project: str) -> int:
+    """Stop what runs because the machine goes down; none of it counts as stopped by hand."""
+    from compose.cli.project import warn
+    from compose.cli.running import carry_out
+    from compose.engine.embedded.context import Context
+    from compose.engine.embedded.engine import EmbeddedEngine
+    from compose.engine.embedded.recorded import recorded_target
+    from compose.plan.teardown import plan_stop
+    from compose.state.lock import project_lock
+    from compose.ui.progress import reporter
+
+    with project_lock(paths, project, "boot stop", lambda holder: warn(f"waiting for {holder}")):
+        context = Context(paths, project, warn=warn)
+        try:
+            target = recorded_target(paths, context.index, project)
+            engine = EmbeddedEngine(context)
+            plan = plan_stop(engine.observe(), (), _dependencies(target), None, resume=True)
+            if arguments.dry_run:
+                sys.stdout.write(f"{plan}\n" if plan else "")
+                return 0
+            progress = reporter("stop", arguments.progress)
+            return carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
+        finally:
+            context.close()
+
+
+def _dependencies(target: Target) -> dict[str, list[str]]:
+    return {service.name: list(service.dependencies) for service in target.services}
