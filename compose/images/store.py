@@ -82,6 +82,9 @@ class Image(NamedTuple):
         return found
 
 
+Stamp = tuple[int, int, int]
+
+
 class Layer(NamedTuple):
     """A layer in the store."""
 
@@ -96,6 +99,8 @@ class ImageStore:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.root = paths.images
+        self._found: dict[str, tuple[Stamp, Image | None]] = {}
+        """What `find` said last of a name; good for as long as index.json is the same file."""
 
     # Reading
 
@@ -118,7 +123,17 @@ class ImageStore:
         return found, faults
 
     def find(self, reference: str) -> Image | None:
-        """The image of this name or id (``sha256:...``, or four or more digits of it if only one fits)."""
+        """The image of this name or id (``sha256:...``, or four or more digits of it if only one fits).
+
+        Fifty services of one image ask fifty times, so an answer is kept until the index is replaced.
+        """
+        stamp = _stamp(f"{self.root}/index.json")
+        known = self._found.get(reference)
+        if known is None or known[0] != stamp:
+            known = self._found[reference] = (stamp, self._find(reference))
+        return known[1]
+
+    def _find(self, reference: str) -> Image | None:
         manifests = self._by_manifest()
         digest = self._digest(reference, manifests)
         if digest is not None:
@@ -567,6 +582,15 @@ def _digits(digest: str) -> str:
     if algorithm != "sha256" or not _HEX.fullmatch(digits):
         raise ImageError(f"{str(digest)[:80]!r} is not a sha256 digest")
     return digits
+
+
+def _stamp(path: str) -> Stamp:
+    """What tells a file from the one that replaced it; all zeros for none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _read(path: str) -> bytes:
