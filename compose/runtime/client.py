@@ -20,6 +20,7 @@ import time
 from compose.errors import ContainerError
 from compose.linux import sockets
 from compose.runtime import protocol, spawn
+from compose.runtime.attachment import Attachment
 from compose.runtime.records import read_state
 
 TYPE_CHECKING = False
@@ -178,7 +179,7 @@ class Keeper:
         """
         if not tty and len(descriptors) != 3:
             raise ValueError("three descriptors or a terminal")
-        connection = self._monitor(identity)
+        connection = self.connection(identity)
         if connection is None:
             raise ContainerError(f"container {identity[:12]} is not running")
         try:
@@ -191,18 +192,13 @@ class Keeper:
         assert message is not None
         return ExecSession(self, connection, message["pid"], message["start_time"], received)
 
-    def attach(self, identity: str) -> int | None:
-        """What writes to process 1: the terminal's master, the pipe of its standard input, or None."""
-        connection = self._monitor(identity)
-        if connection is None:
-            raise ContainerError(f"container {identity[:12]} is not running")
-        try:
-            protocol.request(connection, "attach")
-            message, received = protocol.receive(connection)
-            protocol.check(message)
-        finally:
-            connection.close()
-        return received[0] if received else None
+    def attach(self, identity: str, *, from_beginning: bool = False) -> Attachment:
+        """Read what process 1 writes, and get what writes to it; see attachment.py."""
+        return Attachment(self, identity, from_beginning=from_beginning)
+
+    def end_input(self, identity: str) -> None:
+        """Let process 1 read the end of its standard input; no error when it has ended."""
+        self._tell(identity, "end_input")
 
     # the project --------------------------------------------------------------------------------------------
 
@@ -268,7 +264,7 @@ class Keeper:
     def _tell(self, identity: str, op: str, **fields: Any) -> Message | None:
         """One request to a monitor, repeated when it dies over it; None when the container does not run."""
         while True:
-            connection = self._monitor(identity)
+            connection = self.connection(identity)
             if connection is None:
                 return None
             try:
@@ -279,7 +275,7 @@ class Keeper:
             finally:
                 connection.close()
 
-    def _monitor(self, identity: str) -> Socket | None:
+    def connection(self, identity: str) -> Socket | None:
         """A connection to the container's monitor, which is given a successor when it is dead; None when the
         container does not run."""
         deadline = time.monotonic() + _PATIENCE

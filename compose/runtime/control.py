@@ -116,7 +116,11 @@ class Control:
                 self._pause(paused=message["op"] == "pause")
                 protocol.answer(connection)
             case "attach":
-                protocol.answer(connection, monitor.writers())
+                monitor.attach(connection)
+                return True
+            case "end_input":
+                monitor.link.release("stdin")
+                protocol.answer(connection)
             case other:
                 raise ContainerError(f"the monitor does not know the request {other!r}")
         return False

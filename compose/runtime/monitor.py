@@ -21,6 +21,7 @@ import time
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process, sockets
 from compose.runtime import adopt, children, protocol, records
+from compose.runtime.attachment import Attachments
 from compose.runtime.control import Control
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
@@ -89,6 +90,8 @@ class Monitor:
         self.spec: ContainerSpec = {}
         self.state: ContainerState = {}
         self.streams = Streams(self.loop, self.link, self.paths, self.identity)
+        self.attachments = Attachments(self.loop)
+        self.streams.on_output = self.attachments.wake
         self.control: Control | None = None
         self.prober: Prober | None = None
         self.pid = 0
@@ -405,10 +408,10 @@ class Monitor:
         """The project is shut down by force."""
         self.stop("KILL", 0)
 
-    def writers(self) -> list[int]:
-        """What writes to process 1: the terminal's master, or the pipe of its standard input, if it has
-        one."""
-        return self.link.own("terminal") or self.link.own("stdin")
+    def attach(self, connection: Socket) -> None:
+        """Give a client what writes to process 1, and tell it from now on what comes out of it."""
+        writers = self.link.own("terminal") or self.link.own("stdin")
+        self.attachments.add(connection, self.streams.output, writers, terminal=self.streams.terminal)
 
     def pause(self, *, paused: bool) -> None:
         """Freeze or thaw every process of the container. Raises `ContainerError`, `OSError`."""
@@ -440,6 +443,7 @@ class Monitor:
             self.prober = None
         self._end_stragglers()
         self.streams.drain()
+        self.attachments.end(code)
         oom_kills = self.cgroup.oom_kills()
         self.link.release("process", "stdin", "terminal", "probe")
         self.pidfd, self.pid = -1, 0

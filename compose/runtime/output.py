@@ -133,6 +133,10 @@ class Output:
         self._delete(numbers[0])
         return True
 
+    def place(self) -> tuple[int, int]:
+        """The segment, and the offset in it, where the next bytes will be."""
+        return self._number, self._size
+
     def close(self) -> None:
         """Close the files."""
         for descriptor in (self._raw, self._index):

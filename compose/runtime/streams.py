@@ -16,6 +16,8 @@ from compose.runtime.output import STDERR, STDOUT, Output, make_fifo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from compose.runtime.link import Link
     from compose.runtime.loop import Loop
     from compose.runtime.spec import ContainerSpec, Logging
@@ -39,6 +41,8 @@ class Streams:
         self._directory = paths.container_run(identity)
         self._log = f"{paths.container(identity)}/log"
         self._output: Output | None = None
+        self.on_output: Callable[[], None] = _nobody
+        """Called when something has been moved."""
         self._sources: list[tuple[int, int]] = []
         self._terminal = False
         self._stdin_open = False
@@ -110,6 +114,17 @@ class Streams:
             if self._output.make_room():
                 self.drain()
 
+    @property
+    def output(self) -> Output:
+        """What is written to, once `prepare` was called."""
+        assert self._output is not None
+        return self._output
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the container has a terminal."""
+        return self._terminal
+
     def close(self) -> None:
         """Close the log."""
         if self._output is not None:
@@ -121,7 +136,8 @@ class Streams:
     def _pump(self, source: int, stream: int) -> None:
         assert self._output is not None
         try:
-            self._output.pump(source, stream)
+            if self._output.pump(source, stream):
+                self.on_output()
         except OSError:
             if not self._output.make_room():  # the disk is full: the container waits until it is not
                 self._loop.forget(source)
@@ -130,6 +146,10 @@ class Streams:
     def _read_terminal_again(self, master: int) -> None:
         if master in self._link.own("terminal"):
             self.read_terminal(master)
+
+
+def _nobody() -> None:
+    """No one is attached."""
 
 
 def _move(master: int, pipe: int) -> int:

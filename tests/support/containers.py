@@ -81,6 +81,12 @@ class Stand:
     def state(self, identity: str) -> ContainerState:
         return records.recorded_state(self.paths, identity)
 
+    def writer(self, identity: str) -> int | None:
+        """What writes to process 1, for the caller to close."""
+        attachment = self.keeper.attach(identity)
+        attachment.close()
+        return attachment.writer
+
     def lines(self, identity: str, stream: int | None = None) -> list[bytes]:
         """What the container has written by now."""
         found = logs.read(f"{self.paths.container(identity)}/log")

@@ -129,7 +129,7 @@ def test_helpers_killed_in_any_order_while_a_container_writes(stand: Stand) -> N
 
 def test_an_exit_code_outlives_the_monitor(stand: Stand) -> None:
     identity = stand.shell("read line; exit 7", stdin_open=True)
-    writer = stand.keeper.attach(identity)
+    writer = stand.writer(identity)
     assert writer is not None
     keeper, state = stand.keeper_pid(), stand.state(identity)
     os.kill(keeper, signal.SIGSTOP)  # nobody takes over until the container has ended
@@ -144,7 +144,7 @@ def test_an_exit_code_outlives_the_monitor(stand: Stand) -> None:
 
 def test_an_exit_code_outlives_monitor_and_keeper_or_is_unknown(stand: Stand) -> None:
     identity = stand.shell("read line; exit 7", stdin_open=True)
-    writer = stand.keeper.attach(identity)
+    writer = stand.writer(identity)
     assert writer is not None
     state = stand.state(identity)
     kill(stand.keeper_pid())  # the monitor starts another one

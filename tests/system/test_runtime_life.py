@@ -175,7 +175,7 @@ def test_dev_stdout_can_be_opened_again_by_another_user(stand: Stand) -> None:
 
 def test_standard_input_stays_open_for_those_who_attach(stand: Stand) -> None:
     identity = stand.run("cat", stdin_open=True)
-    writer = stand.keeper.attach(identity)
+    writer = stand.writer(identity)
     assert writer is not None
     os.write(writer, b"hello\n")
     os.close(writer)
@@ -185,13 +185,13 @@ def test_standard_input_stays_open_for_those_who_attach(stand: Stand) -> None:
 
 def test_without_stdin_open_there_is_nothing_to_write_to(stand: Stand) -> None:
     identity = stand.shell("cat; sleep 1000")
-    assert stand.keeper.attach(identity) is None
+    assert stand.writer(identity) is None
 
 
 def test_a_container_with_a_terminal_is_logged(stand: Stand) -> None:
     identity = stand.run("sh", "-c", "tty; read line; echo got $line; exit 4", terminal=True, stdin_open=True)
     stand.until_written(identity, b"/dev/pts/0\r")
-    master = stand.keeper.attach(identity)
+    master = stand.writer(identity)
     assert master is not None
     os.write(master, b"words\n")
     os.close(master)
