@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from compose.runtime.client import ExecSession, Keeper
     from compose.runtime.spec import ContainerSpec, Process
-    from compose.state.index import ContainerRow
-    from compose.state.paths import Paths
     from compose.ui.pump import Pipes
 
 _UNKNOWN = 255
@@ -29,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="run in the background")
     add("-e", "--env", action="append", default=[], metavar="KEY=VALUE", help="set a variable")
-    add("--index", type=int, default=1, help="which container of the service (default 1)")
+    add("-i", "--interactive", action="store_true", default=True, help="pass standard input on (always)")
+    add("--index", type=int, default=0, help="which container of the service (default: the first)")
     add("-T", "--no-tty", action="store_true", help="no terminal, even if there is one")
     add("--privileged", action="store_true", help="with every capability")
     add("-u", "--user", metavar="USER", help="as this user")
@@ -40,25 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one more process in a container and end as it ends."""
-    from compose.cli import project as projects
-    from compose.runtime.client import Keeper
-    from compose.runtime.records import read_spec
-    from compose.state.paths import Paths
+    from compose.cli.scope import Scope
 
     if not arguments.args:
         raise UsageError("exec needs a command", hint=f"pycompose exec {arguments.service} sh")
-    project = projects.load_if_there(arguments)
-    paths = Paths.from_environment()
-    name = projects.project_name(arguments, project)
-    row = _container(paths, name, arguments.service, arguments.index)
-    spec = read_spec(paths, row.id)
+    scope = Scope(arguments)
+    container = scope.running(arguments.service, arguments.index)
     tty = not arguments.no_tty and not arguments.detach and sys.stdin.isatty() and sys.stdout.isatty()
-    process = _process(spec, arguments, tty=tty)
+    process = _process(container.spec, arguments, tty=tty)
     if arguments.dry_run:
-        sys.stdout.write(f"run {' '.join(process['args'])} in {row.name}\n")
+        sys.stdout.write(f"run {' '.join(process['args'])} in {container.row.name}\n")
         return 0
     try:
-        return _execute(Keeper(paths, name), row.id, process, tty=tty, detach=arguments.detach)
+        return _execute(scope.keeper, container.row.id, process, tty=tty, detach=arguments.detach)
     except ContainerError as error:
         if error.reason not in _EXIT_CODES:
             raise
@@ -81,18 +74,6 @@ def _execute(keeper: Keeper, identity: str, process: Process, *, tty: bool, deta
         session = keeper.exec(identity, process, pipes.theirs)
         pipes.begin()
         return _wait(session, pipes)
-
-
-def _container(paths: Paths, project: str, service: str, number: int) -> ContainerRow:
-    from compose.state.index import Index
-
-    rows = [row for row in Index(paths).containers(project) if row.service == service and not row.oneoff]
-    for row in rows:
-        if row.number == number:
-            return row
-    if rows:
-        raise ContainerError(f"service {service} has no container {number}", hint=f"it has {len(rows)}")
-    raise ContainerError(f"service {service} has no container", hint=f"pycompose up -d {service}")
 
 
 def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -> Process:

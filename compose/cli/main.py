@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 COMMANDS = {
+    "attach": "Attach local standard input, output, and error streams to a service's running container",
     "boot": "Bring containers back when the machine was restarted",
     "build": "Build or rebuild services",
     "config": "Parse, resolve and render the compose file in canonical form",

@@ -1,101 +1,235 @@
-"""This terminal joined with the terminal of a process in a container."""
+"""This terminal joined with a process in a container: with a terminal of its own, or with process 1.
+
+    relay(session)                    `exec` on a terminal
+    follow(attachment, ...)           `attach`, and `run` in the foreground
+
+What is typed goes through a thread that may block, what the process writes through the main one, which also
+hears signals. A terminal is raw meanwhile, and as before afterwards, whatever ends us.
+"""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
-import selectors
+import select
 import signal
 import termios
 import tty
 
+from compose.ui.pump import feed, write_all
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
+    from compose.runtime.attachment import Attachment
     from compose.runtime.client import ExecSession
+    from compose.ui.keys import Detacher
 
 _CHUNK = 65536
+_ENDING = (signal.SIGHUP, signal.SIGTERM)
+PROXIED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""What `attach` passes on to process 1."""
+
+
+class Detached(Exception):
+    """The user has typed the keys that detach."""
+
+
+class _Ended(Exception):
+    """A signal ends this process."""
 
 
 def relay(session: ExecSession) -> int | None:
-    """Pass bytes both ways, and the window's size, until the process has ended; its exit code.
-
-    This terminal is raw meanwhile, and as before afterwards, whatever happens.
-    """
+    """Pass bytes both ways, and the window's size, until the process has ended; its exit code."""
     assert session.terminal is not None
-    os.set_blocking(session.terminal, False)
-    with _raw(0), _resizing(session) as resized:
+    master = session.terminal
+    os.set_blocking(master, False)
+    with contextlib.closing(session), Console(session.resize) as console:
+        console.resize()
+        _thread.start_new_thread(_type, (0, os.dup(master), None, -1))
         try:
-            _pump(session, session.terminal, resized)
+            _until(
+                {
+                    console.fileno(): lambda: console.hear(()),
+                    master: lambda: _show(master) is None,
+                    session.fileno(): lambda: True,
+                }
+            )
+            while _show(master):
+                pass
             return session.wait()
-        finally:
-            session.close()
+        except _Ended as ended:
+            return 128 + int(ended.args[0])
 
 
-@contextlib.contextmanager
-def _raw(descriptor: int) -> Iterator[None]:
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setraw(descriptor)
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+def follow(
+    attachment: Attachment,
+    *,
+    stdin: bool,
+    detacher: Detacher | None,
+    proxied: Iterable[int] = PROXIED,
+    end_input: bool = False,
+) -> int | None:
+    """Show what process 1 writes, and pass on what is typed, until its end; its exit code.
+
+    With a terminal inside this one becomes raw, and `detacher` watches for the keys that detach: `Detached`.
+    Signals in `proxied` go to process 1. `end_input`: the end of our input is the end of its input.
+    """
+    raw = attachment.terminal and stdin and os.isatty(0)
+    with Console(attachment.resize, raw=raw, heard=proxied) as console:
+        console.resize(redraw=True)
+        follower = _Follower(attachment, console, proxied, end_input=end_input)
+        if stdin and attachment.writer is not None:
+            keys = detacher if raw else None
+            _thread.start_new_thread(_type, (0, attachment.writer, keys, follower.told))
+        try:
+            return follower.run()
+        except _Ended as ended:
+            return 128 + int(ended.args[0])
 
 
-@contextlib.contextmanager
-def _resizing(session: ExecSession) -> Iterator[int]:
-    """Keep the size of the two terminals the same; yields a descriptor that is readable after a change."""
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    old_wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    old_handler = signal.signal(signal.SIGWINCH, lambda *_: None)
-    resize(session)
-    try:
-        yield reading
-    finally:
-        signal.set_wakeup_fd(old_wakeup)
-        signal.signal(signal.SIGWINCH, old_handler)
-        os.close(reading)
-        os.close(writing)
+class _Follower:
+    """`follow` while it lasts."""
 
+    def __init__(
+        self, attachment: Attachment, console: Console, proxied: Iterable[int], *, end_input: bool
+    ) -> None:
+        self._attachment = attachment
+        self._console = console
+        self._proxied = proxied
+        self._end_input = end_input
+        self._connection = -1
+        self._typed, self.told = os.pipe2(os.O_CLOEXEC)  # the thread may outlive us, so nobody closes them
 
-def resize(session: ExecSession) -> None:
-    """Give the container's terminal the size of this one."""
-    with contextlib.suppress(OSError):
-        size = os.get_terminal_size(0)
-        session.resize(size.lines, size.columns)
-
-
-def _pump(session: ExecSession, master: int, resized: int) -> None:
-    """Until the process has ended and its terminal is empty."""
-    pending = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(0, selectors.EVENT_READ)
-        selector.register(master, selectors.EVENT_READ)
-        selector.register(session.fileno(), selectors.EVENT_READ)
-        selector.register(resized, selectors.EVENT_READ)
+    def run(self) -> int | None:
+        """Until the end of process 1; its exit code."""
         while True:
-            ready = {key.fd: events for key, events in selector.select()}
-            if resized in ready:
-                os.read(resized, _CHUNK)
-                resize(session)
-            if 0 in ready:
-                data = os.read(0, _CHUNK)
-                if data:
-                    pending += data
-                else:
-                    selector.unregister(0)
-            if ready.get(master, 0) & selectors.EVENT_READ and _show(master) is None:
+            self._print()
+            if self._attachment.ended:
+                return self._attachment.exit_code
+            self._connection = self._attachment.fileno()
+            _until(
+                {
+                    self._connection: self._hear,
+                    self._console.fileno(): lambda: self._console.hear(self._proxied, self._attachment.kill),
+                    self._typed: self._typing_ended,
+                }
+            )
+
+    def _hear(self) -> bool:
+        """True at the end, and when the connection is another one because the monitor had died."""
+        ended = self._attachment.hear()
+        self._print()
+        return ended or self._attachment.fileno() != self._connection
+
+    def _typing_ended(self) -> bool:
+        if os.read(self._typed, 1) == b"d":
+            raise Detached
+        if self._end_input:
+            self._attachment.end_input()
+        return False
+
+    def _print(self) -> None:
+        for stream, data in self._attachment.read():
+            write_all(1 + stream, data)
+
+
+def _until(callbacks: Mapping[int, Callable[[], bool]]) -> None:
+    """Call back whoever has something to read, until one of them says that it is enough."""
+    poll = select.poll()
+    for descriptor in callbacks:
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _events in poll.poll():
+            if callbacks[descriptor]():
                 return
-            if pending:
-                with contextlib.suppress(BlockingIOError):
-                    del pending[: os.write(master, pending)]
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if pending else 0)
-            selector.modify(master, events)
-            if session.fileno() in ready:
-                while _show(master):
-                    pass
-                return
+
+
+class Console:
+    """This terminal while something else has it: raw, and its size passed on with `resize(rows, columns)`."""
+
+    def __init__(
+        self, resize: Callable[[int, int], None], *, raw: bool = True, heard: Iterable[int] = ()
+    ) -> None:
+        self._resize = resize
+        self._raw = raw
+        self._signals = {*heard, *(_ENDING if raw else ()), signal.SIGWINCH, signal.SIGCONT}
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Console:
+        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._handlers = {number: signal.signal(number, _noted) for number in self._signals}
+        if self._raw:
+            self._before = termios.tcgetattr(0)
+            tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is kept
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._raw:
+            termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def fileno(self) -> int:
+        """Becomes readable when a signal has come."""
+        return self._reading
+
+    def hear(self, proxied: Iterable[int], send: Callable[[int], None] | None = None) -> bool:
+        """Act on the signals that have come; False, or `_Ended` when one of them ends us."""
+        for number in os.read(self._reading, _CHUNK):
+            if send is not None and number in proxied:
+                send(number)
+            elif number in _ENDING:
+                raise _Ended(number)
+            elif number == signal.SIGCONT and self._raw:
+                tty.setraw(0, termios.TCSADRAIN)  # a shell has set it as it was while we were stopped
+            self.resize()
+        return False
+
+    def resize(self, *, redraw: bool = False) -> None:
+        """Pass on the size of this terminal; `redraw`: as a change, so that a full screen is drawn again."""
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(0)
+            if redraw:
+                self._resize(size.lines + 1, size.columns)
+            self._resize(size.lines, size.columns)
+
+
+def _noted(*_arguments: object) -> None:
+    """The number has been written to the wake-up descriptor."""
+
+
+def _type(source: int, target: int, detacher: Detacher | None, told: int) -> None:
+    """Pass on what is typed; a letter to `told` says why that is over: d for detached, e for the end."""
+    reason = b"e"
+    try:
+        if detacher is None:
+            feed(source, target)
+        else:
+            while data := os.read(source, _CHUNK):
+                passed, gone = detacher.look(data)
+                write_all(target, passed)
+                if gone:
+                    reason = b"d"
+                    break
+    except OSError:  # nobody reads it any more
+        pass
+    if told >= 0:
+        os.write(told, reason)
 
 
 def _show(master: int) -> bool | None:
@@ -106,7 +240,5 @@ def _show(master: int) -> bool | None:
         return False
     except OSError:  # EIO: no process has the terminal open any more
         return None
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
+    write_all(1, data)
     return True if data else None

@@ -85,7 +85,16 @@ def _same_file(first: int, second: int) -> bool:
 
 
 def _feed(source: int, target: int) -> None:
-    """Pass on what comes from `source`, this process's own, until its end or until nobody reads `target`."""
+    """`feed`, and the end of one's input is that of the other's."""
+    try:
+        if not feed(source, target):
+            _close_input(source)
+    finally:
+        os.close(target)
+
+
+def feed(source: int, target: int) -> bool:
+    """Pass on what comes from `source`; True at its end, False when nobody reads `target` any more."""
     move = Mover(source, target)
     poll = select.poll()
     poll.register(source, select.POLLIN)
@@ -94,14 +103,11 @@ def _feed(source: int, target: int) -> None:
         while True:
             for descriptor, events in poll.poll():
                 if descriptor == target and events & _CLOSED:
-                    _close_input(source)
-                    return
+                    return False
                 if descriptor == source and not move():
-                    return
-    except OSError:  # nobody reads it any more, or the terminal has gone
-        _close_input(source)
-    finally:
-        os.close(target)
+                    return True
+    except OSError:  # the terminal has gone
+        return False
 
 
 def _close_input(number: int) -> None:

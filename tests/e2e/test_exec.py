@@ -166,7 +166,7 @@ def test_a_process_that_exec_left_behind_ends_with_its_container(running: Stack)
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["nosuch", "true"], 1, "nosuch"),
+        (["nosuch", "true"], 2, "nosuch"),
         (["box", "no-such-program"], 127, "no-such-program"),
         (["-u", "nobody-here", "box", "true"], 1, "nobody-here"),
         (["-w", "/nowhere", "box", "true"], 1, "/nowhere"),

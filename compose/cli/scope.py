@@ -1,0 +1,85 @@
+"""What a command about existing containers works on: the project, its containers, and those it names."""
+
+from __future__ import annotations
+
+from compose.cli import project as projects
+from compose.errors import ContainerError, UsageError
+from compose.runtime.records import read_spec, read_state
+from compose.state.index import Index
+from compose.state.paths import Paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Sequence
+
+    from compose.model import Project
+    from compose.runtime.client import Keeper
+    from compose.runtime.spec import ContainerSpec, ContainerState
+    from compose.state.index import ContainerRow
+
+RUNNING = ("running", "paused", "restarting")
+
+
+class Container:
+    """A container: its row in the index, its spec and its state when it was looked at."""
+
+    __slots__ = ("row", "spec", "state")
+
+    def __init__(self, row: ContainerRow, spec: ContainerSpec, state: ContainerState) -> None:
+        self.row = row
+        self.spec = spec
+        self.state = state
+
+    @property
+    def status(self) -> str:
+        return str(self.state.get("status", "created"))
+
+    @property
+    def runs(self) -> bool:
+        return self.status in RUNNING
+
+
+class Scope:
+    """The containers of the project that the global options name."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.project: Project | None = projects.load_if_there(arguments)
+        self.paths = Paths.from_environment()
+        self.name = projects.project_name(arguments, self.project)
+        self.index = Index(self.paths)
+        self.rows = self.index.containers(self.name)
+
+    @property
+    def keeper(self) -> Keeper:
+        """The project's keeper."""
+        from compose.runtime.client import Keeper
+
+        return Keeper(self.paths, self.name)
+
+    def check(self, services: Collection[str]) -> None:
+        """Raise `UsageError` for a service that neither the file nor any container knows."""
+        known = {row.service for row in self.rows} | (set(self.project.services) if self.project else set())
+        for service in services:
+            if service not in known:
+                raise UsageError(f"no such service: {service}")
+
+    def look(self, row: ContainerRow) -> Container:
+        """A container as it is now. Raises `StateError`."""
+        return Container(row, read_spec(self.paths, row.id), read_state(self.paths, row.id))
+
+    def containers(self, services: Sequence[str] = (), *, oneoff: bool = True) -> list[Container]:
+        """The containers of some services, or of all."""
+        self.check(services)
+        chosen = [row for row in self.rows if not services or row.service in services]
+        return [self.look(row) for row in chosen if oneoff or not row.oneoff]
+
+    def running(self, service: str, number: int = 0) -> Container:
+        """The running container of a service with this number; with 0 the first one. Raises
+        `ContainerError`."""
+        for found in self.containers([service], oneoff=False):
+            if found.runs and number in (0, found.row.number):
+                return found
+        if number:
+            raise ContainerError(f"service {service} is not running container #{number}")
+        raise ContainerError(f"service {service} is not running", hint=f"pycompose up -d {service}")
