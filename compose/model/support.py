@@ -33,10 +33,8 @@ NOT_YET: dict[str, str] = {
     "networks.*.ipam.driver": _IPAM,
     "networks.*.ipam.options": _IPAM,
     "volumes.*.driver_opts": "volumes are directories",
-    "configs.*.external": "there is no store of configs",
     "configs.*.labels": _SWARM,
     "configs.*.template_driver": _SWARM,
-    "secrets.*.external": "there is no store of secrets",
     "secrets.*.driver": _SWARM,
     "secrets.*.driver_opts": _SWARM,
     "secrets.*.labels": _SWARM,
@@ -97,12 +95,6 @@ NOT_YET: dict[str, str] = {
     "services.*.use_api_socket": "there is no Docker API",
     "services.*.userns_mode": "there is one user namespace",
     "services.*.uts": "containers have a host name of their own",
-    "services.*.volumes.*.bind.propagation": "mounts are private",
-    "services.*.volumes.*.bind.recursive": "mounts below a bind mount come with it",
-    "services.*.volumes.*.bind.selinux": "labels are left as they are",
-    "services.*.volumes.*.consistency": "mounts are consistent",
-    "services.*.volumes.*.volume.labels": "only named volumes have labels",
-    "services.*.volumes.*.volume.subpath": "the whole volume is mounted",
     "services.*.volumes_from": "name the volumes in both services",
 }
 

@@ -227,7 +227,7 @@ class Setup:
         return {
             **self.program.items(),
             steps.LAYER: rootfs.layer_paths(root) if root else (),
-            steps.MOUNT_SOURCE: [str(mount.get("source", "")) for mount in self.mounts],
+            steps.MOUNT_SOURCE: [mounts.source_path(mount) for mount in self.mounts],
             steps.MOUNT: destinations,
             steps.MOUNT_TARGET: destinations,
             steps.DEVICE: [device["path"] for device in self.devices],

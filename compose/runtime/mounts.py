@@ -16,14 +16,17 @@ import os
 import stat
 
 from compose.linux import mount as m
+from compose.linux.beneath import open_beneath
 from compose.runtime.rootfs import open_plain, open_target
 from compose.runtime.steps import (
     DEVICE,
     FILE_AND_DIRECTORY,
+    LEADS_OUT,
     MASK,
     MOUNT,
     MOUNT_SOURCE,
     MOUNT_TARGET,
+    NOT_SHARED,
     READ_ONLY,
     Failure,
 )
@@ -55,6 +58,8 @@ _PROPAGATION = {
     "slave": m.MS_SLAVE,
     "unbindable": m.MS_UNBINDABLE,
 }
+_PEERS = frozenset({"shared", "rshared", "slave", "rslave"})
+_EXDEV = 18
 _IGNORED = frozenset({"defaults", "async", "norelatime", "nostrictatime", "atime", "bind", "rbind"})
 
 
@@ -133,9 +138,68 @@ def open_sources(mounts: Sequence[dict[str, Any]], progress: Progress) -> dict[i
     for index, mount in enumerate(mounts):
         if is_bind(mount):
             progress.at(MOUNT_SOURCE, index)
-            recursive = m.AT_RECURSIVE if "rbind" in (mount.get("options") or ()) else 0
-            found[index] = m.open_tree(m.AT_FDCWD, mount["source"], m.OPEN_TREE_CLONE | recursive)
+            found[index] = open_source(mount, index)
     return found
+
+
+def source_path(mount: dict[str, Any]) -> str:
+    """The source as messages name it."""
+    source, subpath = str(mount.get("source", "")), mount.get("subpath")
+    return f"{source}/{subpath}" if subpath else source
+
+
+def open_source(mount: dict[str, Any], index: int = 0) -> int:
+    """A detached clone of a bind mount's source, or of its ``subpath``. Raises `OSError`, `Failure`."""
+    words = mount.get("options") or ()
+    flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if "rbind" in words else 0)
+    if not mount.get("subpath") and not _PEERS.intersection(words):
+        return m.open_tree(m.AT_FDCWD, mount["source"], flags)
+    place = os.open(mount["source"], os.O_PATH | os.O_CLOEXEC)
+    try:
+        if mount.get("subpath"):
+            place = _replace(place, _open_subpath(place, mount["subpath"], index))
+        _check_peers(place, words, index)
+        return m.open_tree(place, "", flags | m.AT_EMPTY_PATH)
+    finally:
+        os.close(place)
+
+
+def _replace(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _open_subpath(directory: int, path: str, index: int) -> int:
+    """What containers put into a volume is hostile: a link that leads out of it is an error."""
+    try:
+        return open_beneath(directory, path, os.O_PATH)
+    except OSError as error:
+        if error.errno == _EXDEV:
+            raise Failure(MOUNT_SOURCE, LEADS_OUT, index) from None
+        raise
+
+
+def _check_peers(place: int, words: Sequence[str], index: int) -> None:
+    """Mounts can only come and go with those of the host if the source's own mount has peers there."""
+    asked = _PEERS.intersection(words)
+    if asked:
+        fields = _peer_groups(place)
+        if not any(field.startswith("shared:") for field in fields) and (
+            "shared" in asked or "rshared" in asked or not fields
+        ):
+            raise Failure(MOUNT_SOURCE, NOT_SHARED, index)
+
+
+def _peer_groups(place: int) -> list[str]:
+    """The optional fields (``shared:N``, ``master:N``) of the mount that a descriptor lies on."""
+    with open(f"/proc/self/fdinfo/{place}", encoding="ascii") as file:
+        number = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            if fields[0] == number:
+                return fields[6 : fields.index("-")]
+    return []
 
 
 def attach_all(

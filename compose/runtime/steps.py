@@ -92,6 +92,8 @@ INTERNAL = 10007
 NOT_RUNNING = 10008
 FILE_AND_DIRECTORY = 10009
 NOT_PROC = 10010
+LEADS_OUT = 10011
+NOT_SHARED = 10012
 
 _REASONS = {
     NOT_A_DIRECTORY_OF_THE_IMAGE: "is not a directory but a link or a file; refused",
@@ -102,6 +104,8 @@ _REASONS = {
     NO_EXECUTABLE: "executable file not found in $PATH",
     FILE_AND_DIRECTORY: "a file cannot be mounted on a directory, nor a directory on a file",
     NOT_PROC: "there is no proc file system at /proc",
+    LEADS_OUT: "leads out of the volume or image",
+    NOT_SHARED: "lies on a mount of the host that is not shared, so no mounts come and go with it",
     NOT_RUNNING: "it does not run any more",
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compose.engine.embedded import files
-from compose.engine.embedded.spec import build, lifecycle, mounts, process, resources, sysctls
+from compose.engine.embedded.spec import build, given, lifecycle, mounts, process, resources, sysctls
 from compose.errors import ContainerError
 
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["serve"], "Env": ["PATH=/bin", "MODE=image"]}
@@ -115,14 +115,17 @@ def test_a_health_check_that_checks_nothing_is_refused(test: list[str]) -> None:
     assert lifecycle.healthcheck({"healthcheck": {"disable": True}}, {"Healthcheck": {"Test": test}}) is None
 
 
-def sorted_out(service: dict[str, Any], image: dict[str, Any] | None = None, **given: Any) -> mounts.Mounts:
+NONE: dict[str, dict[str, Any]] = {"volumes": {}, "configs": {}, "secrets": {}}
+
+
+def sorted_out(service: dict[str, Any], image: dict[str, Any] | None = None, **more: Any) -> mounts.Mounts:
     definitions = {
         "volumes": {"data": {"name": "shop_data"}},
         "configs": {"c": {"content": "hello"}},
         "secrets": {"s": {"environment": "TOKEN", "content": "t0"}, "f": {"file": "/run/f"}},
     }
     options: dict[str, Any] = {"inherited": {}, "new_name": lambda: "fresh"}
-    return mounts.mounts(service, image or {}, definitions, **{**options, **given})
+    return mounts.mounts(service, image or {}, definitions, **{**options, **more})
 
 
 def test_volumes_are_named_anonymous_or_the_images() -> None:
@@ -145,12 +148,12 @@ def test_a_bind_source_is_made_where_the_file_asks_for_it() -> None:
     made = {"create_host_path": True}
     bind = {"type": "bind", "source": "/srv/a", "target": "/a", "read_only": True, "bind": made}
     found = sorted_out({"volumes": [bind, {**bind, "source": "/srv/b", "bind": {}}]})
-    assert found.host_paths == ["/srv/a"]
+    assert [(source.path, source.made) for source in found.sources] == [("/srv/a", True), ("/srv/b", False)]
     assert found.oci[0] == {
         "destination": "/a",
         "type": "bind",
         "source": "/srv/a",
-        "options": ["rbind", "rprivate", "ro"],
+        "options": ["rbind", "rprivate", "rro"],
     }
 
 
@@ -169,8 +172,8 @@ def test_configs_and_secrets_are_files_of_ours_or_the_users() -> None:
     }
     found = sorted_out(service)
     assert found.files == [
-        mounts.GivenFile("/c", "hello", 3, 0, 0o400),
-        mounts.GivenFile("/run/secrets/token", "t0", 0, 0, 0o444),
+        given.GivenFile("/c", "hello", 3, 0, 0o400),
+        given.GivenFile("/run/secrets/token", "t0", 0, 0, 0o444),
     ]
     assert found.oci[0]["source"] == "/run/f"
 
@@ -304,8 +307,9 @@ def test_log_options_that_mean_nothing_are_refused(options: dict[str, str]) -> N
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_made(service: dict[str, Any]) -> None:
     with pytest.raises(ContainerError):
-        build.check(service)
+        build.check(service, NONE)
 
 
 def test_a_service_that_can_be_made() -> None:
-    build.check({"networks": {"a": None, "b": {"mac_address": "02-42-AC-11-00-02"}}, "ulimits": {"cpu": 1}})
+    service = {"networks": {"a": None, "b": {"mac_address": "02-42-AC-11-00-02"}}, "ulimits": {"cpu": 1}}
+    build.check(service, NONE)

@@ -33,8 +33,8 @@ networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address network
 networks.*.mac_address networks.*.priority oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
-user volumes.*.bind.create_host_path volumes.*.read_only volumes.*.source volumes.*.target
-volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume.nocopy working_dir
+user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
+volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume working_dir
 """.split()
 
 

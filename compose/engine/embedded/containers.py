@@ -12,6 +12,7 @@ The order is what makes a kill at any moment harmless:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -23,10 +24,10 @@ from compose.runtime.client import Keeper
 from compose.runtime.spec import STATE_FILE, VERSION
 from compose.state.files import replace, replace_json
 
-from . import files, networks, ports
+from . import files, networks, ports, sources
 from .context import SERVICE_FILE
 from .seccomp import program
-from .spec.build import Attached, Identity, container_spec, hostname_of
+from .spec.build import Attached, Identity, WrittenFile, container_spec, hostname_of
 from .spec.mounts import mounts
 from .threads import in_thread
 
@@ -67,23 +68,22 @@ class Creation:
 
     def record_anonymous_volumes(self) -> Mounts:
         """Sort out what is mounted; anonymous volumes are written down before they are made."""
-        project = self.context.project
-        assert project is not None
         found = mounts(
             self.wanted.config,
             self.image.config.get("config") or {},
-            {"volumes": project.volumes, "configs": project.configs, "secrets": project.secrets},
+            self.context.definitions(),
             inherited=self.inherited,
             new_name=new_identity,
         )
-        anonymous = {use.name: use.target for use in found.volumes if use.anonymous}
+        anonymous = [use for use in found.volumes if use.anonymous]
         if anonymous:
             with self.context.index.change() as transaction:
-                for name, target in anonymous.items():
+                for use in anonymous:
+                    labels = json.dumps(use.labels or {})
                     transaction.execute(
-                        "INSERT INTO volumes VALUES (?, ?, ?, ?, 'local', '{}', '', ?)"
+                        "INSERT INTO volumes VALUES (?, ?, ?, ?, 'local', ?, '', ?)"
                         " ON CONFLICT (name) DO NOTHING",
-                        (name, self.context.name, target, self.id, time.time_ns()),
+                        (use.name, self.context.name, use.target, self.id, labels, time.time_ns()),
                     )
         return found
 
@@ -92,8 +92,8 @@ class Creation:
         for name in ("upper", "work", "files"):
             os.makedirs(f"{self.directory}/{name}", mode=0o755, exist_ok=True)
         os.chmod(self.directory, 0o700)
-        for path in found.host_paths:
-            _make_host_path(path)
+        for source in found.sources:
+            sources.prepare(source)
         directories = {}
         for use in found.volumes:
             directories[use.name] = self.context.volumes.create(use.name)
@@ -126,26 +126,26 @@ class Creation:
         endpoints = networks.endpoints(self.context, self.wanted, self.action.number)
         namespace = "" if mode == "host" else self.context.paths.container_namespace(self.id)
         addresses = [one for each in endpoints for one in (each["ipv4"], each.get("ipv6")) if one]
-        given = self._own_files(addresses, own_names=bool(endpoints))
+        written = self._own_files(addresses, own_names=bool(endpoints))
         for number, file in enumerate(found.files):
             source = f"{self.directory}/files/given-{number}"
             replace(source, file.content.encode("utf-8", "surrogateescape"), mode=file.mode, durable=False)
             os.chmod(source, file.mode)
             os.chown(source, file.uid, file.gid)
-            given.append((source, file.target))
+            written.append(WrittenFile(source, file.target, read_only=True))
         return Attached(
             lower=list(reversed(self.image.layers)),
             mounts=found,
             volume_directories=directories,
-            given=given,
+            written=written,
             endpoints=endpoints,
             namespace=namespace,
             seccomp=program(self.context.paths, self.wanted.config),
             ports=list(self.wanted.config.get("ports") or ()),
         )
 
-    def _own_files(self, addresses: list[str], *, own_names: bool) -> list[tuple[str, str]]:
-        """Write hostname, hosts and resolv.conf; source and target of each."""
+    def _own_files(self, addresses: list[str], *, own_names: bool) -> list[WrittenFile]:
+        """Write hostname, hosts and resolv.conf."""
         service = self.wanted.config
         hostname = hostname_of(service, self.id)
         bare = [address.partition("/")[0] for address in addresses]
@@ -164,34 +164,17 @@ class Creation:
             ),
             "resolv.conf": files.resolv_conf(service, of_host, own_names=own_names),
         }
-        given = []
+        written = []
         for name, text in texts.items():
             source = f"{self.directory}/files/{name}"
             replace(source, text.encode("utf-8", "surrogateescape"), mode=0o644, durable=False)
             os.chmod(source, 0o644)
-            given.append((source, f"/etc/{name}"))
-        return given
+            written.append(WrittenFile(source, f"/etc/{name}", read_only=False))
+        return written
 
     def complete(self) -> None:
         """The container is whole."""
         records.write_state(self.context.paths, self.id, {"version": VERSION, "status": "created"})
-
-
-def _make_host_path(path: str) -> None:
-    """A missing bind source becomes a directory of the user who owns its parent."""
-    missing = []
-    while not os.path.lexists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    if not missing:
-        return
-    owner = os.stat(path)
-    for directory in reversed(missing):
-        try:
-            os.mkdir(directory, 0o755)
-        except FileExistsError:  # another container wants it as well
-            continue
-        os.chown(directory, owner.st_uid, owner.st_gid)
 
 
 async def create(context: Context, action: CreateContainer) -> None:

@@ -18,7 +18,8 @@ from compose.volumes import VolumeStore
 from .batch import Batcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from compose.model import Project
     from compose.network.listeners import Listener
@@ -136,6 +137,13 @@ class Context:
     def found_keeper(self) -> Keeper | None:
         """The project's keeper when it runs."""
         return self._keeper or Keeper.find(self.paths, self.name)
+
+    def definitions(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+        """What the services of the project name: its volumes, configs and secrets."""
+        project = self.project
+        assert project is not None
+        found: dict[str, Any] = {"volumes": project.volumes, "configs": project.configs}
+        return {**found, "secrets": project.secrets}
 
     def wanted(self, service: str) -> Wanted:
         """The service of that name in the project."""

@@ -42,7 +42,7 @@ def reserve(context: Context, plan: Plan) -> None:
         Keeper(context.paths, context.name).set_stopping(True)
     creations = [action for action in actions if isinstance(action, CreateContainer)]
     for service in {action.service for action in creations}:
-        check(context.wanted(service).config)
+        check(context.wanted(service).config, context.definitions())
     for action in creations:
         context.identities[action.target] = new_identity()
     made = [

@@ -10,7 +10,7 @@ from compose.runtime.spec import VERSION
 
 from . import sysctls
 from .lifecycle import grace_period, healthcheck, logging, restart_policy, restarts_unhealthy, stop_signal
-from .mounts import bind_mount, clean
+from .mounts import bind_mount, mounts
 from .process import arguments, environment, rlimits
 from .resources import resources
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
 
+    from .given import Definitions
     from .mounts import Mounts
 
 
@@ -44,6 +45,14 @@ class Identity(NamedTuple):
     files: str
 
 
+class WrittenFile(NamedTuple):
+    """A file of ours that the container sees."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
 class Attached(NamedTuple):
     """What the engine has found, made and reserved for it."""
 
@@ -51,8 +60,7 @@ class Attached(NamedTuple):
     """Layer directories, uppermost first."""
     mounts: Mounts
     volume_directories: Mapping[str, str]
-    given: list[tuple[str, str]]
-    """Source and target of every file that we wrote."""
+    written: list[WrittenFile]
     endpoints: list[Endpoint]
     namespace: str
     """Path of the network namespace; empty: the host's."""
@@ -60,8 +68,11 @@ class Attached(NamedTuple):
     ports: list[dict[str, Any]]
 
 
-def check(service: Mapping[str, Any]) -> None:
-    """Refuse a service that no container can be made from; raises `ContainerError`."""
+def check(service: Mapping[str, Any], definitions: Definitions) -> None:
+    """Refuse a service that no container can be made from; raises `ContainerError`.
+
+    `definitions` holds the project's ``volumes``, ``configs`` and ``secrets``.
+    """
     sysctls.of_container(service)
     stop_signal(service, {})
     restart_policy(service)
@@ -70,8 +81,7 @@ def check(service: Mapping[str, Any]) -> None:
     logging(service)
     rlimits(service)
     environment(service, {})
-    for mount in service.get("volumes") or ():
-        clean(mount["target"])
+    mounts(service, {}, definitions, inherited={}, new_name=str)
     for key, network in (service.get("networks") or {}).items():
         _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
     _check_mac("mac_address", service.get("mac_address"))
@@ -196,9 +206,10 @@ def _mounts(attached: Attached) -> list[dict[str, Any]]:
     """Everything that is mounted, what lies above first: nothing covers what was mounted before it."""
     found = [*attached.mounts.oci]
     for use in attached.mounts.volumes:
-        options = ["rbind", "rprivate", *(["ro"] if use.read_only else [])]
-        found.append(bind_mount(attached.volume_directories[use.name], use.target, options))
-    for source, target in attached.given:
-        read_only = ["ro"] if not target.startswith("/etc/") else []
-        found.append(bind_mount(source, target, ["rbind", "rprivate", *read_only]))
+        options = ["rbind", "rprivate", *(["rro"] if use.read_only else [])]
+        directory = attached.volume_directories[use.name]
+        found.append(bind_mount(directory, use.target, options, subpath=use.subpath))
+    for file in attached.written:
+        options = ["rbind", "rprivate", *(["rro"] if file.read_only else [])]
+        found.append(bind_mount(file.source, file.target, options))
     return sorted(found, key=lambda mount: str(mount["destination"]).count("/"))

@@ -1,4 +1,4 @@
-"""What a container sees besides its image: volumes, bind mounts, tmpfs, configs and secrets."""
+"""What a container sees besides its image: volumes, bind mounts, images, tmpfs, configs and secrets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ContainerError
 
+from . import tmpfs
+from .given import GivenFile, ShownFile, given
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-_TMPFS = ("nosuid", "nodev", "noexec")
+    from .given import Definitions
+
+_PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 
 class VolumeUse(NamedTuple):
@@ -23,16 +28,22 @@ class VolumeUse(NamedTuple):
     copy: bool = True
     """Whether a new volume gets the image's content at `target`."""
     anonymous: bool = False
+    subpath: str = ""
+    """What of the volume is mounted; empty: all of it."""
+    labels: Mapping[str, str] | None = None
+    """Those of an anonymous volume."""
 
 
-class GivenFile(NamedTuple):
-    """A config or secret whose content we write ourselves."""
+class Source(NamedTuple):
+    """A file or directory of the host that is mounted."""
 
-    target: str
-    content: str
-    uid: int
-    gid: int
-    mode: int
+    path: str
+    made: bool
+    """Whether it becomes a directory when it is missing; else that is an error."""
+    hint: str
+    """What to write where it is missing."""
+    relabel: bool = False
+    """Whether it gets the label of container files where the host has SELinux."""
 
 
 class Mounts(NamedTuple):
@@ -41,19 +52,23 @@ class Mounts(NamedTuple):
     oci: list[dict[str, Any]]
     volumes: list[VolumeUse]
     files: list[GivenFile]
-    host_paths: list[str]
-    """Bind sources that are made as directories when they are missing."""
+    sources: list[Source]
+
+    def targets(self) -> set[str]:
+        """Every place that is taken."""
+        places = {str(mount["destination"]) for mount in self.oci}
+        return places | {use.target for use in self.volumes} | {file.target for file in self.files}
 
 
 def mounts(
     service: Mapping[str, Any],
     image: Mapping[str, Any],
-    definitions: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    definitions: Definitions,
     *,
     inherited: Mapping[str, str],
     new_name: Callable[[], str],
 ) -> Mounts:
-    """Sort out everything that is mounted.
+    """Sort out everything that is mounted; raises `ContainerError`.
 
     `definitions` holds the project's ``volumes``, ``configs`` and ``secrets``. Anonymous volumes take the
     names in `inherited` (target -> name) or a `new_name`.
@@ -62,12 +77,11 @@ def mounts(
     for mount in service.get("volumes") or ():
         _mount(found, mount, definitions["volumes"], inherited, new_name)
     for entry in service.get("tmpfs") or ():
-        target, _, options = entry.partition(":")
-        found.oci.append(_tmpfs(clean(target), options.split(",") if options else []))
-    for kind in ("configs", "secrets"):
-        for use in service.get(kind) or ():
-            _given(found, use, definitions[kind][use["source"]], kind)
-    covered = {mount["destination"] for mount in found.oci} | {use.target for use in found.volumes}
+        target, options = tmpfs.short(entry)
+        found.oci.append(_tmpfs(clean(target), options))
+    for file in given(service, definitions):
+        _file(found, file)
+    covered = found.targets()
     for target in map(clean, image.get("Volumes") or ()):
         if target not in covered:
             name = inherited.get(target) or new_name()
@@ -97,53 +111,75 @@ def _mount(
     inherited: Mapping[str, str],
     new_name: Callable[[], str],
 ) -> None:
-    target, read_only = clean(mount["target"]), bool(mount.get("read_only"))
-    if mount["type"] == "volume":
-        copy = not (mount.get("volume") or {}).get("nocopy")
-        if source := mount.get("source"):
-            found.volumes.append(VolumeUse(volumes[source]["name"], target, read_only, copy))
-        else:
-            name = inherited.get(target) or new_name()
-            found.volumes.append(VolumeUse(name, target, read_only, copy, anonymous=True))
-    elif mount["type"] == "bind":
-        bind = mount.get("bind") or {}
-        options = ["rbind", bind.get("propagation") or "rprivate", *(["ro"] if read_only else [])]
-        found.oci.append(bind_mount(mount["source"], target, options))
-        if bind.get("create_host_path"):
-            found.host_paths.append(mount["source"])
-    elif mount["type"] == "tmpfs":
-        tmpfs = mount.get("tmpfs") or {}
-        options = [f"size={tmpfs['size']}"] if tmpfs.get("size") else []
-        if tmpfs.get("mode"):
-            options.append(f"mode={int(tmpfs['mode']):o}")
-        found.oci.append(_tmpfs(target, [*options, *(["ro"] if read_only else [])]))
+    target, kind = clean(mount["target"]), mount["type"]
+    if kind == "volume":
+        found.volumes.append(_volume(mount, target, volumes, inherited, new_name))
+    elif kind == "bind":
+        _bind(found, mount, target)
+    elif kind == "tmpfs":
+        found.oci.append(_tmpfs(target, tmpfs.long(mount)))
 
 
-def bind_mount(source: str, target: str, options: Sequence[str]) -> dict[str, Any]:
-    """An OCI bind mount."""
-    return {"destination": target, "type": "bind", "source": source, "options": list(options)}
+def _volume(
+    mount: Mapping[str, Any],
+    target: str,
+    volumes: Mapping[str, Mapping[str, Any]],
+    inherited: Mapping[str, str],
+    new_name: Callable[[], str],
+) -> VolumeUse:
+    options, read_only = mount.get("volume") or {}, bool(mount.get("read_only"))
+    subpath = _subpath(target, str(options.get("subpath") or ""))
+    copy = not options.get("nocopy") and not subpath
+    if source := mount.get("source"):
+        return VolumeUse(volumes[source]["name"], target, read_only, copy, subpath=subpath)
+    name, labels = inherited.get(target) or new_name(), options.get("labels") or None
+    return VolumeUse(name, target, read_only, copy, anonymous=True, subpath=subpath, labels=labels)
+
+
+def _subpath(target: str, path: str) -> str:
+    """A path within a volume or image; what leads out of it is refused here, links when it is mounted."""
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ContainerError(f"mount {target}: subpath {path} leads out", hint="write a path without ..")
+    return posixpath.normpath(path) if path else ""
+
+
+def _bind(found: Mounts, mount: Mapping[str, Any], target: str) -> None:
+    bind = mount.get("bind") or {}
+    recursive, propagation = bind.get("recursive") or "enabled", bind.get("propagation") or "rprivate"
+    if propagation not in _PROPAGATIONS:
+        raise ContainerError(
+            f"mount {target}: there is no propagation {propagation}",
+            hint=f"write one of {', '.join(_PROPAGATIONS)}",
+        )
+    read_only = bool(mount.get("read_only"))
+    if recursive == "readonly" and not read_only:
+        raise ContainerError(
+            f"mount {target}: bind.recursive is readonly, but the mount is not",
+            hint="add `read_only: true`",
+        )
+    words = ["bind" if recursive == "disabled" else "rbind", propagation]
+    if read_only:
+        words.append("ro" if recursive in ("disabled", "writable") else "rro")
+    found.oci.append(bind_mount(mount["source"], target, words))
+    hint = "make it, or write `bind: {create_host_path: true}` to have a directory made"
+    relabel = bind.get("selinux") in ("z", "Z")
+    found.sources.append(Source(mount["source"], bool(bind.get("create_host_path")), hint, relabel))
+
+
+def _file(found: Mounts, file: GivenFile | ShownFile) -> None:
+    target = clean(file.target)
+    if isinstance(file, GivenFile):
+        found.files.append(file._replace(target=target))
+        return
+    found.oci.append(bind_mount(file.source, target, ["rbind", "rprivate", "rro"]))
+    found.sources.append(Source(file.source, made=False, hint=f"make it, or change `file` of {file.key}"))
+
+
+def bind_mount(source: str, target: str, options: Sequence[str], *, subpath: str = "") -> dict[str, Any]:
+    """An OCI bind mount; `subpath` is resolved below `source` when it is mounted, and never out of it."""
+    found = {"destination": target, "type": "bind", "source": source, "options": list(options)}
+    return {**found, "subpath": subpath} if subpath else found
 
 
 def _tmpfs(target: str, options: Sequence[str]) -> dict[str, Any]:
-    undone = {"exec": "noexec", "suid": "nosuid", "dev": "nodev"}
-    cleared = {undone[option] for option in options if option in undone}
-    defaults = [option for option in _TMPFS if option not in cleared]
-    return {"destination": target, "type": "tmpfs", "source": "tmpfs", "options": [*defaults, *options]}
-
-
-def _given(found: Mounts, use: Mapping[str, Any], definition: Mapping[str, Any], kind: str) -> None:
-    """A config or secret: its file as it lies there, or a file of ours with its content.
-
-    Docker compose ignores uid, gid and mode of a file source; so do we, until the content can be mapped.
-    """
-    default = f"/run/secrets/{use['source']}" if kind == "secrets" else f"/{use['source']}"
-    target = use.get("target") or default
-    if kind == "secrets" and not target.startswith("/"):
-        target = f"/run/secrets/{target}"
-    target = clean(target)
-    if definition.get("file"):
-        found.oci.append(bind_mount(definition["file"], target, ["rbind", "rprivate", "ro"]))
-        return
-    content = str(definition.get("content") or "")
-    mode = int(str(use.get("mode") or "0444"), 8)
-    found.files.append(GivenFile(target, content, int(use.get("uid") or 0), int(use.get("gid") or 0), mode))
+    return {"destination": target, "type": "tmpfs", "source": "tmpfs", "options": list(options)}
