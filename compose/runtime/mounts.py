@@ -226,8 +226,8 @@ def attach_all(
         progress.at(MOUNT, index)
         if directory != stat.S_ISDIR(os.fstat(target).st_mode):
             raise Failure(MOUNT, FILE_AND_DIRECTORY, index)
-        if kind == "tmpfs" and "mode" not in options.data and index not in sources:
-            _take_over_attributes(tree, target)
+        if kind == "tmpfs" and index not in sources:
+            _finish_tmpfs(tree, target, options)
         m.move_mount(tree, target)
         os.close(target)
         if kind == "cgroup" and cgroups:
@@ -245,6 +245,8 @@ def _new_file_system(
         return m.new_mount(
             "tmpfs", {"mode": "755", "size": "64k"}, attributes & ~m.MOUNT_ATTR_RDONLY, "tmpfs"
         )
+    if kind == "tmpfs":
+        attributes &= ~m.MOUNT_ATTR_RDONLY  # `_finish_tmpfs` sets it
     tree = m.new_mount(kind, options.data, attributes, mount.get("source") or kind)
     if mount["destination"] == "/dev":
         fill_dev(tree)
@@ -268,11 +270,16 @@ def _attach_hierarchies(tree: int, cgroups: dict[str, int], options: Options) ->
     m.mount_setattr(tree, "", flags=m.AT_EMPTY_PATH, attr_set=options.attr_set)
 
 
-def _take_over_attributes(tree: int, target: int) -> None:
-    """A tmpfs over a directory of the image looks like it: mode and owner, as Docker has it."""
-    found = os.fstat(target)
-    os.chmod(".", stat.S_IMODE(found.st_mode), dir_fd=tree)
-    os.chown(".", found.st_uid, found.st_gid, dir_fd=tree)
+def _finish_tmpfs(tree: int, target: int, options: Options) -> None:
+    """A tmpfs looks like the directory of the image that it covers, where its options say nothing else."""
+    if "mode" not in options.data:
+        found = os.fstat(target)
+        uid = -1 if "uid" in options.data else found.st_uid
+        gid = -1 if "gid" in options.data else found.st_gid
+        os.chown(".", uid, gid, dir_fd=tree)
+        os.chmod(".", stat.S_IMODE(found.st_mode), dir_fd=tree)
+    if options.attr_set & m.MOUNT_ATTR_RDONLY:
+        m.mount_setattr(tree, "", flags=m.AT_EMPTY_PATH, attr_set=m.MOUNT_ATTR_RDONLY)
 
 
 # /dev

@@ -24,7 +24,7 @@ _WITHOUT_EFFECT = frozenset({"sync", "dirsync"})
 
 
 def short(entry: str) -> tuple[str, list[str]]:
-    """``/run:size=64m,mode=1777`` -> the target and Docker's options with these; unknown ones are an error."""
+    """``/run:size=64m,mode=1777`` -> the target and Docker's options with these; unknown ones raise."""
     target, _, text = entry.partition(":")
     options = [option for option in text.split(",") if option]
     for option in options:
