@@ -39,8 +39,9 @@ NETD = spawn.DEFAULTS["netd"]
 ISOLATION = spawn.DEFAULTS["isolation"]
 
 _MOST_AT_ONCE = 250
-_PATIENCE = 3.0
-"""Seconds to wait for the successor of a helper that died."""
+_PATIENCE = 20.0
+"""Seconds to wait for the successor of a helper that died, or for one that begins or ends; on a machine that
+is busy with other things."""
 
 
 class Keeper:
@@ -106,23 +107,35 @@ class Keeper:
 
     # containers ---------------------------------------------------------------------------------------------
 
-    def start(self, identity: str, warn: Callable[[str], None] | None = None) -> int:
+    def start(
+        self, identity: str, warn: Callable[[str], None] | None = None, *, needs: Sequence[str] = ()
+    ) -> int:
         """Start a container whose spec.json is written; process 1 has been executed when this returns.
 
         Returns the number of process 1; `warn` is called with what could not be given to it (limits without a
-        controller). Raises `ContainerError` with the step that failed.
+        controller). Raises `ContainerError` with the step that failed; its `reason` is `protocol.LOST` when
+        the keeper does not hold what the container `needs`, and `protocol.RUNNING` when it runs already.
         """
-        try:
-            message = self._ask("start", id=identity)
-            for text in message["warnings"]:
-                if warn is not None:
-                    warn(text)
-            return int(message["pid"])
-        except ConnectionError:
-            raise ContainerError(
-                f"container {identity[:12]}: its monitor died while it started the container",
-                hint=f"cat {self.paths.project_run(self.project)}/errors.log",
-            ) from None
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                message = self._ask("start", id=identity, needs=needs)
+            except ConnectionError:
+                raise ContainerError(
+                    f"container {identity[:12]}: its monitor died while it started the container",
+                    hint=f"cat {self.paths.project_run(self.project)}/errors.log",
+                ) from None
+            except ContainerError as error:
+                if error.reason != protocol.RUNNING or time.monotonic() > deadline:
+                    raise
+                # Its monitor may still start it for a command that was killed, or be about to leave.
+                if self._tell(identity, "ping") is not None:
+                    raise
+            else:
+                for text in message["warnings"]:
+                    if warn is not None:
+                        warn(text)
+                return int(message["pid"])
 
     def adopt(self, identity: str) -> None:
         """Give a running container whose helpers have all died a new monitor; one that has one keeps it."""
@@ -238,6 +251,9 @@ class Keeper:
         while True:
             try:
                 return self._ask_once(op, descriptors, fields)
+            except ConnectionRefusedError:  # it was never asked; one that was killed gets a successor
+                if not spawn.has_record(self.paths, self.project) or time.monotonic() > deadline:
+                    raise self._no_keeper() from None
             except ConnectionError:
                 if op == "start":
                     raise
@@ -246,20 +262,23 @@ class Keeper:
                         f"the keeper of project {self.project} died",
                         hint=f"cat {self.paths.project_run(self.project)}/errors.log",
                     ) from None
-                spawn.ensure_keeper(self.paths, self.project, netd=NETD, isolation=ISOLATION, stopping=None)
+            spawn.ensure_again(self.paths, self.project)
 
     def _ask_once(self, op: str, descriptors: Sequence[int], fields: Mapping[str, Any]) -> Message:
         try:
             connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
+        except ConnectionRefusedError:
+            raise
         except OSError:
-            raise ContainerError(
-                f"the keeper of project {self.project} does not run", hint="pycompose up -d"
-            ) from None
+            raise self._no_keeper() from None
         try:
             protocol.request(connection, op, descriptors, **fields)
             return protocol.check(protocol.receive(connection)[0])
         finally:
             connection.close()
+
+    def _no_keeper(self) -> ContainerError:
+        return ContainerError(f"the keeper of project {self.project} does not run", hint="pycompose up -d")
 
     def _tell(self, identity: str, op: str, **fields: Any) -> Message | None:
         """One request to a monitor, repeated when it dies over it; None when the container does not run."""
@@ -284,13 +303,23 @@ class Keeper:
                 return sockets.connect(self.paths.container_run(identity), protocol.MONITOR_SOCKET)
             except OSError:
                 state = read_state(self.paths, identity)
-            if state.get("status") not in ("running", "paused", "restarting"):
+            runs = state.get("status") in ("running", "paused", "restarting")
+            if not runs and not self._is_busy(identity):
                 return None
             if time.monotonic() > deadline:
                 raise ContainerError(f"container {identity[:12]} runs, but its monitor does not answer")
-            spawn.ensure_again(self.paths, self.project)
-            self.adopt(identity)
+            if runs:
+                spawn.ensure_again(self.paths, self.project)
+                self.adopt(identity)
             time.sleep(0.01)
+
+    def _is_busy(self, identity: str) -> bool:
+        """Whether a monitor is about to start the container, for a command that was killed, or about to
+        leave. One that begins or ends does not listen."""
+        try:
+            return bool(self._ask_once("busy", (), {"id": identity})["busy"])
+        except (ContainerError, OSError):  # no keeper forks no monitors
+            return False
 
     def _settled(self, identity: str) -> ContainerState:
         return read_state(self.paths, identity)

@@ -109,6 +109,8 @@ class Control:
             case "exec":
                 self._exec(connection, message, received)
                 return True
+            case "ping":
+                protocol.answer(connection)
             case "kill":
                 monitor.kill(message["signal"])
                 protocol.answer(connection)

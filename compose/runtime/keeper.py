@@ -32,7 +32,7 @@ from compose.state.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from compose.linux.sockets import Socket
@@ -135,7 +135,7 @@ class Keeper:
         """Act on one request. Whatever keeps the connection takes it; it is closed here otherwise."""
         op = message.get("op")
         if op == "start":
-            self._start(message["id"], connection)
+            self._start(message["id"], connection, message.get("needs") or ())
             return
         if op == "reaped":
             self._reaped(connection, message)
@@ -149,6 +149,7 @@ class Keeper:
             "drop": lambda: self._drop(message["names"]),
             "names": lambda: {"names": [name for name in self.store if not name.startswith(OWN_PREFIX)]},
             "adopt": lambda: self._adopt(message["id"]),
+            "busy": lambda: {"busy": self._is_busy(message["id"])},
             "stopping": lambda: self._set_stopping(bool(message["stopping"])),
         }
         if op == "shutdown":
@@ -220,12 +221,18 @@ class Keeper:
 
     # monitors -----------------------------------------------------------------------------------------------
 
-    def _start(self, identity: str, connection: Socket) -> None:
-        """Fork a monitor that starts the container and answers the client itself."""
+    def _start(self, identity: str, connection: Socket, needs: Sequence[str]) -> None:
+        """Fork a monitor that starts the container and answers the client itself.
+
+        `needs` are names of descriptors without which there is no point: a killed keeper's are lost where no
+        monitor had them.
+        """
         self._catch_up(self.helpers.get(identity))
         helper = self.helpers.get(identity)
         if helper is not None and helper.channel is not None:
-            raise ContainerError(f"container {identity[:12]} is running already")
+            raise protocol.refusal(f"container {identity[:12]} is running already", protocol.RUNNING)
+        if any(name not in self.store for name in needs):
+            raise protocol.refusal(f"container {identity[:12]}: sockets died with a keeper", protocol.LOST)
         if helper is not None and helper.timer is not None:
             helper.timer.cancel()  # the new monitor sees for itself whether the container still runs
         self._fork_monitor(identity, connection, "start")
@@ -235,6 +242,12 @@ class Keeper:
         """Hear what a monitor has just said: that a run is over, and what it needs no more."""
         while helper is not None and helper.channel is not None and readable_now(helper.channel):
             self._hear(helper)
+
+    def _is_busy(self, identity: str) -> bool:
+        """Whether a monitor works for the container, be it that it has not yet begun or not quite ended."""
+        self._catch_up(self.helpers.get(identity))
+        helper = self.helpers.get(identity)
+        return helper is not None and (helper.channel is not None or helper.timer is not None)
 
     def _adopt(self, identity: str) -> Message:
         helper = self.helpers.get(identity)
@@ -413,6 +426,8 @@ class Keeper:
         return {}
 
     def _shutdown(self, connection: Socket, *, force: bool) -> None:
+        for helper in list(self.helpers.values()):
+            self._catch_up(helper)
         running = [helper for name, helper in self.helpers.items() if name != _NETD and helper.channel]
         if running and not force:
             raise ContainerError(f"{len(running)} containers of project {self.project} still run")

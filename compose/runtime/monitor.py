@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _RETRY_OUTPUT = 1.0
 _RETRY_KILL = 0.1
-_MOST_KILLS = 15
+_MOST_KILLS = 100
 _LAST_BREATH = 2.0
 _DEFAULT_GRACE = 10.0
 _STARTING_ERROR = "its monitor died while it started the container"
@@ -116,8 +116,8 @@ class Monitor:
                 self.state["finished_at"] = former["finished_at"]
             self._prepare()
             if former.get("status") in ("running", "paused") and self._still_runs(former):
-                error = ContainerError(f"container {self.identity[:12]} is running already")
-                protocol.refuse(connection, error)
+                text = f"container {self.identity[:12]} is running already"
+                protocol.refuse(connection, protocol.refusal(text, protocol.RUNNING))
                 connection.close()
                 self._go_on(former)
                 return

@@ -27,6 +27,11 @@ VERSION = 1
 KEEPER_SOCKET = "keeper.sock"
 MONITOR_SOCKET = "monitor.sock"
 
+RUNNING = "running"
+"""`ContainerError.reason` of a start: there is a monitor for the container already."""
+LOST = "lost"
+"""`ContainerError.reason` of a start: the keeper does not hold what the container needs."""
+
 _LONGEST = 32768
 
 
@@ -86,6 +91,13 @@ def refuse(connection: Socket, error: Exception) -> None:
         send(connection, answer)
     except OSError:
         pass
+
+
+def refusal(text: str, reason: str) -> ContainerError:
+    """An error that the other side shall tell from others by its `reason`."""
+    error = ContainerError(text)
+    error.reason = reason
+    return error
 
 
 def check(message: Message | None) -> Message:

@@ -34,7 +34,7 @@ _CODE = (
     "from compose.runtime.protocol import loads; main(loads(sys.argv.pop(1).encode()))"
 )
 _PASSED_ON = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS")
-_ANSWER_TIME = 5.0
+_ANSWER_TIME = 30.0
 _LAST_BREATH = 1.0
 
 _children: list[int] = []
@@ -88,6 +88,11 @@ DEFAULTS = {"netd": "compose.network.netd", "isolation": "compose.runtime.isolat
 def is_stopping(paths: Paths, project: str) -> bool:
     """Whether the project goes down."""
     return bool(_record(paths, project).get("stopping"))
+
+
+def has_record(paths: Paths, project: str) -> bool:
+    """Whether a keeper was there that has not taken its leave."""
+    return bool(_record(paths, project))
 
 
 def set_stopping(paths: Paths, project: str, *, stopping: bool) -> None:

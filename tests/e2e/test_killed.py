@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import select
 import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from compose.state.files import read_json
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -75,3 +79,21 @@ def test_down_alone_is_enough_after_a_killed_up(stack: Stack) -> None:
         killed_after(stack, part * seconds, "up", "-d")
         stack.run("down", "--volumes")
         assert stack.ps("--all") == {}
+
+
+def kill_keeper(stack: Stack) -> None:
+    """End the project's keeper as the kernel does when there is no memory left."""
+    record = read_json(f"{stack.paths.project_run(stack.name)}/keeper.json")
+    pidfd = os.pidfd_open(record["pid"])
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [])
+    os.close(pidfd)
+
+
+def test_names_resolve_although_the_keeper_died_before_anything_ran(stack: Stack) -> None:
+    stack.write(STACK)
+    stack.run("up", "--no-start")
+    kill_keeper(stack)
+    stack.up()
+    assert stack.shell("web", "nslookup db >/dev/null && echo found") == "found"
+    assert stack.shell("db", "nslookup web >/dev/null && echo found") == "found"

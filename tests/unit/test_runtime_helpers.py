@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -173,6 +174,62 @@ def test_following_ends_with_the_containers(stand: Stand) -> None:
         assert lines == [f"{key} 1", f"{key} 2", key]
     with pytest.raises(StateError, match="does not exist"):
         Follower(stand.paths).add("c", "0" * 64)
+
+
+@contextlib.contextmanager
+def asleep(pid: int) -> Iterator[None]:
+    """A process that the kernel gives no time, as on a machine that is busy with others."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def ask_and_die(stand: Stand, identity: str) -> None:
+    """Send what a command sends that is killed before it hears the answer."""
+    connection = sockets.connect(stand.paths.project_run(PROJECT), protocol.KEEPER_SOCKET)
+    protocol.request(connection, "start", id=identity)
+    connection.close()
+
+
+def test_a_stop_waits_for_what_a_killed_command_still_starts(stand: Stand) -> None:
+    identity = stand.make("sleep", "1000")
+    stand.keeper_pid()
+    for _attempt in range(5):
+        with asleep(stand.keeper_pid()):
+            ask_and_die(stand, identity)
+        assert stand.keeper.stop(identity, grace=0)["status"] == "exited"
+        stand.keeper.shutdown()  # would refuse while a container runs
+        stand.ensure()
+
+
+def test_a_start_waits_for_what_a_killed_command_still_starts(stand: Stand) -> None:
+    identity = stand.make("sleep", "1000")
+    with asleep(stand.keeper_pid()):
+        ask_and_die(stand, identity)
+    with pytest.raises(ContainerError, match="running already") as caught:
+        stand.keeper.start(identity)
+    assert caught.value.reason == protocol.RUNNING
+    assert stand.state(identity)["status"] == "running"
+
+
+def test_nothing_is_started_without_the_sockets_that_it_needs(stand: Stand) -> None:
+    identity = stand.make("sleep", "1000")
+    with pytest.raises(ContainerError) as caught:
+        stand.keeper.start(identity, needs=[f"dns/{identity}"])
+    assert caught.value.reason == protocol.LOST
+    with open("/dev/null", "rb") as file:
+        stand.keeper.put(f"dns/{identity}", [file.fileno()])
+    assert stand.keeper.start(identity, needs=[f"dns/{identity}"]) > 0
+
+
+def test_a_keeper_that_was_killed_is_replaced_for_whoever_asks(stand: Stand) -> None:
+    former = stand.keeper_pid()
+    os.kill(former, signal.SIGKILL)
+    wait_for_end([former])
+    assert stand.keeper.names() == []
+    assert stand.keeper_pid() != former
 
 
 def test_nobody_else_may_ask(stand: Stand) -> None:

@@ -17,9 +17,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from compose.errors import StateError
+from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
-from compose.runtime import records
+from compose.runtime import protocol, records
 from compose.runtime.client import Keeper
 from compose.runtime.spec import STATE_FILE, VERSION
 from compose.state.files import replace, replace_json
@@ -237,6 +237,8 @@ async def start(context: Context, name: str) -> None:
     """Start a container; its published ports are open before its first instruction."""
     row = context.row(name)
     taken = context.listeners.pop(name, None)
+    spec = readable_spec(context, row.id)
+    needs = [f"dns/{row.id}"] if (spec or {}).get("endpoints") else []
 
     def work() -> None:
         listeners = ports.take_late(context, row.id, name) if taken is None else taken
@@ -245,11 +247,18 @@ async def start(context: Context, name: str) -> None:
             if listeners:
                 keeper.put_all({listener.name: [listener.fileno()] for listener in listeners})
                 ports.record(context, row.id, listeners)
-            keeper.start(row.id, context.warn)
+            keeper.start(row.id, context.warn, needs=needs)
         finally:
             ports.release(listeners)
 
-    await in_thread(work)
+    try:
+        await in_thread(work)
+    except ContainerError as error:
+        if error.reason == protocol.LOST and spec is not None:
+            await networks.connect_again(context, spec)
+            await start(context, name)
+        elif error.reason != protocol.RUNNING:  # a command that was killed may have got as far as this
+            raise
 
 
 async def stop(

@@ -74,7 +74,7 @@ class Context:
         self.identities: dict[str, str] = {}
         """Container name -> id, for those that the plan makes."""
         self.new_networks: Batcher[NetworkSpec] = Batcher(self._make_networks)
-        self.new_links: Batcher[ContainerLinks] = Batcher(self._make_links)
+        self.new_links: Batcher[ContainerLinks] = Batcher(self.make_links)
         self.old_links: Batcher[ContainerLinks] = Batcher(self._remove_links)
         self._network = network
         self._network_lock = threading.Lock()
@@ -103,7 +103,8 @@ class Context:
         for warning in warnings:
             self.warn(warning)
 
-    def _make_links(self, containers: list[ContainerLinks]) -> None:
+    def make_links(self, containers: list[ContainerLinks]) -> None:
+        """Make and furnish namespaces; the sockets of the name service go to the keeper."""
         with self.network() as client:
             sockets = client.create_containers(self.name, containers)
         try:

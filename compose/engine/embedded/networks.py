@@ -340,6 +340,12 @@ async def connect(context: Context, wanted: Wanted, spec: ContainerSpec) -> None
     await context.new_links.submit(container_links(wanted, spec["id"], spec["endpoints"]))
 
 
+async def connect_again(context: Context, spec: ContainerSpec) -> None:
+    """`connect` for a container that is whole, but whose sockets went with a keeper that was killed."""
+    links = [Link.of(endpoint) for endpoint in spec["endpoints"]]
+    await in_thread(context.make_links, [ContainerLinks(spec["id"], links, dns=True)])
+
+
 async def disconnect(
     context: Context, row: ContainerRow, spec: ContainerSpec | None, *, keep_address: bool
 ) -> None:
