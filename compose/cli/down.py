@@ -12,10 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from compose.engine.embedded.context import Context
     from compose.model import Project
     from compose.network.setup import SetupClient
-    from compose.plan.plan import Plan
     from compose.state.paths import Paths
 
 
@@ -33,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Take away what the project has; what cannot be removed is reported and the rest goes on."""
+    from compose.cli import abandoned
     from compose.network.setup import fork_setup
     from compose.state.paths import Paths
 
@@ -42,10 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
         code = _down(arguments, paths, network)
     finally:
         network.close()
-    return code if arguments.dry_run else _clear_abandoned(arguments, paths) or code
+    return code if arguments.dry_run else abandoned.clear(paths, arguments.progress) or code
 
 
 def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> int:
+    from compose.cli import abandoned
     from compose.cli import project as projects
     from compose.cli.running import carry_out
     from compose.engine.embedded.context import Context
@@ -78,7 +78,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 dependencies={s: project.dependencies(s) for s in project.services} if project else None,
             )
             if arguments.dry_run:
-                plans = [plan, *(() if arguments.services else _plans_of_abandoned(context))]
+                plans = [plan, *(() if arguments.services else abandoned.plans(context))]
                 sys.stdout.write("\n".join(str(part) for part in plans if part) or "nothing to do")
                 sys.stdout.write("\n")
                 return 0
@@ -103,63 +103,3 @@ def _check_services(arguments: argparse.Namespace, paths: Paths, name: str, proj
     for service in arguments.services:
         if service not in known:
             raise UsageError(f"no such service: {service}", hint="see 'pycompose config --services'")
-
-
-def _plans_of_abandoned(leaving: Context) -> list[Plan]:
-    """What will be taken away of projects that are down, once the containers of this one are gone."""
-    from compose.engine.embedded.context import Context
-    from compose.engine.embedded.observe import observe
-    from compose.plan.teardown import plan_abandoned
-
-    plans = []
-    for owner in leaving.index.abandoned(leaving.name):
-        if owner != leaving.name:
-            with contextlib.closing(Context(leaving.paths, owner)) as context:
-                plans.append(plan_abandoned(owner, observe(context), leaving=leaving.name))
-    return plans
-
-
-def _clear_abandoned(arguments: argparse.Namespace, paths: Paths) -> int:
-    """Remove the networks that projects which are down have left to others, and that nobody uses any more.
-
-    With no other lock held, so that two commands cannot wait for each other. Where a command works on the
-    owner right now, it is left alone: either it uses the network again, or it does this itself.
-    """
-    from compose.state.index import Index
-
-    index = Index(paths)
-    owners = index.abandoned()
-    index.close()
-    return max((_clear(arguments, paths, owner) for owner in owners), default=0)
-
-
-def _clear(arguments: argparse.Namespace, paths: Paths, owner: str) -> int:
-    from compose.cli.project import warn
-    from compose.cli.running import carry_out
-    from compose.engine.embedded.context import Context
-    from compose.engine.embedded.engine import EmbeddedEngine
-    from compose.network.setup import fork_setup
-    from compose.plan.teardown import plan_abandoned
-    from compose.state.lock import project_lock
-    from compose.ui.progress import reporter
-
-    def busy(holder: str) -> None:
-        raise BlockingIOError(holder)
-
-    network = fork_setup(paths)
-    try:
-        with project_lock(paths, owner, "down", busy) as lock:
-            context = Context(paths, owner, network=network, warn=warn)
-            try:
-                engine = EmbeddedEngine(context)
-                plan = plan_abandoned(owner, engine.observe())
-                code = carry_out(plan, engine, reporter("down", arguments.progress), keep_going=True)
-                if not context.index.containers(owner) and not context.index.networks(owner):
-                    lock.forget()
-                return code
-            finally:
-                context.close()
-    except BlockingIOError:
-        return 0
-    finally:
-        network.close()

@@ -84,11 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
             )
             try:
                 code = _up(arguments, context, progress)
+                left = [] if arguments.dry_run else context.index.abandoned()
             finally:
                 progress.close()
                 context.close()
     finally:
         network.close()
+    if left:  # the last guest of a network has gone by --scale or --remove-orphans
+        from compose.cli import abandoned
+
+        code = abandoned.clear(paths, arguments.progress) or code
     if code or arguments.dry_run or arguments.detach or arguments.wait or arguments.no_start:
         return code
     from compose.cli.attached import follow_until_stopped

@@ -146,7 +146,10 @@ class _Up:
     # Networks and volumes ---------------------------------------------------------------------------------
 
     def networks(self) -> None:
-        present = {network.key: network for network in self.observed.networks}
+        present = {network.key: network for network in self.observed.networks if network.key}
+        for former in self.observed.networks:
+            if not former.key:
+                self.plan.add(RemoveNetwork(former.name), cause="replaced by another one")
         for key, wanted in self.target.networks.items():
             if wanted.external:
                 if wanted.name in self.observed.lost:

@@ -7,9 +7,14 @@ import shutil
 import urllib.request
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
+from compose.engine.embedded.context import Context
+from compose.engine.embedded.engine import EmbeddedEngine
 from compose.network.setup import fork_setup
+from compose.plan.execute import execute
+from compose.plan.teardown import DownOptions, plan_down
 from compose.state.index import Index
 from tests.e2e.test_up_down import free_port
 
@@ -130,3 +135,43 @@ def test_a_network_that_is_not_there(stack: Stack, guest: Guest) -> None:
     done = stack.try_run("-f", "guest.yaml", "-p", guest.name, "up", "-d")
     assert done.code == 1
     assert f"network {stack.name}_shared is declared as external" in done.err
+
+
+def test_who_comes_while_the_owner_goes_keeps_the_network(stack: Stack, guest: Guest) -> None:
+    stack.up()
+    context = Context(stack.paths, stack.name)
+    engine = EmbeddedEngine(context)
+    plan = plan_down(stack.name, engine.observe(), DownOptions())
+    guest.run("up", "--wait")  # between the owner's look and its act
+    warnings: list[str] = []
+    context.warn = warnings.append
+    engine.prepare(plan)
+    assert anyio.run(execute, plan, engine) == []
+    context.close()
+    assert warnings == [f"network {stack.name}_shared is in use by {guest.name}.web.1; it stays"]
+    assert guest.answers()
+    guest.run("down", "-t", "0")
+    assert is_gone(stack)
+
+
+def test_nobody_comes_to_a_network_that_is_being_removed(stack: Stack, guest: Guest) -> None:
+    stack.up()
+    index = Index(stack.paths)
+    (row,) = index.networks(stack.name)
+    with index.change() as transaction:  # as a killed `down` leaves it
+        transaction.execute("UPDATE networks SET name = ?, key = ''", (f"{row.name}#{row.id[:12]}",))
+    index.close()
+    done = stack.try_run("-f", "guest.yaml", "-p", guest.name, "up", "-d")
+    assert (done.code, "there is none of that name" in done.err) == (1, True), done
+    stack.up()
+    guest.run("up", "--wait")
+    assert guest.answers()
+    assert guest.shell("ping -c 1 -W 5 app >/dev/null && echo reached") == "reached"
+
+
+def test_a_guest_that_leaves_takes_what_its_host_has_left_with_it(stack: Stack, guest: Guest) -> None:
+    stack.up()
+    guest.run("up", "--wait")
+    stack.run("down", "-t", "0")
+    guest.run("up", "-d", "-t", "0", "--scale", "web=0")
+    assert is_gone(stack)

@@ -90,3 +90,22 @@ def test_two_projects_do_not_see_each_other(stack: Stack) -> None:
     finally:
         stack.run("-p", f"{stack.name}-other", "down", "-v", "-t", "0")
     assert len(stack.ps()) == 3
+
+
+def test_a_network_whose_configuration_changed_is_replaced(stack: Stack) -> None:
+    text = """
+services:
+  app: {image: IMAGE, command: [sleep, infinity], networks: [inner]}
+networks: {inner: {}}
+"""
+    stack.write(text)
+    stack.up()
+    assert "default via" in stack.shell("app", "ip route")
+    stack.write(text.replace("inner: {}", "inner: {internal: true}"))
+    stack.up("-t", "0")
+    assert "default" not in stack.shell("app", "ip route")
+    stack.write(text.replace("inner: {}", "inner: {ipam: {config: [{subnet: 10.213.7.0/24}]}}"))
+    stack.up("-t", "0", "--scale", "app=2")
+    assert "10.213.7." in stack.shell("app", "ip -4 -o addr show eth0")
+    assert stack.shell("app", "ping -c 1 -W 5 app >/dev/null && echo reached") == "reached"
+    assert "nothing to do" in stack.run("up", "--dry-run", "--scale", "app=2")

@@ -187,7 +187,7 @@ async def create(context: Context, action: CreateContainer) -> None:
             with context.index.change() as transaction:
                 transaction.execute(*container_row(context, action))
         networks.tell_name_services(context, action)
-    image = context.images.find(context.wanted(action.service).image)
+    image = context.image(context.wanted(action.service).image)
     if image is None:
         raise StateError(f"image {context.wanted(action.service).image} is no longer in the store")
     creation = Creation(context, action, image, anonymous_volumes(context, context.identities[action.target]))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from compose.images.store import Image, Session
     from compose.model import Project
     from compose.network.listeners import Listener
     from compose.network.setup import SetupClient
@@ -73,12 +74,16 @@ class Context:
         """Container name -> its open ports, until the keeper has them."""
         self.identities: dict[str, str] = {}
         """Container name -> id, for those that the plan makes."""
+        self.retired: dict[str, str] = {}
+        """Network name -> id of the network that had it before, and has still to be removed."""
         self.new_networks: Batcher[NetworkSpec] = Batcher(self._make_networks)
         self.new_links: Batcher[ContainerLinks] = Batcher(self.make_links)
         self.old_links: Batcher[ContainerLinks] = Batcher(self._remove_links)
         self._network = network
         self._network_lock = threading.Lock()
         self._keeper: Keeper | None = None
+        self._session: Session | None = None
+        self._held = contextlib.ExitStack()
 
     @contextlib.contextmanager
     def network(self) -> Iterator[SetupClient]:
@@ -146,6 +151,13 @@ class Context:
         found: dict[str, Any] = {"volumes": project.volumes, "configs": project.configs}
         return {**found, "secrets": project.secrets}
 
+    def image(self, reference: str) -> Image | None:
+        """An image; its layers stay in the store until this command ends, or longer when a container has
+        them."""
+        if self._session is None:
+            self._session = self._held.enter_context(self.images.session())
+        return self._session.find(reference)
+
     def wanted(self, service: str) -> Wanted:
         """The service of that name in the project."""
         assert self.target is not None
@@ -163,6 +175,7 @@ class Context:
         for listeners in self.listeners.values():
             close_all(listeners)
         self.listeners.clear()
+        self._held.close()
         if self._network is not None:
             self._network.close()
         self.index.close()

@@ -38,6 +38,30 @@ if TYPE_CHECKING:
 # Reserving --------------------------------------------------------------------------------------------------
 
 
+def retire(context: Context, transaction: sqlite3.Connection, name: str, *, successor: bool = False) -> None:
+    """Take a network's name away, so that nobody else comes to it, and a `successor` may have it at once.
+
+    The record stays until the bridge is gone: whoever finds it without a key removes both. Raises
+    `NetworkError` where another project's containers are on the network.
+    """
+    found = transaction.execute("SELECT id FROM networks WHERE name = ? AND key != ''", (name,)).fetchone()
+    if found is None:
+        return
+    (identity,) = found
+    others = transaction.execute(
+        "SELECT slot FROM endpoints WHERE network = ? AND substr(slot, 1, ?) != ? ORDER BY slot",
+        (identity, len(context.name) + 1, f"{context.name}."),
+    ).fetchall()
+    if others:
+        users = ", ".join(slot for (slot,) in others)
+        raise NetworkError(f"network {name} is in use by {users}", hint="stop those containers first")
+    transaction.execute(
+        "UPDATE networks SET name = ?, key = '' WHERE id = ?", (f"{name}#{identity[:12]}", identity)
+    )
+    if successor:
+        context.retired[name] = identity
+
+
 def reserve(context: Context, transaction: sqlite3.Connection, action: CreateNetwork) -> None:
     """Write a network down with a subnet that nobody else has; one whose record is there keeps it."""
     import json
@@ -60,7 +84,7 @@ def reserve(context: Context, transaction: sqlite3.Connection, action: CreateNet
     plan = addresses.plan_network(
         action.target,
         ipam=(definition.get("ipam") or {}).get("config") or (),
-        taken=[row[0] for row in transaction.execute("SELECT subnet FROM networks")],
+        taken=[row[0] for row in transaction.execute("SELECT subnet FROM networks WHERE key != ''")],
         routes=addresses.read_routes(),
         ipv6=bool(definition.get("enable_ipv6")),
         identity=identity,
@@ -260,12 +284,16 @@ def gateway(context: Context) -> str:
 def begin(context: Context, networks: Sequence[CreateNetwork], creations: Sequence[CreateContainer]) -> None:
     """Make networks, and namespaces of new containers, from now on: other processes do it while we prepare.
 
-    Everything is reserved and written down; the actions of the plan wait for what was begun here.
+    Everything is reserved and written down; the actions of the plan wait for what was begun here. Networks
+    that replace another one have to wait for its end, and their containers with them.
     """
-    specs = [network_spec(context, action) for action in networks]
+    later = {action.key for action in networks if action.target in context.retired}
+    specs = [network_spec(context, action) for action in networks if action.key not in later]
     links = []
     for action in creations:
         wanted = context.wanted(action.service)
+        if later.intersection(wanted.config.get("networks") or ()):
+            continue
         if action.replaces is None and wanted.config.get("network_mode") != "host":
             given = endpoints(context, wanted, action.number)
             links.append(container_links(wanted, context.identities[action.target], given))
@@ -373,8 +401,20 @@ def report(problems: Sequence[str]) -> None:
 
 
 async def remove(context: Context, name: str) -> None:
-    """Remove a network of the project: its bridge, its names, its addresses, its record."""
-    row = context.index.network_named(name)
+    """Remove a network of the project: its bridge, its names, its addresses, its record.
+
+    One that another project has come to meanwhile stays.
+    """
+    identity = context.retired.pop(name, "")
+    if not identity:
+        try:
+            with context.index.change() as transaction:
+                retire(context, transaction, name)
+        except NetworkError as error:
+            context.warn(f"{error}; it stays")
+            return
+    rows = context.index.networks(context.name)
+    row = next((row for row in rows if row.id == identity or not identity and _was_called(row, name)), None)
     if row is None:
         return
 
@@ -390,8 +430,15 @@ async def remove(context: Context, name: str) -> None:
         transaction.execute("DELETE FROM networks WHERE id = ?", (row.id,))
 
 
+def _was_called(row: NetworkRow, name: str) -> bool:
+    return not row.key and name in (row.name, row.name.partition("#")[0])
+
+
 async def remove_sandbox(context: Context) -> None:
     """Take away the helper processes, the namespace and everything else that only a live project has."""
+    if context.index.networks(context.name):  # another project has come to one of them meanwhile
+        await leave_sandbox(context)
+        return
 
     def work() -> None:
         Keeper(context.paths, context.name).shutdown()  # also sweeps up after one that was killed

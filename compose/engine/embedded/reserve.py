@@ -11,6 +11,7 @@ from compose.plan.actions import (
     CreateContainer,
     CreateNetwork,
     CreateVolume,
+    RemoveNetwork,
     RemoveSandbox,
     StartContainer,
     StopContainer,
@@ -24,7 +25,7 @@ from .spec.build import check
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from compose.plan.actions import Action
     from compose.plan.plan import Plan
@@ -53,7 +54,8 @@ def reserve(context: Context, plan: Plan) -> None:
         # One transaction: where a name, an address or a port cannot be had, nothing stays written down.
         with context.index.change() as transaction:
             if made:
-                _write_down(context, transaction, made)
+                removed = {action.target for action in actions if isinstance(action, RemoveNetwork)}
+                _write_down(context, transaction, made, removed)
             _take_ports(context, actions, started)
     networks.tell_all(context, [action for action in creations if action.replaces is None])
     if made or started:
@@ -65,8 +67,11 @@ def _write_down(
     context: Context,
     transaction: sqlite3.Connection,
     made: Sequence[CreateContainer | CreateNetwork | CreateVolume],
+    removed: Collection[str],
 ) -> None:
     _project(context, transaction)
+    for name in sorted(removed):
+        networks.retire(context, transaction, name, successor=True)
     for other in made:
         if isinstance(other, CreateNetwork):
             networks.reserve(context, transaction, other)
