@@ -88,7 +88,7 @@ class Monitor:
         self.link.held = held
         self.link.on_end = self.end_now
         self.spec: ContainerSpec = {}
-        self.state: ContainerState = {}
+        self.state: ContainerState = {"version": VERSION, "status": "created"}
         self.streams = Streams(self.loop, self.link, self.paths, self.identity)
         self.attachments = Attachments(self.loop)
         self.streams.on_output = self.attachments.wake
