@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import os
+import time
 
 from compose.linux import process
 from compose.runtime import records
@@ -12,9 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from compose.runtime.cgroups.common import Cgroup
     from compose.runtime.loop import Loop
 
 _MOST_REMEMBERED = 1024
+_LAST_BREATH = 2.0
+"""Seconds until a control group must be empty whose processes were killed."""
 _SIGKILL = 9
 _SIGCHLD = 17
 
@@ -89,6 +93,19 @@ def end_child(pid: int) -> None:
         pass
     finally:
         os.close(pidfd)
+
+
+def remove_cgroup(cgroup: Cgroup) -> None:
+    """Remove a control group; who was killed in it may take a moment to leave it. Raises `OSError`."""
+    deadline = time.monotonic() + _LAST_BREATH
+    while True:
+        try:
+            cgroup.remove()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
 
 
 def remove_file(path: str) -> None:

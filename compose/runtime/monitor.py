@@ -494,7 +494,7 @@ class Monitor:
         self._closed = True
         if self.cgroup is not None:
             try:
-                self.cgroup.remove()
+                children.remove_cgroup(self.cgroup)
             except (OSError, ContainerError) as error:
                 self.state["error"] = f"remove the control group: {error}"
                 self.write()
