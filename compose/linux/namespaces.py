@@ -23,3 +23,9 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kinds: int) -> None:
     """setns(2): join the namespaces `kinds` of a pidfd, or the one namespace of a namespace descriptor."""
     syscall(SYS_setns, descriptor, kinds, what="setns")
+
+
+def initial_user_namespace() -> bool:
+    """Whether the caller's ids are the machine's."""
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() == [b"0", b"0", b"4294967295"]

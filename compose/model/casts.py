@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compose.model.passes import Pass
-from compose.model.values import boolean, float32, integer, number
+from compose.model.values import boolean, float32, integer, nanoseconds, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,13 @@ def _float32(text: str) -> float | int:
     return float32(number(text))
 
 
+def _microseconds(text: str) -> int:
+    """A number, or a duration (Compose specification, 05-services, cpu_rt_period)."""
+    if text.strip("+-").isdigit() or not text[:1].isdigit():
+        return integer(text)
+    return nanoseconds(text) // 1000
+
+
 _integer, _number, _boolean = _cast(integer), _cast(number), _cast(boolean)
 
 CASTS = Pass(
@@ -49,8 +56,8 @@ CASTS = Pass(
         "services.*.cpu_percent": _number,
         "services.*.cpu_period": _integer,
         "services.*.cpu_quota": _integer,
-        "services.*.cpu_rt_period": _integer,
-        "services.*.cpu_rt_runtime": _integer,
+        "services.*.cpu_rt_period": _cast(_microseconds),
+        "services.*.cpu_rt_runtime": _cast(_microseconds),
         "services.*.cpu_shares": _integer,
         "services.*.cpus": _cast(_float32),
         "services.*.depends_on.*.restart": _boolean,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from compose.model.limits import check_limits
 from compose.model.loader import similar
 from compose.model.tree import Map, Path, Position, error
 
@@ -252,6 +253,10 @@ def _amounts(one: _Check) -> None:
             raise one.error(key, f"{value} is less than 0")
 
 
+def _devices_and_limits(one: _Check) -> None:
+    check_limits(one.service, one.path())
+
+
 def _container_names(services: Map) -> None:
     """No two containers may have the same name."""
     names: dict[str, str] = {}
@@ -295,6 +300,7 @@ _CHECKS: tuple[Callable[[_Check], None], ...] = (
     _mounts,
     _limits,
     _amounts,
+    _devices_and_limits,
     _restart,
 )
 

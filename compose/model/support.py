@@ -21,8 +21,6 @@ _SWARM = "it is about clusters"
 _WINDOWS = "it is about Windows"
 _BUILDER = "the builder does not know it"
 _HOOKS = "no hooks are run"
-_BLOCK = "block devices are not limited"
-_CPU = "use cpus, cpu_shares or cpuset"
 _IPAM = "addresses are given out by pycompose itself"
 
 NOT_YET: dict[str, str] = {
@@ -39,7 +37,6 @@ NOT_YET: dict[str, str] = {
     "secrets.*.driver_opts": _SWARM,
     "secrets.*.labels": _SWARM,
     "secrets.*.template_driver": _SWARM,
-    "services.*.blkio_config": _BLOCK,
     "services.*.build.additional_contexts": _BUILDER,
     "services.*.build.cache_from": _BUILDER,
     "services.*.build.cache_to": _BUILDER,
@@ -60,29 +57,25 @@ NOT_YET: dict[str, str] = {
     "services.*.cgroup_parent": "containers lie in the project's cgroup",
     "services.*.cpu_count": _WINDOWS,
     "services.*.cpu_percent": _WINDOWS,
-    "services.*.cpu_rt_period": _CPU,
-    "services.*.cpu_rt_runtime": _CPU,
     "services.*.credential_spec": _WINDOWS,
     "services.*.deploy.endpoint_mode": _SWARM,
     "services.*.deploy.labels": _SWARM,
     "services.*.deploy.mode": _SWARM,
     "services.*.deploy.placement": _SWARM,
-    "services.*.deploy.resources.reservations": "limits are kept, nothing is reserved",
+    "services.*.deploy.resources.reservations.cpus": _SWARM,
+    "services.*.deploy.resources.reservations.devices": "containers have no GPUs",
+    "services.*.deploy.resources.reservations.generic_resources": _SWARM,
     "services.*.deploy.rollback_config": _SWARM,
     "services.*.deploy.update_config": _SWARM,
     "services.*.develop": "files are not watched",
-    "services.*.device_cgroup_rules": "containers have the standard devices only",
-    "services.*.devices": "containers have the standard devices only",
     "services.*.external_links": "services are found by their names and aliases",
-    "services.*.gpus": "containers have the standard devices only",
+    "services.*.gpus": "containers have no GPUs",
     "services.*.init": "the image's program is process 1",
     "services.*.ipc": "containers have an IPC namespace of their own",
     "services.*.isolation": _WINDOWS,
-    "services.*.mem_swappiness": "use memswap_limit",
     "services.*.models": "no models are run",
     "services.*.networks.*.driver_opts": "networks have no options",
     "services.*.networks.*.link_local_ips": "a container has one address a network",
-    "services.*.oom_kill_disable": "use oom_score_adj",
     "services.*.pid": "containers have a PID namespace of their own",
     "services.*.platform": "images are those of this machine",
     "services.*.post_start": _HOOKS,

@@ -262,7 +262,9 @@ class Monitor:
         self._begin_probing(resumed=False)
         warnings = list(launched.warnings)
         if self.cgroup.unavailable:
-            warnings.append(f"no limits for {', '.join(self.cgroup.unavailable)} on this host")
+            from compose.runtime.cgroups import missing
+
+            warnings += missing.explain(self.cgroup.unavailable, self.cgroup.path)
         return warnings
 
     def _record_start(self) -> None:

@@ -13,6 +13,7 @@ import stat
 from compose.linux import beneath
 from compose.linux import mount as m
 from compose.linux.beneath import open_in_root
+from compose.linux.namespaces import initial_user_namespace
 from compose.runtime.steps import LAYER, NOT_A_DIRECTORY_OF_THE_IMAGE, ROOT, UNSAFE_ROOT, Failure
 
 TYPE_CHECKING = False
@@ -65,7 +66,7 @@ def mount_overlay(layers: Sequence[int], *, writable: bool, target: str) -> int:
         options = dict(_OVERLAY_OPTIONS)
         if writable:
             options.update(upperdir=names[-2], workdir=names[-1])
-        if not _initial_user_namespace():
+        if not initial_user_namespace():
             options["userxattr"] = ""
         return _mount_overlay(lower, options, target)
     finally:
@@ -230,8 +231,3 @@ def change_root(root: int, progress: Progress, step: int) -> None:
     m.pivot_root(".", ".")
     m.umount2(".", m.MNT_DETACH)
     os.chdir("/")
-
-
-def _initial_user_namespace() -> bool:
-    with open("/proc/self/uid_map", "rb") as file:
-        return file.read().split() == [b"0", b"0", b"4294967295"]

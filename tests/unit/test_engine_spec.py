@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from compose.engine.embedded import files
+from compose.engine.embedded.devices import HostDevices
 from compose.engine.embedded.spec import build, given, lifecycle, mounts, process, resources, sysctls
 from compose.errors import ContainerError
 
+NO_DEVICES = HostDevices([], [], {})
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["serve"], "Env": ["PATH=/bin", "MODE=image"]}
 
 
@@ -236,7 +238,7 @@ def test_no_mount_covers_another_one() -> None:
     volume = {"type": "volume", "source": "data", "target": "/var/www"}
     bind = {"type": "bind", "source": "/srv/conf", "target": "/var/www/html/conf", "bind": {}}
     found = sorted_out({"volumes": [bind, volume], "tmpfs": ["/var"]})
-    attached = build.Attached([], found, {"shop_data": "/volumes/data"}, [], [], "", "", [])
+    attached = build.Attached([], found, {"shop_data": "/volumes/data"}, [], [], "", "", [], NO_DEVICES)
     assert [mount["destination"] for mount in build._mounts(attached)] == [
         "/var",
         "/var/www",

@@ -231,7 +231,6 @@ def test_settings_of_version_2() -> None:
         ("cpu", "cpu.max", "50000 100000"),
         ("cpuset", "cpuset.cpus", "0-1"),
         ("pids", "pids.max", "100"),
-        ("io", "io.weight", "4950"),
         ("io", "io.max", "8:0 rbps=1000"),
         ("memory", "memory.high", "1000"),
     ]

@@ -22,15 +22,17 @@ SCHEMA: dict[str, Any] = json.loads(
 
 # What the runtime acts on, or what was used up while loading (deploy and networks of other tools aside).
 ACTED_ON = """
-annotations attach build.args build.context build.dockerfile build.dockerfile_inline build.labels
+annotations attach blkio_config build.args build.context build.dockerfile build.dockerfile_inline build.labels
 build.no_cache build.pull build.tags build.target cap_add cap_drop command configs container_name
-cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy.replicas deploy.resources.limits
+cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset depends_on
+deploy.replicas deploy.resources.limits deploy.resources.reservations.memory device_cgroup_rules devices
 deploy.restart_policy dns dns_opt dns_search domainname
 entrypoint env_file environment
 expose extends extra_hosts group_add healthcheck hostname image label_file labels links logging.driver
-logging.options mac_address mem_limit mem_reservation memswap_limit network_mode networks.*.aliases
+logging.options mac_address mem_limit mem_reservation mem_swappiness memswap_limit network_mode
+networks.*.aliases
 networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address networks.*.ipv6_address
-networks.*.mac_address networks.*.priority oom_score_adj
+networks.*.mac_address networks.*.priority oom_kill_disable oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target

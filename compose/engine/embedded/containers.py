@@ -24,7 +24,7 @@ from compose.runtime.client import Keeper
 from compose.runtime.spec import STATE_FILE, VERSION
 from compose.state.files import replace, replace_json
 
-from . import files, networks, ports, sources
+from . import devices, files, networks, ports, sources
 from .context import SERVICE_FILE
 from .seccomp import program
 from .spec.build import Attached, Identity, WrittenFile, container_spec, hostname_of
@@ -142,6 +142,7 @@ class Creation:
             namespace=namespace,
             seccomp=program(self.context.paths, self.wanted.config),
             ports=list(self.wanted.config.get("ports") or ()),
+            devices=devices.find(self.wanted.config),
         )
 
     def _own_files(self, addresses: list[str], *, own_names: bool) -> list[WrittenFile]:

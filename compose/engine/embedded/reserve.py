@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compose.errors import PlanError
+from compose.errors import ContainerError, PlanError
 from compose.plan.actions import (
     CreateContainer,
     CreateNetwork,
@@ -19,7 +19,7 @@ from compose.plan.actions import (
 from compose.runtime.client import Keeper
 from compose.state.index import as_text
 
-from . import networks, ports
+from . import devices, networks, ports
 from .containers import container_row, new_identity
 from .spec.build import check
 
@@ -42,8 +42,8 @@ def reserve(context: Context, plan: Plan) -> None:
     if any(isinstance(action, RemoveSandbox) for action in actions):
         Keeper(context.paths, context.name).set_stopping(True)
     creations = [action for action in actions if isinstance(action, CreateContainer)]
-    for service in {action.service for action in creations}:
-        check(context.wanted(service).config, context.definitions())
+    for service in sorted({action.service for action in creations}):
+        _check(context, service)
     for action in creations:
         context.identities[action.target] = new_identity()
     made = [
@@ -61,6 +61,16 @@ def reserve(context: Context, plan: Plan) -> None:
     if made or started:
         context.keeper()  # it gets ready while the network is made
     networks.begin(context, [action for action in made if isinstance(action, CreateNetwork)], creations)
+
+
+def _check(context: Context, name: str) -> None:
+    """Refuse a service that no container can be made from, or that wants what this host does not have."""
+    config = context.wanted(name).config
+    try:
+        check(config, context.definitions())
+        devices.find(config)
+    except ContainerError as error:
+        raise ContainerError(f"service {name}: {error.message}", hint=error.hint) from None
 
 
 def _write_down(

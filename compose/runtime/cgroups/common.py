@@ -18,8 +18,8 @@ OWN_LEAF = "_keeper"
 class Cgroup:
     """The control group of one container.
 
-    `path` is relative to the hierarchy's root. `unavailable` names the controllers whose limits were asked
-    for and cannot be given on this host; the caller says so once.
+    `path` is relative to the hierarchy's root. `unavailable` names what was asked for and cannot be given on
+    this host, a controller or one of its files; `missing.explain` has the words for it.
     """
 
     __slots__ = ("path", "unavailable")
@@ -122,6 +122,21 @@ def remove_base(base: str) -> None:
     v1.remove_base(base)
 
 
+def refuse_open_devices(why: str) -> None:
+    """Raise ContainerError unless the kernel keeps devices from containers anyway, in a user namespace.
+
+    Whoever may make device nodes could read and write every disk of the host otherwise.
+    """
+    from compose.linux.namespaces import initial_user_namespace
+
+    if not initial_user_namespace():
+        return
+    raise ContainerError(
+        f"limit access to devices: {why}",
+        hint="mount the devices controller, or allow bpf(2) for control groups (CONFIG_CGROUP_BPF)",
+    )
+
+
 def write(path: str, value: str) -> None:
     """Write one value to a control file with a single write(2)."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -141,6 +156,14 @@ def read(path: str) -> str:
     finally:
         os.close(descriptor)
     return b"".join(parts).decode()
+
+
+def words(path: str) -> list[str]:
+    """A control file that is a list of words; empty when it is not there."""
+    try:
+        return read(path).split()
+    except OSError:
+        return []
 
 
 def keyed(path: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 
-from compose.linux.bpf import attach_to_cgroup, load_device_program
+from compose.linux.bpf import attach_to_cgroup, load_device_program, programs_of_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,16 +27,22 @@ _JUMP_UNEQUAL_REGISTER = 0x5D
 
 
 def attach(directory: str, rules: Sequence[dict[str, Any]]) -> None:
-    """Attach the OCI rules to the group `directory`; OSError where kernel or privileges do not allow it."""
-    program = load_device_program(compile(rules))
+    """Attach the OCI rules to the group `directory`; OSError where kernel or privileges do not allow it.
+
+    A group that is used again by the same container has its program already: each start would add one more,
+    and the kernel takes 64.
+    """
+    group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if programs_of_cgroup(group):
+            return
+        program = load_device_program(compile(rules))
         try:
             attach_to_cgroup(program, group)
         finally:
-            os.close(group)
+            os.close(program)
     finally:
-        os.close(program)
+        os.close(group)
 
 
 def compile(rules: Sequence[dict[str, Any]]) -> bytes:

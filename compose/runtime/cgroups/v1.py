@@ -6,7 +6,16 @@ import os
 
 from compose.linux import mount as m
 from compose.runtime.cgroups import common
-from compose.runtime.cgroups.common import OWN_LEAF, Cgroup, keyed, number, read, remove_tree, write
+from compose.runtime.cgroups.common import (
+    OWN_LEAF,
+    Cgroup,
+    keyed,
+    number,
+    read,
+    refuse_open_devices,
+    remove_tree,
+    write,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +47,12 @@ _THROTTLES = {
     "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
     "weightDevice": "blkio.weight_device",
 }
+_SUCCESSORS = {
+    "blkio.weight": "blkio.bfq.weight",
+    "blkio.weight_device": "blkio.bfq.weight_device",
+}
+"""CFQ's files, which ended with Linux 5.0, and those of BFQ, which took its place."""
+_EOPNOTSUPP = 95
 _FREEZE_ROUNDS = 10_000
 
 
@@ -116,6 +131,9 @@ class CgroupV1(Cgroup):
         missing: list[str] = []
         for (section, key), (controller, file) in _ordered(resources):
             value = resources[section][key]
+            if key == "realtimeRuntime":
+                self._grant_realtime(resources["cpu"], missing)
+                continue
             self._set(controller, file, _text(value), missing)
         blocks = resources.get("blockIO") or {}
         for key, file in _THROTTLES.items():
@@ -127,6 +145,8 @@ class CgroupV1(Cgroup):
         for rule in resources.get("devices") or ():
             file = "devices.allow" if rule.get("allow") else "devices.deny"
             self._set("devices", file, device_rule(rule), missing)
+        if "devices" in missing:
+            refuse_open_devices("there is no devices controller")
         self.unavailable = list(dict.fromkeys([*self.unavailable, *missing]))
 
     def _set(self, controller: str, file: str, value: str, missing: list[str]) -> None:
@@ -135,11 +155,30 @@ class CgroupV1(Cgroup):
             missing.append(controller)
             return
         try:
-            write(f"{directory}/{file}", value)
+            try:
+                write(f"{directory}/{file}", value)
+            except FileNotFoundError:
+                if file not in _SUCCESSORS:
+                    raise
+                write(f"{directory}/{_SUCCESSORS[file]}", value)
         except FileNotFoundError:
             missing.append(file)
         except OSError as error:
+            if error.errno == _EOPNOTSUPP:
+                missing.append(file)
+                return
             raise _refused(file, value, error) from None
+
+    def _grant_realtime(self, cpu: dict[str, Any], missing: list[str]) -> None:
+        directory = self._of("cpu")
+        if directory is None:
+            missing.append("cpu")
+            return
+        from compose.runtime.cgroups import realtime
+
+        above = directory.removesuffix(f"/{self.path}")
+        if not realtime.grant(above, self.path, cpu["realtimeRuntime"], cpu.get("realtimePeriod")):
+            missing.append("cpu.rt_runtime_us")
 
     def pids(self) -> list[int]:
         directory = self._of("freezer") or next(iter(self._directories.values()), "")
@@ -220,8 +259,12 @@ def _ordered(resources: dict[str, Any]) -> list[tuple[tuple[str, str], tuple[str
     return [
         (key, target)
         for key, target in _SETTINGS.items()
-        if (resources.get(key[0]) or {}).get(key[1]) not in (None, "", False)
+        if _is_set((resources.get(key[0]) or {}).get(key[1]))
     ]
+
+
+def _is_set(value: object) -> bool:
+    return value not in (None, "") and value is not False
 
 
 def _text(value: object) -> str:

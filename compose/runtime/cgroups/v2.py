@@ -8,7 +8,17 @@ import select
 from compose.errors import ContainerError
 from compose.linux.files import CGROUP2_SUPER_MAGIC, file_system_type
 from compose.runtime.cgroups import common, devices, systemd
-from compose.runtime.cgroups.common import OWN_LEAF, Cgroup, keyed, number, read, remove_tree, write
+from compose.runtime.cgroups.common import (
+    OWN_LEAF,
+    Cgroup,
+    keyed,
+    number,
+    read,
+    refuse_open_devices,
+    remove_tree,
+    words,
+    write,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +26,7 @@ if TYPE_CHECKING:
 
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
 _NEEDED = ("cpu", "cpuset", "io", "memory", "pids")
+_EOPNOTSUPP = 95
 
 
 def is_unified() -> bool:
@@ -111,20 +122,37 @@ class CgroupV2(Cgroup):
         missing: list[str] = []
         for controller, file, value in settings(resources):
             self._set(controller, file, value, missing)
+        self._share_blocks(resources.get("blockIO") or {}, missing)
         if resources.get("devices"):
             try:
                 devices.attach(self._directory, resources["devices"])
-            except OSError:
-                missing.append("devices")
+            except OSError as error:
+                refuse_open_devices(f"attach a program: {os.strerror(error.errno or 0)}")
         self.unavailable = list(dict.fromkeys([*self.unavailable, *missing]))
 
     def _set(self, controller: str, file: str, value: str, missing: list[str]) -> None:
         try:
             write(f"{self._directory}/{file}", value)
         except FileNotFoundError:
-            missing.append(controller)
+            there = controller in words(f"{self._directory}/cgroup.controllers")
+            missing.append(file if there else controller)
         except OSError as error:
+            if error.errno == _EOPNOTSUPP:
+                missing.append(file)
+                return
             raise ContainerError(f"set {file} to {value}: {os.strerror(error.errno or 0)}") from None
+
+    def _share_blocks(self, blocks: dict[str, Any], missing: list[str]) -> None:
+        """Weights go to whoever shares the device: the BFQ scheduler (10 to 1000) or io.cost (1 to 10000)."""
+        wanted = [("default", blocks["weight"])] if blocks.get("weight") else []
+        for one in blocks.get("weightDevice") or ():
+            wanted.append((f"{one['major']}:{one['minor']}", one["weight"]))
+        for which, weight in wanted:
+            tries: list[list[str]] = [[], []]
+            self._set("io", "io.bfq.weight", f"{which} {weight}", tries[0])
+            self._set("io", "io.weight", f"{which} {weight_of_blocks(weight)}", tries[1])
+            if all(tries):
+                missing += tries[1] if which == "default" else tries[0]
 
     def pids(self) -> list[int]:
         found = []
@@ -192,7 +220,15 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, str]]:
         found.append(
             ("memory", "memory.swap.max", "max" if swap < 0 else str(max(0, swap - max(limit or 0, 0))))
         )
+    # What only version 1 has is asked for all the same: that there is no such file is said to the user.
+    if memory.get("swappiness") is not None:
+        found.append(("memory", "memory.swappiness", str(memory["swappiness"])))
+    if memory.get("disableOOMKiller"):
+        found.append(("memory", "memory.oom_control", "1"))
     cpu = resources.get("cpu") or {}
+    for key, file in (("realtimePeriod", "cpu.rt_period_us"), ("realtimeRuntime", "cpu.rt_runtime_us")):
+        if cpu.get(key):
+            found.append(("cpu", file, str(cpu[key])))
     if cpu.get("shares"):
         found.append(("cpu", "cpu.weight", str(weight_of_shares(cpu["shares"]))))
     if cpu.get("quota") or cpu.get("period"):
@@ -216,17 +252,20 @@ def weight_of_shares(shares: int) -> int:
     return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
 
 
+def weight_of_blocks(weight: int) -> int:
+    """blkio.weight (10 to 1000) on the scale of io.weight (1 to 10000), as runc converts it."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
 def _block_settings(blocks: dict[str, Any]) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
-    if blocks.get("weight"):  # 10 to 1000 on the scale of io.weight, 1 to 10000
-        found.append(("io", "io.weight", str(1 + (blocks["weight"] - 10) * 9999 // 990)))
-    words = {
+    limits = {
         "throttleReadBpsDevice": "rbps",
         "throttleWriteBpsDevice": "wbps",
         "throttleReadIOPSDevice": "riops",
         "throttleWriteIOPSDevice": "wiops",
     }
-    for key, word in words.items():
+    for key, word in limits.items():
         for entry in blocks.get(key) or ():
             found.append(("io", "io.max", f"{entry['major']}:{entry['minor']} {word}={entry['rate']}"))
     return found

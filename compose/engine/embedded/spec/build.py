@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
 
+    from ..devices import HostDevices
     from .given import Definitions
     from .mounts import Mounts
 
@@ -66,6 +67,7 @@ class Attached(NamedTuple):
     """Path of the network namespace; empty: the host's."""
     seccomp: str
     ports: list[dict[str, Any]]
+    devices: HostDevices
 
 
 def check(service: Mapping[str, Any], definitions: Definitions) -> None:
@@ -81,6 +83,7 @@ def check(service: Mapping[str, Any], definitions: Definitions) -> None:
     logging(service)
     rlimits(service)
     environment(service, {})
+    resources(service)
     mounts(service, {}, definitions, inherited={}, new_name=str)
     for key, network in (service.get("networks") or {}).items():
         _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
@@ -195,7 +198,12 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
         host_network=not attached.namespace,
     )
     config["mounts"] += _mounts(attached)
-    config["linux"]["resources"].update(resources(service))
+    config["linux"]["devices"] += attached.devices.nodes
+    limits = config["linux"]["resources"]
+    limits["devices"] += attached.devices.rules
+    limits.update(resources(service))
+    if attached.devices.blocks:
+        limits["blockIO"] = attached.devices.blocks
     config["process"]["rlimits"] = rlimits(service)
     config["process"]["oomScoreAdj"] = int(service.get("oom_score_adj") or 0)
     config["annotations"].update({k: str(v) for k, v in (service.get("annotations") or {}).items()})

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compose.errors import ContainerError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
 _PERIOD = 100_000  # microseconds, Docker's
+_REALTIME_PERIOD = 1_000_000  # microseconds, the kernel's
+_LEAST_MEMORY = 6 << 20  # Docker's
+_CPU = {
+    "cpu_shares": "shares",
+    "cpu_rt_period": "realtimePeriod",
+    "cpu_rt_runtime": "realtimeRuntime",
+}
 
 
 def resources(service: Mapping[str, Any]) -> dict[str, Any]:
-    """Memory, CPU and process limits; ``deploy.resources`` where the service itself says nothing."""
+    """Memory, CPU and process limits; ``deploy.resources`` where the service itself says nothing.
+
+    Raises `ContainerError` for limits that contradict each other.
+    """
     deploy = (service.get("deploy") or {}).get("resources") or {}
     limits = deploy.get("limits") or {}
     reservations = deploy.get("reservations") or {}
@@ -29,30 +41,67 @@ def resources(service: Mapping[str, Any]) -> dict[str, Any]:
 
 def _memory(
     service: Mapping[str, Any], limits: Mapping[str, Any], reservations: Mapping[str, Any]
-) -> dict[str, int]:
-    memory: dict[str, int] = {}
+) -> dict[str, Any]:
+    memory: dict[str, Any] = {}
     limit = int(service.get("mem_limit") or limits.get("memory") or 0)
+    reservation = int(service.get("mem_reservation") or reservations.get("memory") or 0)
+    swap = int(service.get("memswap_limit") or 0)
+    _compare(limit, reservation, swap)
     if limit:
         memory["limit"] = limit
-    if reservation := int(service.get("mem_reservation") or reservations.get("memory") or 0):
+        memory["swap"] = swap or 2 * limit  # Docker's default: as much swap as memory
+    if reservation:
         memory["reservation"] = reservation
-    if swap := int(service.get("memswap_limit") or 0):
-        memory["swap"] = swap
-    elif limit:
-        memory["swap"] = 2 * limit  # Docker's default: as much swap as memory
+    swappiness = int(service.get("mem_swappiness") or -1)
+    if swappiness >= 0:
+        memory["swappiness"] = swappiness
+    if service.get("oom_kill_disable"):
+        memory["disableOOMKiller"] = True
     return memory
+
+
+def _compare(limit: int, reservation: int, swap: int) -> None:
+    """What Docker refuses, in its terms: swap is memory and swap together."""
+    if limit and limit < _LEAST_MEMORY:
+        raise ContainerError(f"mem_limit: {limit} bytes are too few for any program", hint="write 6m or more")
+    if swap > 0 and not limit:
+        raise ContainerError(
+            "memswap_limit: memory and swap together are limited only where memory is",
+            hint="add 'mem_limit', which may be the same amount",
+        )
+    if 0 < swap < limit:
+        raise ContainerError(
+            f"memswap_limit: {swap} is memory and swap together, and less than the memory limit {limit}",
+            hint=f"write {limit} for no swap, or -1 for no limit of swap",
+        )
+    if limit and reservation > limit:
+        raise ContainerError(
+            f"mem_reservation: {reservation} is more than the memory limit {limit}",
+            hint="lower it, or raise 'mem_limit'",
+        )
 
 
 def _cpu(service: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
     cpu: dict[str, Any] = {}
     cpus = float(service.get("cpus") or limits.get("cpus") or 0)
+    quota, period = int(service.get("cpu_quota") or 0), int(service.get("cpu_period") or 0)
+    if cpus and (quota or period):
+        raise ContainerError("cpus: says the same as cpu_quota and cpu_period", hint="keep one of them")
     if cpus:
-        cpu.update(quota=int(cpus * _PERIOD), period=_PERIOD)
-    if service.get("cpu_quota"):
-        cpu["quota"] = int(service["cpu_quota"])
-        cpu["period"] = int(service.get("cpu_period") or _PERIOD)
-    if service.get("cpu_shares"):
-        cpu["shares"] = int(service["cpu_shares"])
+        quota, period = int(cpus * _PERIOD), _PERIOD
+    if period:
+        cpu["period"] = period
+    if quota:
+        cpu.update(quota=quota, period=period or _PERIOD)
+    for key, name in _CPU.items():
+        if service.get(key):
+            cpu[name] = int(service[key])
+    realtime, its_period = cpu.get("realtimeRuntime", 0), cpu.get("realtimePeriod", _REALTIME_PERIOD)
+    if realtime > its_period:
+        raise ContainerError(
+            f"cpu_rt_runtime: {realtime} microseconds are more than the period, {its_period}",
+            hint="lower it, or raise 'cpu_rt_period'",
+        )
     if service.get("cpuset"):
         cpu["cpus"] = str(service["cpuset"])
     return cpu

@@ -1,0 +1,220 @@
+"""What limits do inside a container, on either version of control groups.
+
+Most rows read the file in which the kernel keeps a limit, as the container sees it: another one in version 1
+than in version 2. What only version 1 has is warned of on version 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from compose.runtime import cgroups, records
+from compose.state.index import Index
+
+if TYPE_CHECKING:
+    from compose.runtime.spec import ContainerState
+    from tests.support.command import Stack
+
+VERSION = cgroups.version()
+
+
+class Row(NamedTuple):
+    key: str
+    yaml: str
+    """The rest of the service, in flow style; DISK is a block device of this machine, NUMBER its numbers."""
+    one: str
+    """Shell that prints the limit in version 1; empty: there is no such thing."""
+    two: str
+    expected_one: str
+    expected_two: str
+
+
+def same(key: str, yaml: str, one: str, two: str, expected: str) -> Row:
+    return Row(key, yaml, f"cat {one}", f"cat {two}", expected, expected)
+
+
+DEPLOYED = "deploy: {resources: {limits: {memory: 48m, cpus: '0.25', pids: 44}, reservations: {memory: 24m}}}"
+BFQ = "cat blkio/blkio.bfq.weight 2>/dev/null || cat blkio/blkio.weight"
+SHARE = "cat io.bfq.weight 2>/dev/null | tr -d 'default ' || cat io.weight"
+THROTTLES = (
+    "blkio_config: {device_read_bps: [{path: DISK, rate: 1m}], device_write_bps: [{path: DISK, rate: 2m}],"
+    " device_read_iops: [{path: DISK, rate: 30}], device_write_iops: [{path: DISK, rate: 40}]}"
+)
+
+ROWS = [
+    same("mem_limit", "mem_limit: 32m", "memory/memory.limit_in_bytes", "memory.max", "33554432"),
+    same(
+        "mem_reservation",
+        "mem_reservation: 16m",
+        "memory/memory.soft_limit_in_bytes",
+        "memory.low",
+        "16777216",
+    ),
+    Row(
+        "memswap_limit",
+        "mem_limit: 32m, memswap_limit: 48m",
+        "cat memory/memory.memsw.limit_in_bytes",
+        "cat memory.swap.max",
+        "50331648",
+        "16777216",  # swap alone
+    ),
+    Row(
+        "swap by default",
+        "mem_limit: 32m",
+        "cat memory/memory.memsw.limit_in_bytes",
+        "cat memory.swap.max",
+        "67108864",
+        "33554432",
+    ),
+    Row("mem_swappiness", "mem_swappiness: 17", "cat memory/memory.swappiness", "", "17", ""),
+    Row(
+        "oom_kill_disable",
+        "mem_limit: 32m, oom_kill_disable: true",
+        "head -1 memory/memory.oom_control",
+        "",
+        "oom_kill_disable 1",
+        "",
+    ),
+    Row("cpus", "cpus: 0.5", "cat cpu/cpu.cfs_quota_us", "cat cpu.max", "50000", "50000 100000"),
+    Row(
+        "cpu_quota and cpu_period",
+        "cpu_quota: 25000, cpu_period: 50000",
+        "cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us",
+        "cat cpu.max",
+        "25000\n50000",
+        "25000 50000",
+    ),
+    Row(
+        "cpu_period alone",
+        "cpu_period: 50000",
+        "cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us",
+        "cat cpu.max",
+        "-1\n50000",
+        "max 50000",
+    ),
+    Row("cpu_shares", "cpu_shares: 512", "cat cpu/cpu.shares", "cat cpu.weight", "512", "20"),
+    Row(
+        "cpu_rt_runtime and cpu_rt_period",
+        "cpu_rt_runtime: 5ms, cpu_rt_period: 100ms",
+        "cat cpu/cpu.rt_runtime_us cpu/cpu.rt_period_us",
+        "",
+        "5000\n100000",
+        "",
+    ),
+    same("cpuset", "cpuset: '0'", "cpuset/cpuset.cpus", "cpuset.cpus", "0"),
+    same("pids_limit", "pids_limit: 33", "pids/pids.max", "pids.max", "33"),
+    same("deploy.limits.memory", DEPLOYED, "memory/memory.limit_in_bytes", "memory.max", "50331648"),
+    same("deploy.reservations", DEPLOYED, "memory/memory.soft_limit_in_bytes", "memory.low", "25165824"),
+    same("deploy.limits.pids", DEPLOYED, "pids/pids.max", "pids.max", "44"),
+    Row("deploy.limits.cpus", DEPLOYED, "cat cpu/cpu.cfs_quota_us", "cat cpu.max", "25000", "25000 100000"),
+    Row("blkio_config.weight", "blkio_config: {weight: 300}", BFQ, SHARE, "300", "300"),
+    Row(
+        "blkio_config rates",
+        THROTTLES,
+        "cd blkio; for i in read_bps write_bps read_iops write_iops; do cat blkio.throttle.${i}_device; done",
+        "cat io.max",
+        "NUMBER 1048576\nNUMBER 2097152\nNUMBER 30\nNUMBER 40",
+        "NUMBER rbps=1048576 wbps=2097152 riops=30 wiops=40",
+    ),
+]
+
+
+def block_device() -> tuple[str, str]:
+    """Path and numbers of some block device, real or not; the limits are only read."""
+    for name in sorted(os.listdir("/sys/block")):
+        path = f"/dev/{name}"
+        if os.path.exists(path):
+            number = os.stat(path).st_rdev
+            return path, f"{os.major(number)}:{os.minor(number)}"
+    pytest.skip("no block device")
+
+
+def test_every_limit_is_kept_by_the_kernel(stack: Stack) -> None:
+    disk, number = block_device()
+    text = "services:\n"
+    for place, row in enumerate(ROWS):
+        script = (row.one if VERSION == 1 else row.two) or "true"
+        command = json.dumps(f"cd /sys/fs/cgroup; {script}".replace("$", "$$"))
+        text += f"  s{place}: {{image: IMAGE, command: [sh, -c, {command}], {row.yaml}}}\n"
+    stack.write(text.replace("DISK", disk))
+    said = stack.up()
+    stack.run("logs", "-f")
+    printed: dict[str, list[str]] = {}
+    for line in stack.run("logs").splitlines():
+        before, _, shown = line.partition("| ")
+        printed.setdefault(before.strip().removesuffix("-1"), []).append(shown)
+    wrong = {}
+    for place, row in enumerate(ROWS):
+        expected = (row.expected_one if VERSION == 1 else row.expected_two).replace("NUMBER", number)
+        found = "\n".join(printed.get(f"s{place}", []))
+        if found != expected:
+            wrong[row.key] = (expected, found)
+    assert wrong == {}, said
+    unknown = [row.key.split(" ")[0] for row in ROWS if not (row.one if VERSION == 1 else row.two)]
+    assert all(f"{key}: not kept: " in said for key in unknown)
+    assert said.count("not kept") == len(unknown)
+
+
+def state(stack: Stack, name: str) -> ContainerState:
+    """What is recorded of a container, once it is true."""
+    wanted = f"{stack.name}-{name}-1"
+    with contextlib.closing(Index(stack.paths)) as index:
+        (row,) = [row for row in index.containers(stack.name) if row.name == wanted]
+    return records.read_state(stack.paths, row.id)
+
+
+HOG = "head -c 200m /dev/zero | tail > /dev/null"
+
+
+def test_who_takes_too_much_memory_is_killed_and_that_is_said(stack: Stack) -> None:
+    stack.write(f"""
+services:
+  first: {{image: IMAGE, command: [sh, -c, "exec tail /dev/zero"], mem_limit: 16m, memswap_limit: 16m}}
+  child: {{image: IMAGE, command: [sh, -c, "{HOG}; exit 3"], mem_limit: 16m, memswap_limit: 16m}}
+  other: {{image: IMAGE, command: [sleep, infinity], mem_limit: 16m, memswap_limit: 16m}}
+""")
+    stack.up()
+    stack.run("logs", "-f", "first", "child")
+    first, child, other = (state(stack, name) for name in ("first", "child", "other"))
+    assert (first["exit_code"], first["oom_killed"]) == (137, True)
+    assert (child["exit_code"], child["oom_killed"]) == (3, True)
+    assert (other["status"], other["oom_killed"]) == ("running", False)
+    assert "out of memory" in stack.run("ps", "--all", "first")
+
+
+def test_the_number_of_processes_is_bounded(stack: Stack) -> None:
+    bomb = "for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; echo all"
+    stack.write(f"""
+services:
+  bomb: {{image: IMAGE, command: [sh, -c, "{bomb}"], pids_limit: 5}}
+  tame: {{image: IMAGE, command: [sh, -c, "ulimit -u"], ulimits: {{nproc: 41}}}}
+""")
+    stack.up()
+    said = stack.run("logs", "-f")
+    assert "can't fork" in said
+    assert "| 41" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("mem_limit: 1m", "service a: mem_limit: 1048576 bytes are too few"),
+        ("cpus: 1, cpu_quota: 5000", "service a: cpus: says the same as cpu_quota"),
+        ("devices: [/dev/no-such]", "service a: devices[0]: /dev/no-such: No such file"),
+        (
+            "blkio_config: {device_read_bps: [{path: /dev/null, rate: 1}]}",
+            "service a: blkio_config.device_read_bps: /dev/null: not a block device",
+        ),
+    ],
+)
+def test_what_cannot_be_given_is_refused_before_anything_is_made(
+    stack: Stack, line: str, problem: str
+) -> None:
+    stack.write(f"services: {{a: {{image: IMAGE, {line}}}}}\n")
+    assert problem in stack.fails("up", "-d")
+    assert stack.ps("--all") == {}

@@ -1,0 +1,78 @@
+"""The kernel's own answer to our device programs, on whatever version 2 tree the machine has."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compose.engine.embedded.devices import cgroup_rules
+from compose.linux.bpf import programs_of_cgroup
+from compose.runtime.cgroups import devices
+from compose.runtime.oci import device_rules
+from tests.support.leftovers import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from typing import Any
+
+KMSG = os.makedev(1, 11)
+
+
+@pytest.fixture
+def group(nothing_left: None) -> Iterator[str]:
+    """A new group."""
+    for line in mounts().values():
+        before, _, after = line.partition(" - ")
+        if after.startswith("cgroup2 "):
+            directory = f"{before.split(' ')[4]}/pycompose-test-{os.getpid()}"
+            os.mkdir(directory)
+            yield directory
+            os.rmdir(directory)
+            return
+    pytest.skip("there is no version 2 tree")
+
+
+def can_write(group: str, path: Path) -> bool:
+    """Whether a process in the group can open the device for writing."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with open(f"{group}/cgroup.procs", "w") as file:
+                file.write("0")
+            os.close(os.open(path, os.O_WRONLY))
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "allowed"), [([], False), (["c 1:11 w"], True), (["c 1:11 r"], False), (["b *:* rwm"], False)]
+)
+def test_the_kernel_follows_the_rules(
+    group: str, tmp_path: Path, extra: Sequence[str], *, allowed: bool
+) -> None:
+    kmsg, null = tmp_path / "kmsg", tmp_path / "null"
+    os.mknod(kmsg, stat.S_IFCHR | 0o600, KMSG)
+    os.mknod(null, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    assert can_write(group, kmsg)
+    rules: list[dict[str, Any]] = device_rules()
+    for text in extra:
+        rules += cgroup_rules(text)
+    devices.attach(group, rules)
+    assert can_write(group, null)
+    assert can_write(group, kmsg) == allowed
+
+
+def test_a_group_that_is_used_again_has_one_program(group: str) -> None:
+    for _ in range(70):  # the kernel takes 64
+        devices.attach(group, device_rules())
+    descriptor = os.open(group, os.O_RDONLY)
+    try:
+        assert programs_of_cgroup(descriptor) == 1
+    finally:
+        os.close(descriptor)
