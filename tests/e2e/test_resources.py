@@ -131,7 +131,7 @@ def block_device() -> tuple[str, str]:
         if os.path.exists(path):
             number = os.stat(path).st_rdev
             return path, f"{os.major(number)}:{os.minor(number)}"
-    pytest.skip("no block device")
+    raise AssertionError("there is no block device: modprobe loop")
 
 
 def test_every_limit_is_kept_by_the_kernel(stack: Stack) -> None:

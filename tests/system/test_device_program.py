@@ -33,7 +33,7 @@ def group(nothing_left: None) -> Iterator[str]:
             yield directory
             os.rmdir(directory)
             return
-    pytest.skip("there is no version 2 tree")
+    raise AssertionError("there is no version 2 tree: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
 
 
 def can_write(group: str, path: Path) -> bool:
