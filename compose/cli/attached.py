@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from compose.ui.streams import say
 
@@ -19,62 +19,76 @@ if TYPE_CHECKING:
     from compose.state.paths import Paths
 
 _INTERRUPTED = 130
+_UNKNOWN = 255
+"""The exit code when a container's own cannot be learnt."""
+
+
+class Attached(NamedTuple):
+    """Of which services an attached ``up`` waits for the end, and whose logs it shows."""
+
+    services: tuple[str, ...]
+    shown: frozenset[str]
 
 
 def follow_until_stopped(
-    arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str], since: int
+    arguments: argparse.Namespace, paths: Paths, project: Project, attached: Attached, since: int
 ) -> int:
-    """Print what was written from `since` (nanoseconds) on, until everything has ended.
+    """Print what was written from `since` (nanoseconds) on, until everything has ended; the exit code.
 
     The first Ctrl-C (or TERM) stops the containers, the second one kills them; what they write meanwhile is
-    printed as well.
+    printed as well. The first end of a container does the same where the options say so.
     """
-    from compose.cli.logs import follow, log_printer
+    from compose.cli.logs import follow, label, log_printer
     from compose.state.index import Index
 
     with contextlib.closing(Index(paths)) as index:
-        rows = [
-            row
-            for row in index.containers(project.name)
-            if row.service in services and project.services[row.service].get("attach", True)
-        ]
-    printer = log_printer(arguments, project.name, rows)
-    ending = _Ending(arguments, paths, project, services)
+        rows = [row for row in index.containers(project.name) if not row.oneoff]
+    rows = [row for row in rows if row.service in attached.services or row.service in attached.shown]
+    shown = [row for row in rows if row.service in attached.shown]
+    labels = {label(project.name, row): row for row in rows}
+    printer = log_printer(arguments, project.name, shown)
+    ending = _Ending(arguments, paths, project, attached.services)
+    if shown:
+        sys.stdout.write(f"Attaching to {', '.join(label(project.name, row) for row in shown)}\n")
+        sys.stdout.flush()
     before = {number: signal.signal(number, ending.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        follow(paths, printer, project.name, rows, since=since, ended=lambda *one: _say_ended(paths, *one))
+        follow(
+            paths,
+            printer,
+            project.name,
+            rows,
+            since=since,
+            ended=lambda key, identity: ending.ended(key, labels[key].service, identity),
+            shown={label(project.name, row) for row in shown},
+            until_end_of={key for key, row in labels.items() if row.service in attached.services},
+        )
         return ending.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _say_ended(paths: Paths, label: str, identity: str) -> None:
-    from compose.errors import StateError
-    from compose.runtime.client import read_state
-
-    try:
-        code = read_state(paths, identity).get("exit_code")
-    except StateError:  # removed meanwhile
-        return
-    sys.stdout.write(f"{label} exited with {'an unknown code' if code is None else f'code {code}'}\n")
-    sys.stdout.flush()
-
-
 class _Ending:
-    """What interrupts lead to, in threads, so that the logs go on."""
+    """What interrupts and ends of containers lead to, in threads, so that the logs go on."""
 
     def __init__(
         self, arguments: argparse.Namespace, paths: Paths, project: Project, services: Sequence[str]
     ) -> None:
+        self._arguments = arguments
+        self._paths = paths
+        self._services = services
         self._stop = threading.Thread(
             target=_carry_out_stop, args=(arguments, paths, project, services), daemon=True
         )
         self._kill = threading.Thread(target=_kill, args=(paths, project.name, services), daemon=True)
         self._waiting = [self._kill, self._stop]
+        self._interrupted = False
+        self._code: int | None = None
 
     def interrupted(self, number: int, frame: FrameType | None) -> None:
         """The first time stop; the second time kill: the stop then has nothing to wait for."""
+        self._interrupted = True
         if not self._waiting:
             return
         thread = self._waiting.pop()
@@ -82,12 +96,45 @@ class _Ending:
             say("Gracefully stopping... (press Ctrl+C again to force)\n")
         thread.start()
 
+    def ended(self, label: str, service: str, identity: str) -> None:
+        """A container has ended for good: say so, and stop the others if that was asked for."""
+        from compose.errors import StateError
+        from compose.runtime.client import read_state
+
+        try:
+            code = read_state(self._paths, identity).get("exit_code")
+        except StateError:  # removed meanwhile
+            return
+        sys.stdout.write(f"{label} exited with {'an unknown code' if code is None else f'code {code}'}\n")
+        sys.stdout.flush()
+        options = self._arguments
+        if service in self._services:
+            self._note_code(service, _UNKNOWN if code is None else code)
+            failed = options.abort_on_container_failure and code != 0
+            if failed or options.abort_on_container_exit or options.exit_code_from:
+                self._abort()
+
+    def _note_code(self, service: str, code: int) -> None:
+        options = self._arguments
+        if options.exit_code_from:
+            if service == options.exit_code_from and self._code is None:
+                self._code = code
+        elif options.abort_on_container_exit or (options.abort_on_container_failure and code):
+            if self._code is None and not self._interrupted:
+                self._code = code
+
+    def _abort(self) -> None:
+        if self._stop in self._waiting:
+            say("Aborting on container exit...\n")
+            self._waiting.pop().start()
+
     def wait(self) -> int:
         """The exit code, once all that was begun is over."""
-        if self._stop in self._waiting:
-            return 0
-        self._stop.join()
-        return _INTERRUPTED
+        if self._stop not in self._waiting:
+            self._stop.join()
+        if self._code is not None:
+            return self._code
+        return _INTERRUPTED if self._interrupted else 0
 
 
 def _kill(paths: Paths, project: str, services: Sequence[str]) -> None:

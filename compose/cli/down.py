@@ -44,6 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     return code if arguments.dry_run else abandoned.clear(paths, arguments.progress) or code
 
 
+def take_down(arguments: argparse.Namespace) -> int:
+    """``down`` of everything, for another command with its global options; networks and containers."""
+    import argparse
+
+    values = {"services": [], "volumes": False, "remove_orphans": True, "timeout": None}
+    return run(argparse.Namespace(**{**vars(arguments), **values}))
+
+
 def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> int:
     from compose.cli import abandoned
     from compose.cli import project as projects
@@ -61,13 +69,14 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
     with project_lock(paths, name, "down", lambda holder: projects.warn(f"waiting for {holder}")) as lock:
         context = Context(paths, name, project=project, network=network, warn=projects.warn)
         try:
-            if project is not None and not arguments.remove_orphans:
+            remove_orphans = projects.wants_orphans_removed(arguments)
+            if project is not None and not remove_orphans:
                 projects.mention_orphans(context.index, project)
             engine = EmbeddedEngine(context)
             options = DownOptions(
                 services=arguments.services,
                 volumes=arguments.volumes,
-                remove_orphans=arguments.remove_orphans,
+                remove_orphans=remove_orphans,
                 timeout=arguments.timeout,
             )
             plan = plan_down(

@@ -10,7 +10,7 @@ from compose.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = [
         row
         for row in rows
-        if (not arguments.services or row.service in arguments.services)
+        if not row.oneoff  # what `run` shows is its caller's, as under docker compose
+        and (not arguments.services or row.service in arguments.services)
         and (arguments.index is None or row.number == arguments.index)
     ]
     tail = _tail(arguments.tail)
@@ -107,8 +108,14 @@ def follow(
     since: int = 0,
     until: int = 0,
     ended: Callable[[str, str], None] | None = None,
+    shown: Collection[str] | None = None,
+    until_end_of: Collection[str] | None = None,
 ) -> None:
-    """Print lines as they come until every container has ended; `ended` hears label and id of each then."""
+    """Print lines as they come until every container has ended; `ended` hears label and id of each then.
+
+    With `shown` only lines of these labels are printed; with `until_end_of` only the end of these is waited
+    for.
+    """
     from compose.runtime.logs import Follower
 
     follower = Follower(paths)
@@ -117,9 +124,11 @@ def follow(
         for key, identity in identities.items():
             follower.add(key, identity, tail=tail, since=since, until=until)
         following = follower.following()
-        while following:
+        awaited = following if until_end_of is None else set(until_end_of)
+        while following & awaited:
             for key, time_ns, _stream, line in follower.wait():
-                printer.line(key, time_ns, line)
+                if shown is None or key in shown:
+                    printer.line(key, time_ns, line)
             for key in sorted(following - follower.following()):
                 if ended is not None:
                     ended(key, identities[key])

@@ -27,13 +27,23 @@ COMMANDS = {
     "boot": "Bring containers back when the machine was restarted",
     "build": "Build or rebuild services",
     "config": "Parse, resolve and render the compose file in canonical form",
+    "create": "Create containers for services",
     "down": "Stop and remove containers and networks",
     "exec": "Execute a command in a running container",
+    "kill": "Force containers of services to stop",
     "logs": "View output from containers",
     "ls": "List running compose projects",
+    "pause": "Pause services",
     "ps": "List containers",
+    "restart": "Restart containers of services",
+    "rm": "Remove stopped containers of services",
+    "scale": "Scale services",
+    "start": "Start services",
+    "stop": "Stop services",
+    "unpause": "Unpause services",
     "up": "Create and start containers",
     "version": "Show the version",
+    "wait": "Block until containers of services stop",
 }
 
 _INTERRUPTED = 130

@@ -10,7 +10,7 @@ from compose.ui.terminal import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from compose.model import Project
     from compose.plan.target import Target
@@ -58,11 +58,26 @@ def warn(text: str) -> None:
 
 
 def mention_orphans(index: Index, project: Project) -> None:
-    """Warn of containers of services that the file does not know."""
+    """Warn of containers of services that the file does not know, unless COMPOSE_IGNORE_ORPHANS is set."""
+    if _is_set("COMPOSE_IGNORE_ORPHANS"):
+        return
     known = {*project.services, *project.disabled}
     orphans = [row.name for row in index.containers(project.name) if row.service not in known]
     if orphans:
         warn(f"not in the file any more: {', '.join(orphans)}; --remove-orphans removes them")
+
+
+def wants_orphans_removed(arguments: argparse.Namespace) -> bool:
+    """``--remove-orphans``, or COMPOSE_REMOVE_ORPHANS."""
+    if arguments.remove_orphans and _is_set("COMPOSE_IGNORE_ORPHANS"):
+        from compose.errors import UsageError
+
+        raise UsageError("COMPOSE_IGNORE_ORPHANS and --remove-orphans exclude each other")
+    return bool(arguments.remove_orphans) or _is_set("COMPOSE_REMOVE_ORPHANS")
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def load_if_there(arguments: argparse.Namespace) -> Project | None:
@@ -129,6 +144,17 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
             if key in volumes
         },
     )
+
+
+def narrowed(target: Target, services: Collection[str]) -> Target:
+    """`target` with some of its services and all that these depend on; all of it when none is named."""
+    if not services:
+        return target
+    needed = set(services)
+    for service in reversed(target.services):  # in dependency order, so that one pass is enough
+        if service.name in needed:
+            needed |= service.dependencies.keys()
+    return target._replace(services=tuple(s for s in target.services if s.name in needed))
 
 
 def _check_scale(project: Project, scale: Mapping[str, int]) -> None:

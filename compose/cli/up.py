@@ -12,10 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import Any
 
-    from compose.engine.embedded.context import Context
+    from compose.cli.attached import Attached
+    from compose.engine.embedded.context import Context, Detail
+    from compose.model import Project
     from compose.plan.execute import Performer
     from compose.plan.plan import Plan
+    from compose.plan.target import Target
     from compose.ui.progress import Plain, Terminal
 
 
@@ -23,28 +27,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("services", nargs="*", metavar="SERVICE")
     add("-d", "--detach", action="store_true", help="run in the background")
-    add("--build", action="store_true", help="build images before starting containers")
-    add("--no-build", action="store_true", help="do not build an image, even if it is missing")
-    add("--force-recreate", action="store_true", help="recreate containers that have not changed")
+    add_creating(parser)
     add(
         "-V",
         "--renew-anon-volumes",
         action="store_true",
         help="give recreated containers new anonymous volumes",
     )
-    add("--no-recreate", action="store_true", help="leave containers that are there as they are")
+    add(
+        "--always-recreate-deps",
+        action="store_true",
+        help="recreate what the services depend on, even if it has not changed",
+    )
     add("--no-deps", action="store_true", help="do not start what the services depend on")
     add("--no-start", action="store_true", help="create, and start nothing")
+    add("--quiet-build", action="store_true", help="do not show the steps of builds")
+    add("--wait", action="store_true", help="wait until services run or are healthy; implies -d")
+    add("--wait-timeout", type=seconds, metavar="SECONDS", help="how long to wait for that")
+    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
+    add("--abort-on-container-exit", action="store_true", help="stop all as soon as one container stops")
+    add("--abort-on-container-failure", action="store_true", help="stop all as soon as one container fails")
+    add("--exit-code-from", metavar="SERVICE", help="exit as this service does; implies the former but one")
+    add("--attach", action="append", default=[], metavar="SERVICE", help="show only logs of this service")
+    add("--no-attach", action="append", default=[], metavar="SERVICE", help="show no logs of this service")
+    add("--attach-dependencies", action="store_true", help="show logs of what the services depend on, too")
+    add("--no-log-prefix", action="store_true", help="do not print which container a line is from")
+    add("--no-color", action="store_true", help="no colours in the logs")
+    add("--timestamps", action="store_true", help="print when a line was written")
+
+
+def add_creating(parser: argparse.ArgumentParser) -> None:
+    """The options of ``up`` and ``create``."""
+    add = parser.add_argument
+    add("--build", action="store_true", help="build images before containers are created")
+    add("--no-build", action="store_true", help="do not build an image, even if it is missing")
+    add("--pull", choices=("always", "missing", "never"), help="whether to get images anew")
+    add("--quiet-pull", action="store_true", help="do not show how images are got")
+    add("--force-recreate", action="store_true", help="recreate containers that have not changed")
+    add("--no-recreate", action="store_true", help="leave containers that are there as they are")
     add(
         "--remove-orphans", action="store_true", help="remove containers of services that are not in the file"
     )
     add("--scale", action="append", default=[], metavar="SERVICE=N", help="how many containers a service has")
-    add("--wait", action="store_true", help="wait until services run or are healthy; implies -d")
-    add("--wait-timeout", type=seconds, metavar="SECONDS", help="how long to wait for that")
-    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
-    add("--no-log-prefix", action="store_true", help="do not print which container a line is from")
-    add("--no-color", action="store_true", help="no colours in the logs")
-    add("--timestamps", action="store_true", help="print when a line was written")
+    add("-y", "--yes", action="store_true", help="ask nothing (nothing is asked)")
+
+
+def run_as_up(arguments: argparse.Namespace, **changes: Any) -> int:
+    """``up`` with the options that `arguments` has, and some others; for commands that are a part of it."""
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(argparse.Namespace(**{**vars(parser.parse_args([])), **vars(arguments), **changes}))
+
+
+_TOGETHER = (
+    ("force_recreate", "no_recreate"),
+    ("always_recreate_deps", "no_recreate"),
+    ("renew_anon_volumes", "no_recreate"),
+    ("build", "no_build"),
+    ("abort_on_container_exit", "abort_on_container_failure"),
+    ("attach", "attach_dependencies"),
+    *(
+        (alone, attached)
+        for alone in ("detach", "wait", "no_start")
+        for attached in (
+            "abort_on_container_exit",
+            "abort_on_container_failure",
+            "exit_code_from",
+            "attach",
+            "attach_dependencies",
+        )
+    ),
+)
+"""Options that exclude each other."""
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for first, second in _TOGETHER:
+        if getattr(arguments, first) and getattr(arguments, second):
+            names = [f"--{name.replace('_', '-')}" for name in (first, second)]
+            raise UsageError(f"{names[0]} and {names[1]} exclude each other")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,10 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.network.setup import fork_setup
     from compose.state.paths import Paths
 
-    if arguments.force_recreate and arguments.no_recreate:
-        raise UsageError("--force-recreate and --no-recreate exclude each other")
-    if arguments.build and arguments.no_build:
-        raise UsageError("--build and --no-build exclude each other")
+    _check(arguments)
     begun = time.time_ns()
     paths = Paths.from_environment()
     # Forked before anything heavy is loaded: its imports overlap with ours.
@@ -67,10 +127,12 @@ def run(arguments: argparse.Namespace) -> int:
         from compose.ui.progress import reporter
 
         project = projects.load(arguments)
-        services = arguments.services
-        target = projects.target(project, services, _scales(arguments.scale))
-        if arguments.no_deps and services:
-            target = target._replace(services=tuple(s for s in target.services if s.name in services))
+        target = projects.target(project, arguments.services, scales(arguments.scale))
+        attached = _attached(arguments, project, target)
+        if arguments.no_deps and arguments.services:
+            target = target._replace(
+                services=tuple(s for s in target.services if s.name in arguments.services)
+            )
         progress = reporter("up", arguments.progress)
         with project_lock(paths, project.name, "up", lambda holder: projects.warn(f"waiting for {holder}")):
             context = Context(
@@ -98,11 +160,28 @@ def run(arguments: argparse.Namespace) -> int:
         return code
     from compose.cli.attached import follow_until_stopped
 
-    names = [service.name for service in target.services]
-    return follow_until_stopped(arguments, paths, project, names, since=begun)
+    return follow_until_stopped(arguments, paths, project, attached, since=begun)
 
 
-def _scales(entries: Sequence[str]) -> dict[str, int]:
+def _attached(arguments: argparse.Namespace, project: Project, target: Target) -> Attached:
+    """Whose end is waited for, and whose logs are shown; checked before anything happens."""
+    from compose.cli.attached import Attached
+
+    there = [service.name for service in target.services]
+    named = [name for name in there if not arguments.services or name in arguments.services]
+    for name in (*arguments.attach, *arguments.no_attach, arguments.exit_code_from or there[0:1]):
+        if isinstance(name, str) and name not in there:
+            raise UsageError(f"service {name} is not started", hint="see 'pycompose config --services'")
+    shown = arguments.attach or [
+        name
+        for name in (there if arguments.attach_dependencies else named)
+        if project.services[name].get("attach", True)
+    ]
+    return Attached(tuple(named), frozenset(shown) - set(arguments.no_attach))
+
+
+def scales(entries: Sequence[str]) -> dict[str, int]:
+    """``web=2`` entries as a mapping; raises `UsageError`."""
     found = {}
     for entry in entries:
         service, _, count = entry.partition("=")
@@ -113,18 +192,20 @@ def _scales(entries: Sequence[str]) -> dict[str, int]:
 
 
 def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Terminal) -> int:
-    from compose.cli.project import mention_orphans
+    from compose.cli.project import mention_orphans, wants_orphans_removed
     from compose.engine.embedded.engine import EmbeddedEngine
     from compose.plan.reconcile import UpOptions, plan_images, plan_up
 
-    assert context.target is not None
+    assert context.target is not None and context.project is not None
+    remove_orphans = wants_orphans_removed(arguments)
     engine = EmbeddedEngine(context)
     observed = engine.observe()
-    images = plan_images(context.target, observed, build=arguments.build)
+    images = plan_images(context.target, observed, build=arguments.build, pull=arguments.pull)
     if arguments.no_build:
         _refuse_builds(images)
     if images:
         if not arguments.dry_run:
+            context.detail = _detail(arguments, images, progress)
             code = _execute(images, engine, progress, arguments.parallel, None)
             if code:
                 return code
@@ -133,7 +214,10 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
         force_recreate=arguments.force_recreate,
         no_recreate=arguments.no_recreate,
         no_start=arguments.no_start,
-        remove_orphans=arguments.remove_orphans and not arguments.services,
+        remove_orphans=remove_orphans,
+        known=frozenset({*context.project.services, *context.project.disabled}),
+        named=frozenset(arguments.services),
+        recreate_dependencies=arguments.always_recreate_deps,
         wait=arguments.wait,
         fresh_volumes=arguments.renew_anon_volumes,
         timeout=arguments.timeout,
@@ -142,13 +226,27 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
     if arguments.dry_run:
         _print_plans(images, plan)
         return 0
-    if not arguments.remove_orphans:
-        assert context.project is not None
+    if not remove_orphans:
         mention_orphans(context.index, context.project)
     engine.prepare(plan)
     return _execute(
         plan, engine, progress, arguments.parallel, arguments.wait_timeout if arguments.wait else None
     )
+
+
+def _detail(arguments: argparse.Namespace, images: Plan, progress: Plain | Terminal) -> Detail:
+    """The reporter of steps, without those of builds or fetches that nobody wants to see."""
+    from compose.plan.actions import BuildImage, FetchImage
+
+    kinds: tuple[type, ...] = (BuildImage,) if arguments.quiet_build else ()
+    kinds += (FetchImage,) if arguments.quiet_pull else ()
+    hidden = {one.action.target for one in images.operations if isinstance(one.action, kinds)}
+
+    def detail(what: str, status: str, fraction: float | None) -> None:
+        if what not in hidden:
+            progress.detail(what, status, fraction)
+
+    return detail
 
 
 def _execute(

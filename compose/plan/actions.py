@@ -18,9 +18,10 @@ class BuildImage(NamedTuple):
 
 
 class FetchImage(NamedTuple):
-    """Get the image `target`, which is not in the store."""
+    """Get the image `target`, which is not in the store; also when it is, with `renew`."""
 
     target: str
+    renew: bool = False
 
 
 class CreateNetwork(NamedTuple):
@@ -80,6 +81,32 @@ class StopContainer(NamedTuple):
     resume: bool = False
 
 
+class RestartContainer(NamedTuple):
+    """Stop the container `target` as `StopContainer` does, when it runs, and start it."""
+
+    target: str
+    grace_period: float | None = None
+
+
+class KillContainer(NamedTuple):
+    """Send a signal to process 1 of the container `target`; after SIGKILL wait for its end."""
+
+    target: str
+    signal: str = "SIGKILL"
+
+
+class PauseContainer(NamedTuple):
+    """Freeze every process of the container `target`, which runs and is not paused."""
+
+    target: str
+
+
+class UnpauseContainer(NamedTuple):
+    """Thaw every process of the container `target`, which is paused."""
+
+    target: str
+
+
 class RemoveContainer(NamedTuple):
     """Remove the stopped container `target`, with its anonymous volumes where `volumes` is set."""
 
@@ -126,6 +153,10 @@ Action = (
     | ReconnectContainer
     | StartContainer
     | StopContainer
+    | RestartContainer
+    | KillContainer
+    | PauseContainer
+    | UnpauseContainer
     | RemoveContainer
     | WaitHealthy
     | WaitCompleted
@@ -154,6 +185,10 @@ WORDS: dict[type, Words] = {
     ReconnectContainer: Words("Container", "reconnect container", "Connecting", "Connected"),
     StartContainer: Words("Container", "start container", "Starting", "Started"),
     StopContainer: Words("Container", "stop container", "Stopping", "Stopped"),
+    RestartContainer: Words("Container", "restart container", "Restarting", "Started"),
+    KillContainer: Words("Container", "kill container", "Killing", "Killed"),
+    PauseContainer: Words("Container", "pause container", "Pausing", "Paused"),
+    UnpauseContainer: Words("Container", "unpause container", "Unpausing", "Unpaused"),
     RemoveContainer: Words("Container", "remove container", "Removing", "Removed"),
     WaitHealthy: Words("Container", "wait for health of", "Waiting", "Healthy"),
     WaitCompleted: Words("Container", "wait for completion of", "Waiting", "Exited"),

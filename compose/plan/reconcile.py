@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import PlanError
 from compose.plan.actions import (
-    WORDS,
     BuildImage,
     CreateContainer,
     CreateNetwork,
@@ -21,11 +20,10 @@ from compose.plan.actions import (
     RemoveNetwork,
     StartContainer,
     StopContainer,
-    WaitCompleted,
-    WaitHealthy,
 )
 from compose.plan.changes import changes
 from compose.plan.plan import Plan
+from compose.plan.starts import Starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +38,11 @@ class UpOptions(NamedTuple):
     no_recreate: bool = False
     no_start: bool = False
     remove_orphans: bool = False
+    known: frozenset[str] = frozenset()
+    """The services of the file: containers of all others are orphans."""
+    named: frozenset[str] = frozenset()
+    """The services that were asked for, of those in the target; empty: all. The rest are dependencies."""
+    recreate_dependencies: bool = False
     wait: bool = False
     fresh_volumes: bool = False
     """Whether recreated containers get new anonymous volumes."""
@@ -47,8 +50,11 @@ class UpOptions(NamedTuple):
     """Seconds that a container gets to stop; None: its own grace period."""
 
 
-def plan_images(target: Target, observed: Observed, *, build: bool = False) -> Plan:
-    """Build what must be built and fetch what is missing; services that share a name share the work."""
+def plan_images(target: Target, observed: Observed, *, build: bool = False, pull: str | None = None) -> Plan:
+    """Build what must be built and fetch what is missing; services that share a name share the work.
+
+    `pull` stands for every ``pull_policy``: always, missing or never.
+    """
     plan = Plan()
     seen: set[str] = set()
     for service in target.services:
@@ -56,16 +62,19 @@ def plan_images(target: Target, observed: Observed, *, build: bool = False) -> P
             continue
         seen.add(service.image)
         buildable = bool(service.config.get("build"))
-        policy = service.config.get("pull_policy")
+        policy = pull or service.config.get("pull_policy")
         missing = service.image not in observed.images
         if buildable and (build or policy == "build" or missing):
             cause = "not built yet" if missing else "--build" if build else "pull_policy: build"
             plan.add(BuildImage(service.image, service.name), cause=cause)
+        elif not buildable and pull == "always":
+            plan.add(FetchImage(service.image, renew=True), cause="--pull always")
         elif not buildable and missing:
             if policy == "never":
+                never = "--pull is never" if pull else "pull_policy is never"
                 raise PlanError(
-                    f"service {service.name}: no image {service.image} in the store and pull_policy is never",
-                    hint=f"build it, or remove 'pull_policy: never' from {service.name}",
+                    f"service {service.name}: no image {service.image} in the store and {never}",
+                    hint="build it, or leave that out",
                 )
             plan.add(FetchImage(service.image), cause="not in the store")
     return plan
@@ -95,12 +104,10 @@ class _Up:
         for container in observed.containers:
             if not container.oneoff:
                 self.containers_of.setdefault(container.service, []).append(container)
-        self.started: dict[str, list[int]] = {}
-        """Service -> its start operations in this plan."""
         self.recreated: set[str] = set()
         self.stopped_for: dict[str, int] = {}
         """Container name -> the operation that stopped or removed it early."""
-        self.waits: dict[str, int] = {}
+        self.starts = Starts(self.plan, target, self.by_name)
         self.made: dict[str, int] = {}
         """``network KEY`` or ``volume KEY`` -> the operation that makes it."""
         self.changed_networks: set[str] = set()
@@ -117,17 +124,18 @@ class _Up:
         for service in target.services:
             self.service(service)
         if options.wait and not options.no_start:
-            self.wait_for_all()
+            self.starts.wait_for_all()
 
     # What is not in the file any more ---------------------------------------------------------------------
 
     def orphans(self) -> None:
         if not self.options.remove_orphans:
             return
-        wanted = {service.name for service in self.target.services}
         for container in self.observed.containers:
-            left = container.service not in wanted and container.name not in self.claimed
-            if left and not container.oneoff:
+            left = container.service not in self.options.known and container.name not in self.claimed
+            if container.oneoff:
+                left = not container.running  # who runs it still waits for it
+            if left:
                 self.remove(container, "orphan")
 
     def remove(self, container: ObservedContainer, cause: str) -> int:
@@ -284,8 +292,11 @@ class _Up:
             return "its network is gone"
         if existing.service != service.name:
             return f"it was of service {existing.service}"
-        if self.options.force_recreate:
+        named = not self.options.named or service.name in self.options.named
+        if named and self.options.force_recreate:
             return "--force-recreate"
+        if self.options.recreate_dependencies and not named:
+            return "--always-recreate-deps"
         if self.options.no_recreate:
             return ""
         for key in service.config.get("networks") or {}:
@@ -334,52 +345,5 @@ class _Up:
         if self.options.no_start:
             return
         after = after + self.after_freeing(service.config)
-        for dependency, how in service.dependencies.items():
-            after = after + self.dependency(dependency, how)
-        start = self.plan.add(StartContainer(name), cause=cause, after=after)
-        self.started.setdefault(service.name, []).append(start)
-
-    # Dependencies -----------------------------------------------------------------------------------------
-
-    def dependency(self, name: str, how: Mapping[str, Any]) -> list[int]:
-        """The operations that must be over before a service that depends on `name` may start."""
-        service = next((other for other in self.target.services if other.name == name), None)
-        if service is None:
-            return []
-        condition = how.get("condition", "service_started")
-        if condition == "service_healthy":
-            return self.wait(service, WaitHealthy)
-        if condition == "service_completed_successfully":
-            return self.wait(service, WaitCompleted)
-        return self.started.get(name, [])
-
-    def wait(
-        self, service: Wanted, kind: type[WaitHealthy] | type[WaitCompleted], *, required: bool = True
-    ) -> list[int]:
-        """One wait a container, shared by everything that waits for it; none where it is over already.
-
-        Without `required` a container that has no health check only has to run.
-        """
-        waits: list[int] = []
-        for number in range(1, service.scale + 1):
-            name = service.container(self.target.project, number)
-            key = f"{WORDS[kind].does} {name}"
-            if key not in self.waits:
-                if service.name not in self.started and self.is_over(name, kind):
-                    continue
-                action = WaitHealthy(name, required) if kind is WaitHealthy else WaitCompleted(name)
-                self.waits[key] = self.plan.add(action, after=self.started.get(service.name, []))
-            waits.append(self.waits[key])
-        return waits
-
-    def is_over(self, name: str, kind: type[WaitHealthy] | type[WaitCompleted]) -> bool:
-        container = self.by_name.get(name)
-        if container is None:
-            return False
-        if kind is WaitHealthy:
-            return container.running and container.health == "healthy"
-        return not container.running and container.exit_code == 0
-
-    def wait_for_all(self) -> None:
-        for service in self.target.services:
-            self.wait(service, WaitHealthy, required=False)
+        after += self.starts.before(service)
+        self.starts.add(service.name, self.plan.add(StartContainer(name), cause=cause, after=after))

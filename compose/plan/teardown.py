@@ -36,11 +36,36 @@ def plan_stop(
     *,
     resume: bool = False,
 ) -> Plan:
-    """Stop containers, dependents before what they depend on; `resume` as in `StopContainer`."""
+    """Stop containers, dependents before what they depend on; those of `run` are their callers' to stop.
+
+    `resume` as in `StopContainer`.
+    """
     plan = Plan()
-    chosen = [c for c in observed.containers if not services or c.service in services]
-    _stop(plan, chosen, dependencies, timeout, resume=resume)
+    _stop(plan, chosen(observed, services), dependencies, timeout, resume=resume)
     return plan
+
+
+def plan_remove(
+    observed: Observed,
+    services: Collection[str],
+    dependencies: Mapping[str, Collection[str]],
+    *,
+    stop: bool = False,
+    volumes: bool = False,
+    timeout: float | None = None,
+) -> Plan:
+    """Remove containers that do not run; with `stop` the others are stopped first."""
+    plan = Plan()
+    containers = [c for c in chosen(observed, services) if stop or not c.running]
+    stops = _stop(plan, containers, dependencies, timeout)
+    for container in containers:
+        plan.add(RemoveContainer(container.name, volumes), after=stops.get(container.name, []))
+    return plan
+
+
+def chosen(observed: Observed, services: Collection[str]) -> list[ObservedContainer]:
+    """The containers of some services, of all when none is named, without those of `run`."""
+    return [c for c in observed.containers if not c.oneoff and (not services or c.service in services)]
 
 
 def plan_down(
@@ -57,13 +82,13 @@ def plan_down(
     `known` are the services of the file; containers of others are orphans. `dependencies` orders the stops.
     """
 
-    def chosen(container: ObservedContainer) -> bool:
+    def concerned(container: ObservedContainer) -> bool:
         if options.services:
             return container.service in options.services
         return options.remove_orphans or known is None or container.service in known
 
     plan = Plan()
-    containers = [container for container in observed.containers if chosen(container)]
+    containers = [container for container in observed.containers if concerned(container)]
     stops = _stop(plan, containers, dependencies or {}, options.timeout)
     removals = [
         plan.add(RemoveContainer(c.name, options.volumes), after=stops.get(c.name, []), cause="")

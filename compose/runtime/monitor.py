@@ -382,11 +382,12 @@ class Monitor:
         number = signal_number(signal)
         if self.pidfd < 0:
             raise ContainerError(f"container {self.identity[:12]} is not running")
-        if number in (SIGKILL, self._stop_signal()):
+        fatal = number in (SIGKILL, self._stop_signal())
+        if fatal:
             self.state["stopped_by_user"] = True
             self.write()
         process.pidfd_send_signal(self.pidfd, number)
-        if number == SIGKILL and self.state.get("status") == "paused":
+        if fatal and self.state.get("status") == "paused":
             self.pause(paused=False)
 
     def kill_everything(self) -> None:

@@ -67,10 +67,17 @@ class Stack:
         defaults |= {"stdin": subprocess.DEVNULL, "text": True, "cwd": self.directory}
         return subprocess.Popen([PROGRAM, *arguments], env=self._environment(), **(defaults | options))
 
-    def try_run(self, *arguments: str, stdin: str | None = None, patience: float = PATIENCE) -> Done:
-        """Run a command to its end, whatever its exit code."""
+    def try_run(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        patience: float = PATIENCE,
+        elsewhere: bool = False,
+    ) -> Done:
+        """Run a command to its end, whatever its exit code; `elsewhere` than in the project's directory."""
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        with self.start(*arguments, stdin=source) as process:
+        directory = "/" if elsewhere else self.directory
+        with self.start(*arguments, stdin=source, cwd=directory) as process:
             try:
                 out, err = process.communicate(stdin, timeout=patience)
             except subprocess.TimeoutExpired:

@@ -22,6 +22,7 @@ from compose.linux.beneath import remove_path
 from compose.runtime import protocol, records
 from compose.runtime.client import Keeper
 from compose.runtime.spec import STATE_FILE, VERSION
+from compose.runtime.stop import SIGKILL, signal_number
 from compose.state.files import replace, replace_json
 
 from . import devices, files, networks, ports, sources
@@ -277,6 +278,38 @@ async def stop(
         return state
 
     return await in_thread(work)
+
+
+async def kill(context: Context, name: str, signal: str) -> None:
+    """Send a signal to process 1. SIGKILL cannot be refused: its effect is waited for, as Docker does."""
+    row = context.row(name)
+    keeper = Keeper(context.paths, context.name)
+
+    def work() -> None:
+        deadly = signal_number(signal) == SIGKILL
+        if deadly and records.read_state(context.paths, row.id).get("status") == "restarting":
+            keeper.stop(row.id, grace=0)  # nothing runs that a signal could be sent to
+            return
+        keeper.kill(row.id, signal)
+        if deadly:
+            keeper.wait(row.id)
+
+    await in_thread(work)
+
+
+async def pause(context: Context, name: str, *, paused: bool) -> None:
+    """Freeze or thaw a container; raises `ContainerError` when that is what it is already."""
+    row = context.row(name)
+    keeper = Keeper(context.paths, context.name)
+
+    def work() -> None:
+        status = records.read_state(context.paths, row.id).get("status", "created")
+        if status != ("running" if paused else "paused"):
+            wrong = "paused already" if status == "paused" else status if paused else "not paused"
+            raise ContainerError(f"container {name} is {wrong}")
+        (keeper.pause if paused else keeper.unpause)(row.id)
+
+    await in_thread(work)
 
 
 def drop(context: Context, identity: str, *prefixes: str) -> None:

@@ -64,6 +64,15 @@ class EmbeddedEngine:
                 await reconnect(context, action.target)
             case a.StopContainer():
                 await containers.stop(context, action.target, action.grace_period, resume=action.resume)
+            case a.RestartContainer():
+                await containers.stop(context, action.target, action.grace_period)
+                await containers.start(context, action.target)
+            case a.KillContainer():
+                await containers.kill(context, action.target, action.signal)
+            case a.PauseContainer():
+                await containers.pause(context, action.target, paused=True)
+            case a.UnpauseContainer():
+                await containers.pause(context, action.target, paused=False)
             case a.RemoveContainer():
                 await self._remove(action)
             case a.WaitHealthy():

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 async def fetch(context: Context, action: FetchImage) -> None:
-    """Get an image that is not in the store."""
+    """Get an image that is not in the store, or anew."""
+    from compose.images.acquire import acquire
 
     def work() -> None:
+        if action.renew:
+            acquire(context.images, action.target, context.detail, renew=True)
+            return
         context.images.ensure(action.target, context.detail)
 
     await in_thread(work, abandon=True)

@@ -13,6 +13,7 @@ from compose.plan.actions import (
     CreateVolume,
     RemoveNetwork,
     RemoveSandbox,
+    RestartContainer,
     StartContainer,
     StopContainer,
 )
@@ -58,7 +59,7 @@ def reserve(context: Context, plan: Plan) -> None:
                 _write_down(context, transaction, made, removed)
             _take_ports(context, actions, started)
     networks.tell_all(context, [action for action in creations if action.replaces is None])
-    if made or started:
+    if made or started or any(isinstance(action, RestartContainer) for action in actions):
         context.keeper()  # it gets ready while the network is made
     networks.begin(context, [action for action in made if isinstance(action, CreateNetwork)], creations)
 

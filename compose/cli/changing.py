@@ -1,0 +1,112 @@
+"""What every command does that changes containers which are there: lock, observe, decide, carry out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.cli import project as projects
+from compose.cli.running import carry_out
+from compose.engine.embedded.context import Context
+from compose.engine.embedded.engine import EmbeddedEngine
+from compose.errors import UsageError
+from compose.state.lock import project_lock
+from compose.state.paths import Paths
+from compose.ui.progress import reporter
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from compose.model import Project
+    from compose.plan.observed import Observed
+    from compose.plan.plan import Plan
+    from compose.plan.target import Target, Wanted
+
+
+class Situation(NamedTuple):
+    """What a command decides on."""
+
+    observed: Observed
+    project: Project | None
+    target: Target
+    """Without a project, what its containers say."""
+
+    @property
+    def dependencies(self) -> Mapping[str, Collection[str]]:
+        """Service -> the services that it depends on."""
+        return {service.name: service.dependencies for service in self.target.services}
+
+    def services(self, named: Collection[str]) -> Collection[str]:
+        """The named services; all of the file when none is named; nothing, for all, when there is no file."""
+        return named or ([*self.project.services, *self.project.disabled] if self.project else ())
+
+
+def change(
+    arguments: argparse.Namespace,
+    command: str,
+    decide: Callable[[Situation], Plan],
+    *,
+    services: Iterable[str] = (),
+    keep_going: bool = True,
+    timeout: float | None = None,
+) -> int:
+    """Carry out, or print, what `decide` wants; the exit code.
+
+    `services` are names that have to be known. `timeout` in seconds bounds the whole plan.
+    """
+    paths = Paths.from_environment()
+    project = projects.load_if_there(arguments)
+    name = projects.project_name(arguments, project)
+    progress = reporter(command, arguments.progress)
+    with project_lock(paths, name, command, lambda holder: projects.warn(f"waiting for {holder}")):
+        context = Context(paths, name, project=project, warn=projects.warn)
+        try:
+            engine = EmbeddedEngine(context)
+            observed = engine.observe()
+            target = projects.target(project) if project is not None else _target_of(name, observed)
+            _check(services, target, project)
+            plan = decide(Situation(observed, project, target))
+            if arguments.dry_run:
+                sys.stdout.write(f"{plan or 'nothing to do'}\n")
+                return 0
+            engine.prepare(plan)
+            return carry_out(
+                plan,
+                engine,
+                progress,
+                parallel=arguments.parallel,
+                keep_going=keep_going,
+                timeout=timeout,
+            )
+        finally:
+            progress.close()
+            context.close()
+
+
+def _target_of(name: str, observed: Observed) -> Target:
+    """A target without a file: the services that have containers, with what these were made from."""
+    from compose.plan.target import Target, Wanted
+
+    configs = {one.service: one.config or {} for one in observed.containers if not one.oneoff}
+    numbers = {service: 0 for service in configs}
+    for container in observed.containers:
+        if container.service in numbers and not container.oneoff:
+            numbers[container.service] += 1
+    services = [Wanted(key, config, "", "", numbers[key]) for key, config in sorted(configs.items())]
+    return Target(name, tuple(_in_order(services)), {}, {})
+
+
+def _in_order(services: Iterable[Wanted]) -> Iterable[Wanted]:
+    from compose.model.order import quick_order
+
+    by_name = {service.name: service for service in services}
+    order = quick_order({name: service.config for name, service in by_name.items()})
+    return [by_name[name] for name in order or by_name]
+
+
+def _check(services: Iterable[str], target: Target, project: Project | None) -> None:
+    known = {service.name for service in target.services} | set(project.disabled if project else ())
+    for service in services:
+        if service not in known:
+            raise UsageError(f"no such service: {service}", hint="see 'pycompose config --services'")
