@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compose.model import Project
     from compose.plan.observed import Observed
     from compose.plan.plan import Plan
-    from compose.plan.target import Target, Wanted
+    from compose.plan.target import Target
 
 
 class Situation(NamedTuple):
@@ -62,10 +62,11 @@ def change(
     with project_lock(paths, name, command, lambda holder: projects.warn(f"waiting for {holder}")):
         context = Context(paths, name, project=project, warn=projects.warn)
         try:
+            target = projects.target(project) if project is not None else _recorded(context)
+            _check(services, target, project)
+            context.target = target
             engine = EmbeddedEngine(context)
             observed = engine.observe()
-            target = projects.target(project) if project is not None else _target_of(name, observed)
-            _check(services, target, project)
             plan = decide(Situation(observed, project, target))
             if arguments.dry_run:
                 sys.stdout.write(f"{plan or 'nothing to do'}\n")
@@ -84,25 +85,15 @@ def change(
             context.close()
 
 
-def _target_of(name: str, observed: Observed) -> Target:
-    """A target without a file: the services that have containers, with what these were made from."""
-    from compose.plan.target import Target, Wanted
-
-    configs = {one.service: one.config or {} for one in observed.containers if not one.oneoff}
-    numbers = {service: 0 for service in configs}
-    for container in observed.containers:
-        if container.service in numbers and not container.oneoff:
-            numbers[container.service] += 1
-    services = [Wanted(key, config, "", "", numbers[key]) for key, config in sorted(configs.items())]
-    return Target(name, tuple(_in_order(services)), {}, {})
-
-
-def _in_order(services: Iterable[Wanted]) -> Iterable[Wanted]:
+def _recorded(context: Context) -> Target:
+    """A target without a file, in the order of its services' dependencies."""
+    from compose.engine.embedded.recorded import recorded_target
     from compose.model.order import quick_order
 
-    by_name = {service.name: service for service in services}
+    target = recorded_target(context.paths, context.index, context.name)
+    by_name = {service.name: service for service in target.services}
     order = quick_order({name: service.config for name, service in by_name.items()})
-    return [by_name[name] for name in order or by_name]
+    return target._replace(services=tuple(by_name[name] for name in order or by_name))
 
 
 def _check(services: Iterable[str], target: Target, project: Project | None) -> None:

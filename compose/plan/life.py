@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from compose.errors import PlanError
 from compose.plan.actions import (
+    CreateNetwork,
     KillContainer,
     PauseContainer,
+    ReconnectContainer,
     RestartContainer,
     StartContainer,
     UnpauseContainer,
@@ -28,17 +30,17 @@ def plan_start(target: Target, observed: Observed, *, wait: bool = False) -> Pla
 
     With `wait` the plan ends when all of them run and are healthy.
     """
-    plan, starts, of_service = _begin(target, observed)
+    found = _Containers(target, observed)
+    plan, starts = found.plan, found.starts
     for service in target.services:
-        there = of_service.get(service.name, [])
+        there = found.of_service.get(service.name, [])
         if not there and service.scale:
             raise PlanError(
                 f"service {service.name} has no container to start", hint=f"pycompose up -d {service.name}"
             )
         for container in there:
             if not container.running:
-                _check(container)
-                after = starts.before(service)
+                after = [*found.before(container), *starts.before(service)]
                 cause = f"it is {container.status}"
                 starts.add(service.name, plan.add(StartContainer(container.name), cause=cause, after=after))
     if wait:
@@ -58,16 +60,16 @@ def plan_restart(
 
     Those that depend on one of them with ``restart: true`` follow, unless `alone` is set.
     """
-    plan, starts, of_service = _begin(target, observed)
+    found = _Containers(target, observed)
+    plan, starts = found.plan, found.starts
     restarted: dict[str, str] = {}
     for service in target.services:
         cause = _cause_to_restart(service, services, restarted, alone=alone)
         if cause is None:
             continue
         restarted[service.name] = cause
-        for container in of_service.get(service.name, []):
-            _check(container)
-            after: list[int] = []
+        for container in found.of_service.get(service.name, []):
+            after = found.before(container)
             for dependency, how in service.dependencies.items():
                 if how.get("restart") and not alone:
                     after += starts.of_dependency(dependency, how)
@@ -115,19 +117,39 @@ def _each(
     return plan
 
 
-def _begin(target: Target, observed: Observed) -> tuple[Plan, Starts, dict[str, list[ObservedContainer]]]:
-    plan = Plan()
-    of_service: dict[str, list[ObservedContainer]] = {}
-    for container in chosen(observed, ()):
-        of_service.setdefault(container.service, []).append(container)
-    by_name = {container.name: container for container in observed.containers}
-    names = {service: [one.name for one in containers] for service, containers in of_service.items()}
-    starts = Starts(plan, target, by_name, names)
-    return plan, starts, of_service
+class _Containers:
+    """The containers that are there, and what has to be made again before one of them can start."""
 
+    def __init__(self, target: Target, observed: Observed) -> None:
+        self.plan = Plan()
+        self.target = target
+        self.of_service: dict[str, list[ObservedContainer]] = {}
+        for container in chosen(observed, ()):
+            self.of_service.setdefault(container.service, []).append(container)
+        by_name = {container.name: container for container in observed.containers}
+        names = {service: [one.name for one in there] for service, there in self.of_service.items()}
+        self.starts = Starts(self.plan, target, by_name, names)
+        self.lost = {network.name for network in observed.networks if not network.whole} | observed.lost
+        self.made: dict[str, int] = {}
 
-def _check(container: ObservedContainer) -> None:
-    """Refuse to start what only `up` can make whole again."""
-    if not container.whole or not container.connected:
-        what = "is half-made" if not container.whole else "lost its network when the machine was restarted"
-        raise PlanError(f"container {container.name} {what}", hint=f"pycompose up -d {container.service}")
+    def before(self, container: ObservedContainer) -> list[int]:
+        """What gives a container back what a restart of the machine took; refuses what only `up` repairs."""
+        if not container.whole:
+            raise PlanError(
+                f"container {container.name} is half-made", hint=f"pycompose up -d {container.service}"
+            )
+        if container.connected:
+            return []
+        after = [self.network(name) for name in sorted((container.networks or frozenset()) & self.lost)]
+        reconnect = ReconnectContainer(container.name)
+        return [self.plan.add(reconnect, cause="its network is gone", after=after)]
+
+    def network(self, name: str) -> int:
+        """The operation that makes a network again of which only the record is there."""
+        if name not in self.made:
+            key = next((key for key, one in self.target.networks.items() if one.name == name), None)
+            if key is None:
+                raise PlanError(f"network {name} is not in the file any more", hint="pycompose up -d")
+            cause = "only its record is there"
+            self.made[name] = self.plan.add(CreateNetwork(name, key), cause=cause)
+        return self.made[name]

@@ -6,7 +6,7 @@ import pytest
 
 from compose.errors import PlanError
 from compose.plan.life import plan_kill, plan_pause, plan_restart, plan_start, plan_unpause
-from compose.plan.observed import Observed
+from compose.plan.observed import Observed, ObservedNetwork
 from compose.plan.reconcile import UpOptions, plan_up
 from compose.plan.teardown import plan_remove, plan_stop
 from tests.unit.test_plan_reconcile import lines, observed, running, target, text, wanted
@@ -49,11 +49,21 @@ def test_start_leaves_what_runs_alone_and_creates_nothing() -> None:
     assert not plan_start(target(wanted("web", scale=0)), Observed())
 
 
-@pytest.mark.parametrize("changes", [{"whole": False}, {"connected": False}])
-def test_what_only_up_can_repair_is_not_started(changes: dict[str, bool]) -> None:
-    there = observed(running("web", status="exited", **changes))
+def test_what_only_up_can_repair_is_not_started() -> None:
     with pytest.raises(PlanError, match="shop-web-1"):
-        plan_start(target(wanted("web")), there)
+        plan_start(target(wanted("web")), observed(running("web", status="exited", whole=False)))
+
+
+def test_start_makes_again_what_a_restart_of_the_machine_took() -> None:
+    there = observed(
+        running("web", status="exited", connected=False, networks=frozenset({"shop_default"})),
+        networks=(ObservedNetwork("default", "shop_default", "net-1", whole=False),),
+    )
+    assert text(plan_start(target(wanted("web")), there)) == lines("""
+        1. create network shop_default  (only its record is there)
+        2. reconnect container shop-web-1  (its network is gone)  after 1
+        3. start container shop-web-1  (it is exited)  after 2
+    """)
 
 
 def test_restart_takes_dependents_along_that_ask_for_it() -> None:

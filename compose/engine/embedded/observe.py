@@ -58,7 +58,7 @@ def _container(
     except StateError:
         return found
     config = None
-    if context.project is None or (hashes is not None and hashes.get(row.service) != row.config_hash):
+    if hashes is not None and hashes.get(row.service) != row.config_hash:
         config = _service(f"{directory}/{SERVICE_FILE}")
     namespace = spec.get("network_namespace")
     return found._replace(

@@ -39,9 +39,9 @@ def recorded_target(paths: Paths, index: Index, project: str) -> Target:
             spec = records.read_spec(paths, row.id)
         except StateError:
             continue
-        services.setdefault(
-            row.service, Wanted(row.service, config, row.config_hash, spec.get("image_name", ""))
-        )
+        if not row.oneoff:
+            wanted = Wanted(row.service, config, row.config_hash, spec.get("image_name", ""))
+            services.setdefault(row.service, wanted)
         for endpoint in spec.get("endpoints") or ():
             network = by_id.get(endpoint["network"])
             if network is not None:
