@@ -48,11 +48,11 @@ def follow_until_stopped(
     labels = {label(project.name, row): row for row in rows}
     printer = log_printer(arguments, project.name, shown)
     ending = _Ending(arguments, paths, project, attached.services)
-    if shown:
-        sys.stdout.write(f"Attaching to {', '.join(label(project.name, row) for row in shown)}\n")
-        sys.stdout.flush()
     before = {number: signal.signal(number, ending.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if shown:
+            sys.stdout.write(f"Attaching to {', '.join(label(project.name, row) for row in shown)}\n")
+            sys.stdout.flush()
         follow(
             paths,
             printer,

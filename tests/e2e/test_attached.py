@@ -64,7 +64,7 @@ services:
 """)
     with stack.start("up") as process:
         lines = Lines(process.stdout)
-        lines.expect("deaf")
+        lines.expect("| deaf")
         process.send_signal(signal.SIGINT)
         Lines(process.stderr).expect("topping")
         process.send_signal(signal.SIGINT)
