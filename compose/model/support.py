@@ -53,7 +53,6 @@ NOT_YET: dict[str, str] = {
     "services.*.build.shm_size": _BUILDER,
     "services.*.build.ssh": _BUILDER,
     "services.*.build.ulimits": _BUILDER,
-    "services.*.cgroup": "containers have a cgroup namespace of their own",
     "services.*.cgroup_parent": "containers lie in the project's cgroup",
     "services.*.cpu_count": _WINDOWS,
     "services.*.cpu_percent": _WINDOWS,
@@ -71,12 +70,10 @@ NOT_YET: dict[str, str] = {
     "services.*.external_links": "services are found by their names and aliases",
     "services.*.gpus": "containers have no GPUs",
     "services.*.init": "the image's program is process 1",
-    "services.*.ipc": "containers have an IPC namespace of their own",
     "services.*.isolation": _WINDOWS,
     "services.*.models": "no models are run",
     "services.*.networks.*.driver_opts": "networks have no options",
     "services.*.networks.*.link_local_ips": "a container has one address a network",
-    "services.*.pid": "containers have a PID namespace of their own",
     "services.*.platform": "images are those of this machine",
     "services.*.post_start": _HOOKS,
     "services.*.pre_start": _HOOKS,
@@ -86,8 +83,6 @@ NOT_YET: dict[str, str] = {
     "services.*.runtime": "there is one runtime, ours",
     "services.*.storage_opt": "the size of a container's files is not limited",
     "services.*.use_api_socket": "there is no Docker API",
-    "services.*.userns_mode": "there is one user namespace",
-    "services.*.uts": "containers have a host name of their own",
     "services.*.volumes_from": "name the volumes in both services",
 }
 
@@ -99,7 +94,8 @@ MOUNT_TYPES = ("bind", "volume", "tmpfs")
 
 
 def _network_mode(value: Any) -> str | None:
-    return None if value in NETWORK_MODES else "write none or host, or use `networks`"
+    shared = str(value).startswith(("service:", "container:"))
+    return None if shared or value in NETWORK_MODES else "write none or host, or use `networks`"
 
 
 def _log_driver(value: Any) -> str | None:
@@ -140,7 +136,7 @@ class Partly(NamedTuple):
 PARTLY: dict[str, Partly] = {
     "networks.*.driver": Partly(_network_driver, "bridge"),
     "services.*.logging.driver": Partly(_log_driver, "json-file, local and none"),
-    "services.*.network_mode": Partly(_network_mode, "none, host and bridge"),
+    "services.*.network_mode": Partly(_network_mode, "none, host, bridge, service:NAME and container:NAME"),
     "services.*.pull_policy": Partly(_pull_policy, "missing, never and build"),
     "services.*.security_opt.*": Partly(_security, "seccomp and no-new-privileges"),
     "services.*.volumes.*.type": Partly(_mount_type, "bind, volume and tmpfs"),

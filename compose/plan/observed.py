@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ObservedContainer(NamedTuple):
@@ -28,6 +31,9 @@ class ObservedContainer(NamedTuple):
     """The names of the networks that it is in, as far as they are there; None: not known."""
     volumes: frozenset[str] | None = None
     """The names of the named volumes that it uses; None: not known."""
+    shares: Mapping[str, str] = {}
+    """Kind of namespace (``network``, ``pid``, ``ipc``) -> the container that it belongs to; "": one that is
+    gone."""
 
     @property
     def running(self) -> bool:

@@ -105,6 +105,8 @@ class _Up:
             if not container.oneoff:
                 self.containers_of.setdefault(container.service, []).append(container)
         self.recreated: set[str] = set()
+        self.replaced: set[str] = set()
+        """The names of the containers that are recreated."""
         self.stopped_for: dict[str, int] = {}
         """Container name -> the operation that stopped or removed it early."""
         self.starts = Starts(self.plan, target, self.by_name)
@@ -262,7 +264,8 @@ class _Up:
         cause = self.cause_to_recreate(service, existing)
         if cause:
             self.recreated.add(service.name)
-            stops = self.stop(existing, cause)
+            self.replaced.add(name)
+            stops = [*self.stop_sharers(existing), *self.stop(existing, cause)]
             fresh = self.options.fresh_volumes
             action = CreateContainer(name, service.name, number, replaces=name, fresh_volumes=fresh)
             self.create_and_start(service, action, cause, stops)
@@ -281,6 +284,15 @@ class _Up:
         after = [operation for key in keys for operation in self.after_making(f"network {key}")]
         return self.plan.add(ReconnectContainer(name), cause="its network is gone", after=after)
 
+    def stop_sharers(self, owner: ObservedContainer) -> list[int]:
+        """Stop who lives in the namespaces of `owner` before it goes; they are all recreated after it."""
+        stops: list[int] = []
+        services = {service.name for service in self.target.services}
+        for container in self.observed.containers:
+            if owner.name in container.shares.values() and container.service in services:
+                stops += self.stop(container, f"{owner.name} is recreated")
+        return stops
+
     def restarts_with(self, dependency: str, how: Mapping[str, Any]) -> bool:
         return bool(how.get("restart")) and dependency in self.recreated
 
@@ -288,6 +300,11 @@ class _Up:
         """Why the container cannot stay, or ""."""
         if not existing.whole:
             return "half-made"
+        for kind, owner in existing.shares.items():
+            if not owner:
+                return f"the container whose {kind} namespace it shares is gone"
+            if owner in self.replaced:
+                return f"{owner}, whose {kind} namespace it shares, is recreated"
         if not existing.connected and existing.running:
             return "its network is gone"
         if existing.service != service.name:

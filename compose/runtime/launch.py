@@ -48,7 +48,7 @@ from compose.runtime.steps import RECORD, Failure, LaunchError, Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
     from compose.runtime.cgroups.common import Cgroup
@@ -95,13 +95,16 @@ class Launched:
         self.warnings = warnings
 
 
-def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup) -> Launched:
+def launch(
+    spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: Mapping[str, int] | None = None
+) -> Launched:
     """Start process 1 of the container; returns when it has called execve.
 
-    Single-threaded callers only. Afterwards the caller's children are born in the container's pid namespace,
-    if it has one of its own. Raises LaunchError (a ContainerError) with the step in words.
+    `joined` holds the namespaces of other containers (`sharing.open_all`). Single-threaded callers only.
+    Afterwards the caller's children are born in the container's pid namespace, if it has one of its own.
+    Raises LaunchError (a ContainerError) with the step in words.
     """
-    setup = Setup(spec, stdio, cgroup)
+    setup = Setup(spec, stdio, cgroup, joined or {})
     own, foreign = setup.pid_namespace()
     if foreign is not None or own:
         setup.reset_pid_namespace()
@@ -195,7 +198,7 @@ def _reap(pid: int) -> None:
 class Setup:
     """Everything that one launch needs, computed in the parent; `run` is the child's part."""
 
-    def __init__(self, spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup) -> None:
+    def __init__(self, spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, shared: Mapping[str, int]) -> None:
         oci = spec["oci"]
         linux = oci.get("linux") or {}
         self.spec = spec
@@ -215,11 +218,12 @@ class Setup:
         for kind, path in self.namespaces.items():
             if not path and kind not in ("pid", "user"):
                 self.flags |= NAMESPACES[kind]
+        self.shared_shm = shared.get("shm", -1)
         self.joined: list[tuple[str, int]] = []
         self.process = oci["process"]
         self.program = Program(self.process, spec.get("seccomp") or "")
         self.items = self._items()
-        self._open_namespaces()
+        self._open_namespaces(shared)
 
     def _items(self) -> dict[int, Sequence[str]]:
         destinations = [mount["destination"] for mount in self.mounts]
@@ -239,7 +243,10 @@ class Setup:
             steps.HOSTNAME: [self.oci.get("hostname") or "", self.oci.get("domainname") or ""],
         }
 
-    def _open_namespaces(self) -> None:
+    def _open_namespaces(self, shared: Mapping[str, int]) -> None:
+        for kind in self.spec.get("shared") or ():
+            if kind != "network":  # its path is among the others
+                self.joined.append((kind, os.dup(shared[kind])))
         for kind, path in self.namespaces.items():
             if path:
                 try:
@@ -258,12 +265,10 @@ class Setup:
 
     def pid_namespace(self) -> tuple[bool, int | None]:
         """Whether the container gets its own pid namespace, and a descriptor of the one it joins instead."""
-        if "pid" not in self.namespaces:
-            return False, None
         for kind, descriptor in self.joined:
             if kind == "pid":
                 return False, os.dup(descriptor)
-        return True, None
+        return "pid" in self.namespaces, None
 
     def reset_pid_namespace(self) -> None:
         """Bring the caller's children back into its own pid namespace: a restart needs a second unshare."""
@@ -283,6 +288,8 @@ class Setup:
         progress.at(steps.CGROUP)
         self.cgroup.join()
         sources = mounts.open_sources(self.mounts, progress)
+        if self.shared_shm >= 0:
+            sources.update(mounts.open_shared(self.mounts, self.shared_shm, progress))
         null = mounts.open_null()
         self._enter_namespaces(progress)
         root = self._make_root(progress)

@@ -20,7 +20,7 @@ import time
 
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process, sockets
-from compose.runtime import adopt, children, protocol, records
+from compose.runtime import adopt, children, protocol, records, sharing
 from compose.runtime.attachment import Attachments
 from compose.runtime.control import Control
 from compose.runtime.link import Link
@@ -239,15 +239,18 @@ class Monitor:
             raise
         self._end_stragglers()
         descriptors, fresh = self.streams.open()
+        joined: dict[str, int] = {}
         try:
+            joined = sharing.open_all(self.paths, self.spec)
             self._oom_kills = self.cgroup.oom_kills()
-            launched = isolation.launch(self.spec, isolation.Stdio(*descriptors), self.cgroup)
+            launched = isolation.launch(self.spec, isolation.Stdio(*descriptors), self.cgroup, joined)
         except BaseException:
             self._end_stragglers()
             for number in fresh.get("stdin", ()):
                 os.close(number)
             raise
         finally:
+            sharing.close_all(joined)
             for number in set(descriptors):
                 os.close(number)
         self.pid, self.pidfd = launched.pid, launched.pidfd

@@ -17,6 +17,7 @@ import stat
 
 from compose.linux import mount as m
 from compose.linux.beneath import open_beneath
+from compose.linux.namespaces import CLONE_NEWNS, setns
 from compose.runtime.rootfs import open_plain, open_target
 from compose.runtime.steps import (
     DEVICE,
@@ -60,6 +61,8 @@ _PROPAGATION = {
 }
 _PEERS = frozenset({"shared", "rshared", "slave", "rslave"})
 _EXDEV = 18
+SHARED_SHM = "shared-shm"
+"""The type of a mount that shows /dev/shm of the container whose ipc namespace is shared."""
 _IGNORED = frozenset({"defaults", "async", "norelatime", "nostrictatime", "atime", "bind", "rbind"})
 
 
@@ -200,6 +203,28 @@ def _peer_groups(place: int) -> list[str]:
             if fields[0] == number:
                 return fields[6 : fields.index("-")]
     return []
+
+
+def open_shared(mounts: Sequence[dict[str, Any]], namespace: int, progress: Progress) -> dict[int, int]:
+    """Detached clones of /dev/shm of another container, whose mount namespace is given, by place in `mounts`.
+
+    We are in there for three calls, with everything that they need loaded before; what is in there may be
+    hostile, so that no link is followed, and what the clone may do is said by us.
+    """
+    found = {}
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    for index, mount in enumerate(mounts):
+        if mount.get("type") == SHARED_SHM:
+            progress.at(MOUNT_SOURCE, index)
+            setns(namespace, CLONE_NEWNS)
+            try:
+                place = open_plain(m.AT_FDCWD, "dev/shm", os.O_PATH | os.O_DIRECTORY)
+                found[index] = m.clone_tree(place)
+                os.close(place)
+            finally:
+                setns(own, CLONE_NEWNS)
+    os.close(own)
+    return found
 
 
 def attach_all(

@@ -7,6 +7,7 @@ import stat
 
 from compose.runtime import capabilities
 from compose.runtime.hardening import DEFAULT_PATH
+from compose.runtime.mounts import SHARED_SHM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def default_oci(
     cap_add: Iterable[str] = (),
     cap_drop: Iterable[str] = (),
     shm_size: int = SHM_SIZE,
-    host_network: bool = False,
+    own_network: bool = True,
     pid: str = "",
     ipc: str = "",
     uts: str = "",
@@ -59,10 +60,12 @@ def default_oci(
 ) -> OciConfig:
     """A configuration like the one that Docker gives a container with these options.
 
-    `pid`, `ipc`, `uts` and `cgroup`: "" for a namespace of its own, "host" for the caller's, else the path of
-    one to join. The network namespace is named in the container's spec (``network_namespace``);
-    `host_network` says that this is the host's. `user` without a username and uid is root. Append to
-    ``mounts`` (`bind`, `tmpfs`), ``linux.devices``, ``linux.resources`` and ``process.rlimits`` as needed:
+    `pid`, `ipc`, `uts` and `cgroup`: "" for a namespace of its own, "host" for the caller's, "shared" for
+    that of another container (``shared`` in the spec names it), else the path of one to join; `ipc` may be
+    "none" too, which is one of its own without a /dev/shm. The network namespace is named in the container's
+    spec (``network_namespace``); `own_network` says that this is no other container's, nor the host's.
+    `user` without a username and uid is root. Append to ``mounts`` (`bind`, `tmpfs`), ``linux.devices``,
+    ``linux.resources`` and ``process.rlimits`` as needed:
     order does not matter.
     """
     names = capabilities.select(cap_add, cap_drop, privileged=privileged)
@@ -80,10 +83,10 @@ def default_oci(
         "root": {"readonly": readonly},
         "hostname": "" if uts == "host" else hostname,
         "domainname": "" if uts == "host" else domainname,
-        "mounts": default_mounts(privileged=privileged, shm_size=shm_size, share_ipc=ipc == "host"),
+        "mounts": default_mounts(privileged=privileged, shm_size=shm_size, ipc=ipc),
         "linux": {
             "namespaces": _namespaces(pid=pid, ipc=ipc, uts=uts, cgroup=cgroup),
-            "sysctl": {**({} if host_network else _sysctls()), **(sysctls or {})},
+            "sysctl": {**(_sysctls() if own_network else {}), **(sysctls or {})},
             "devices": host_devices() if privileged else [],
             "resources": {"devices": device_rules(privileged=privileged)},
             "maskedPaths": [] if privileged else [*MASKED_PATHS, *_thermal_paths()],
@@ -110,9 +113,9 @@ def environment(entries: Iterable[str], *, hostname: str = "", terminal: bool = 
 
 
 def default_mounts(
-    *, privileged: bool = False, shm_size: int = SHM_SIZE, share_ipc: bool = False
+    *, privileged: bool = False, shm_size: int = SHM_SIZE, ipc: str = ""
 ) -> list[dict[str, Any]]:
-    """/proc, /dev, /sys and what lies in them."""
+    """/proc, /dev, /sys and what lies in them; `ipc` as in `default_oci`."""
     access = "rw" if privileged else "ro"
     found = [
         _mount("/proc", "proc", _SAFE),
@@ -124,8 +127,12 @@ def default_mounts(
         _mount("/sys/fs/cgroup", "cgroup", (*_SAFE, "relatime", access)),
     ]
     found.append(_mount("/dev/mqueue", "mqueue", _SAFE))  # shows the queues of the ipc namespace, whose ever
-    if share_ipc:
+    if ipc == "none":
+        return found
+    if ipc == "host":
         return [*found, bind("/dev/shm", "/dev/shm")]
+    if ipc == "shared":
+        return [*found, _mount("/dev/shm", SHARED_SHM, _SAFE)]
     shm = _mount("/dev/shm", "tmpfs", (*_SAFE, "mode=1777", f"size={shm_size}"))
     return [*found, {**shm, "source": "shm"}]
 
@@ -223,8 +230,13 @@ def _mount(destination: str, kind: str, options: Iterable[str]) -> dict[str, Any
 
 def _namespaces(*, pid: str, ipc: str, uts: str, cgroup: str) -> list[dict[str, str]]:
     found = [{"type": "mount"}]
-    for kind, where in (("pid", pid), ("ipc", ipc), ("uts", uts), ("cgroup", cgroup)):
-        if where != "host":
+    for kind, where in (
+        ("pid", pid),
+        ("ipc", "" if ipc == "none" else ipc),
+        ("uts", uts),
+        ("cgroup", cgroup),
+    ):
+        if where not in ("host", "shared"):
             found.append({"type": kind, "path": where} if where else {"type": kind})
     return found
 

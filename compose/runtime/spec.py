@@ -127,6 +127,10 @@ if TYPE_CHECKING:
         rootfs: RootFilesystem
         network_namespace: str
         """Path that pins the container's network namespace; empty: that of the caller."""
+        shared: dict[str, str]
+        """Namespaces that are another container's, by kind (``network``, ``pid``, ``ipc``): its id."""
+        ipc_shareable: bool
+        """Whether others may have its ipc namespace."""
         endpoints: list[Endpoint]
         ports: list[dict[str, Any]]
         exposed: list[str]

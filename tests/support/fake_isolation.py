@@ -89,7 +89,7 @@ def remove_base(base: str) -> None:
     """There is none."""
 
 
-def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup) -> Launched:
+def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: dict[str, int]) -> Launched:
     return _execute(spec["oci"]["process"], stdio, cgroup)
 
 

@@ -193,7 +193,7 @@ def test_supported_says_of_every_key_what_becomes_of_it(
     rows = {row["key"]: row for row in json.loads(output(capfd, "config", "--supported", "--format", "json"))}
     assert len(rows) > 300
     assert rows["services.*.image"] == {"key": "services.*.image", "support": "full", "reason": ""}
-    assert rows["services.*.ipc"]["support"] == "no"
+    assert rows["services.*.isolation"]["support"] == "no"
     assert rows["services.*.security_opt"]["support"] == "partly"
     assert rows["services.*.deploy.resources"]["reason"] == "without reservations"
     assert all(row["reason"] for row in rows.values() if row["support"] != "full")
@@ -219,7 +219,7 @@ def test_unknown_service_is_an_error(project: Path, capfd: pytest.CaptureFixture
 
 def test_strict_makes_errors_of_warnings(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "-q", "--strict"]) == 0
-    (project / "compose.yaml").write_text("services: {a: {image: x, ipc: host}}\n")
+    (project / "compose.yaml").write_text("services: {a: {image: x, isolation: hyperv}}\n")
     assert main(["config", "-q"]) == 0
     assert main(["config", "-q", "--strict"]) == 1
-    assert "compose.yaml:1:26: services.a.ipc: not supported yet" in capfd.readouterr().err
+    assert "compose.yaml:1:26: services.a.isolation: not supported yet" in capfd.readouterr().err

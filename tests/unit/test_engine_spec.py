@@ -8,7 +8,7 @@ import pytest
 
 from compose.engine.embedded import files
 from compose.engine.embedded.devices import HostDevices
-from compose.engine.embedded.spec import build, given, lifecycle, mounts, process, resources, sysctls
+from compose.engine.embedded.spec import build, check, given, lifecycle, mounts, process, resources, sysctls
 from compose.errors import ContainerError
 
 NO_DEVICES = HostDevices([], [], {})
@@ -238,7 +238,9 @@ def test_no_mount_covers_another_one() -> None:
     volume = {"type": "volume", "source": "data", "target": "/var/www"}
     bind = {"type": "bind", "source": "/srv/conf", "target": "/var/www/html/conf", "bind": {}}
     found = sorted_out({"volumes": [bind, volume], "tmpfs": ["/var"]})
-    attached = build.Attached([], found, {"shop_data": "/volumes/data"}, [], [], "", "", [], NO_DEVICES)
+    attached = build.Attached(
+        [], found, {"shop_data": "/volumes/data"}, [], [], "", {}, "", "", [], NO_DEVICES
+    )
     assert [mount["destination"] for mount in build._mounts(attached)] == [
         "/var",
         "/var/www",
@@ -309,9 +311,9 @@ def test_log_options_that_mean_nothing_are_refused(options: dict[str, str]) -> N
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_made(service: dict[str, Any]) -> None:
     with pytest.raises(ContainerError):
-        build.check(service, NONE)
+        check.check(service, NONE)
 
 
 def test_a_service_that_can_be_made() -> None:
     service = {"networks": {"a": None, "b": {"mac_address": "02-42-AC-11-00-02"}}, "ulimits": {"cpu": 1}}
-    build.check(service, NONE)
+    check.check(service, NONE)

@@ -35,6 +35,7 @@ networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address network
 networks.*.mac_address networks.*.priority oom_kill_disable oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
+cgroup ipc pid userns_mode uts
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
 volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume working_dir
 """.split()
@@ -94,12 +95,12 @@ def warnings(directory: Path, text: str) -> list[str]:
 
 def test_a_key_that_nothing_acts_on_gives_one_warning_with_its_place(tmp_path: Path) -> None:
     found = warnings(
-        tmp_path, "services:\n  a:\n    image: x\n    ipc: host\n    init: true\n    tty: true\n"
+        tmp_path,
+        "services:\n  a:\n    image: x\n    isolation: hyperv\n    credential_spec: {file: f}\n",
     )
     assert found == [
-        "compose.yaml:4:5: services.a.ipc: not supported yet, ignored: "
-        "containers have an IPC namespace of their own",
-        "compose.yaml:5:5: services.a.init: not supported yet, ignored: the image's program is process 1",
+        "compose.yaml:4:5: services.a.isolation: not supported yet, ignored: it is about Windows",
+        "compose.yaml:5:5: services.a.credential_spec: not supported yet, ignored: it is about Windows",
     ]
 
 
@@ -120,7 +121,7 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("network_mode: 'container:x'", "services.a.network_mode: `container:x` is not supported yet"),
+        ("network_mode: other", "services.a.network_mode: `other` is not supported yet"),
         ("security_opt: [no-new-privileges, 'label:disable']", "security_opt[1]: `label:disable` is not"),
         ("logging: {driver: syslog}", "services.a.logging.driver: `syslog` is not supported yet"),
         ("volumes: [{type: image, source: i, target: /i}]", "services.a.volumes[0].type: `image` is not"),
@@ -147,7 +148,7 @@ def test_who_owns_a_file_that_is_shown_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_resources_of_inactive_services_are_not_warned_of(tmp_path: Path) -> None:
-    text = "services:\n  a: {image: x}\n  b: {image: y, profiles: [p], ipc: host}\n"
+    text = "services:\n  a: {image: x}\n  b: {image: y, profiles: [p], isolation: hyperv}\n"
     text += "volumes: {v: {external: true}}\n"
     assert not warnings(tmp_path, text)
 

@@ -25,20 +25,21 @@ from compose.runtime.spec import STATE_FILE, VERSION
 from compose.runtime.stop import SIGKILL, signal_number
 from compose.state.files import replace, replace_json
 
-from . import devices, files, networks, ports, sources
+from . import devices, files, networks, ports, sharing, sources
 from .context import SERVICE_FILE
 from .seccomp import program
-from .spec.build import Attached, Identity, WrittenFile, container_spec, hostname_of
+from .spec.build import Attached, Identity, WrittenFile, container_spec
 from .spec.mounts import mounts
+from .spec.namespaces import has_own_network, mode
 from .threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from compose.images.store import Image
     from compose.plan.actions import CreateContainer
     from compose.plan.target import Wanted
-    from compose.runtime.spec import ContainerSpec, ContainerState
+    from compose.runtime.spec import ContainerSpec, ContainerState, Endpoint
     from compose.state.index import ContainerRow
 
     from .context import Context
@@ -123,11 +124,19 @@ class Creation:
         )
 
     def _attached(self, found: Mounts, directories: dict[str, str]) -> Attached:
-        mode = self.wanted.config.get("network_mode")
+        service = self.wanted.config
         endpoints = networks.endpoints(self.context, self.wanted, self.action.number)
-        namespace = "" if mode == "host" else self.context.paths.container_namespace(self.id)
-        addresses = [one for each in endpoints for one in (each["ipv4"], each.get("ipv6")) if one]
-        written = self._own_files(addresses, own_names=bool(endpoints))
+        owner = sharing.network_owner(self.context, service)
+        if owner is not None:
+            namespace, hostname = owner.namespace, owner.hostname
+            directory = self.context.paths.container(owner.id)
+        else:
+            own = has_own_network(service)
+            namespace = self.context.paths.container_namespace(self.id) if own else ""
+            hostname = sharing.hostname_of(service, self.id)
+            directory = self.directory
+            self._write_own_files(endpoints, hostname)
+        written = [WrittenFile(source, target, read_only=False) for source, target in files.given(directory)]
         for number, file in enumerate(found.files):
             source = f"{self.directory}/files/given-{number}"
             replace(source, file.content.encode("utf-8", "surrogateescape"), mode=file.mode, durable=False)
@@ -141,20 +150,21 @@ class Creation:
             written=written,
             endpoints=endpoints,
             namespace=namespace,
+            shared=sharing.owners(self.context, service),
+            hostname=hostname,
             seccomp=program(self.context.paths, self.wanted.config),
             ports=list(self.wanted.config.get("ports") or ()),
             devices=devices.find(self.wanted.config),
         )
 
-    def _own_files(self, addresses: list[str], *, own_names: bool) -> list[WrittenFile]:
+    def _write_own_files(self, endpoints: Sequence[Endpoint], hostname: str) -> None:
         """Write hostname, hosts and resolv.conf."""
         service = self.wanted.config
-        hostname = hostname_of(service, self.id)
+        addresses = [one for each in endpoints for one in (each["ipv4"], each.get("ipv6")) if one]
         bare = [address.partition("/")[0] for address in addresses]
-        of_host = ""
-        with contextlib.suppress(FileNotFoundError):
-            with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-                of_host = file.read()
+        first = ""
+        if mode(service, "network_mode") == "host":
+            first = files.of_host("/etc/hosts")
         texts = {
             "hostname": hostname + "\n",
             "hosts": files.hosts(
@@ -163,16 +173,16 @@ class Creation:
                 bare,
                 [str(entry) for entry in service.get("extra_hosts") or ()],
                 networks.gateway(self.context),
+                first=first,
             ),
-            "resolv.conf": files.resolv_conf(service, of_host, own_names=own_names),
+            "resolv.conf": files.resolv_conf(
+                service, files.of_host("/etc/resolv.conf"), own_names=bool(endpoints)
+            ),
         }
-        written = []
         for name, text in texts.items():
             source = f"{self.directory}/files/{name}"
             replace(source, text.encode("utf-8", "surrogateescape"), mode=0o644, durable=False)
             os.chmod(source, 0o644)
-            written.append(WrittenFile(source, f"/etc/{name}", read_only=False))
-        return written
 
     def complete(self) -> None:
         """The container is whole."""
@@ -195,7 +205,7 @@ async def create(context: Context, action: CreateContainer) -> None:
     creation = Creation(context, action, image, anonymous_volumes(context, context.identities[action.target]))
     found = creation.record_anonymous_volumes()
     spec = await in_thread(creation.write, found)
-    if spec["network_namespace"]:
+    if has_own_network(creation.wanted.config):
         await networks.connect(context, creation.wanted, spec)
     await in_thread(creation.complete)
 

@@ -22,15 +22,37 @@ ff02::2\tip6-allrouters
 NAMESERVER = "127.0.0.11"
 
 
-def hosts(hostname: str, domain: str, addresses: Sequence[str], extra: Sequence[str], gateway: str) -> str:
-    """/etc/hosts: what Docker writes, the container's own addresses, then ``extra_hosts``.
+def of_host(path: str) -> str:
+    """The text of a file of the host; "" when it is not there."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def given(directory: str) -> list[tuple[str, str]]:
+    """Source and target of the three files of the container that lies in `directory`."""
+    return [(f"{directory}/files/{name}", f"/etc/{name}") for name in ("hostname", "hosts", "resolv.conf")]
+
+
+def hosts(
+    hostname: str,
+    domain: str,
+    addresses: Sequence[str],
+    extra: Sequence[str],
+    gateway: str,
+    *,
+    first: str = "",
+) -> str:
+    """/etc/hosts: `first` or what Docker writes, the container's own addresses, then ``extra_hosts``.
 
     `extra` holds ``NAME=ADDRESS``; the address ``host-gateway`` means `gateway`.
     """
     _one_word("hostname", hostname)
     if domain:
         _one_word("domainname", domain)
-    lines = [_HOSTS]
+    lines = [first.rstrip("\n") + "\n" if first else _HOSTS]
     names = f"{hostname}.{domain} {hostname}" if domain else hostname
     lines += [f"{address}\t{names}\n" for address in addresses]
     for entry in extra:

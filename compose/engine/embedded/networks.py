@@ -19,6 +19,7 @@ from compose.runtime.client import Keeper
 from compose.runtime.records import boot_id
 from compose.state.files import read_json, replace, replace_json
 
+from .spec.namespaces import has_own_network
 from .spec.sysctls import of_network
 from .threads import in_thread
 
@@ -294,7 +295,7 @@ def begin(context: Context, networks: Sequence[CreateNetwork], creations: Sequen
         wanted = context.wanted(action.service)
         if later.intersection(wanted.config.get("networks") or ()):
             continue
-        if action.replaces is None and wanted.config.get("network_mode") != "host":
+        if action.replaces is None and has_own_network(wanted.config):
             given = endpoints(context, wanted, action.number)
             links.append(container_links(wanted, context.identities[action.target], given))
     first = context.new_networks.begin(specs) if specs else None

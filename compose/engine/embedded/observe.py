@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from compose.runtime.spec import ContainerSpec
     from compose.state.index import ContainerRow
 
     from .context import Context
@@ -60,17 +61,26 @@ def _container(
     config = None
     if hashes is not None and hashes.get(row.service) != row.config_hash:
         config = _service(f"{directory}/{SERVICE_FILE}")
-    namespace = spec.get("network_namespace")
+    own = "" if "network" in (spec.get("shared") or {}) else spec.get("network_namespace")
     return found._replace(
         status=state.get("status", "created"),
         health=health_of(state) or None,
         exit_code=state.get("exit_code"),
         whole=os.path.exists(f"{directory}/{STATE_FILE}"),
-        connected=not namespace or networks.is_pinned(namespace),
+        connected=not own or networks.is_pinned(own),
         config=config,
         networks=frozenset(network_names.get(one["network"], "") for one in spec.get("endpoints") or ()),
+        shares=_shares(context, spec),
         volumes=frozenset(use["name"] for use in spec.get("volumes") or () if not use.get("anonymous")),
     )
+
+
+def _shares(context: Context, spec: ContainerSpec) -> dict[str, str]:
+    shared = spec.get("shared")
+    if not shared:
+        return {}
+    names = {row.id: row.name for row in context.index.containers()}
+    return {kind: names.get(identity, "") for kind, identity in shared.items()}
 
 
 def _service(path: str) -> dict[str, Any] | None:

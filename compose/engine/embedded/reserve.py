@@ -20,9 +20,9 @@ from compose.plan.actions import (
 from compose.runtime.client import Keeper
 from compose.state.index import as_text
 
-from . import devices, networks, ports
+from . import devices, networks, ports, sharing
 from .containers import container_row, new_identity
-from .spec.build import check
+from .spec.check import check_service, placed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,10 +43,13 @@ def reserve(context: Context, plan: Plan) -> None:
     if any(isinstance(action, RemoveSandbox) for action in actions):
         Keeper(context.paths, context.name).set_stopping(True)
     creations = [action for action in actions if isinstance(action, CreateContainer)]
-    for service in sorted({action.service for action in creations}):
+    services = sorted({action.service for action in creations})
+    for service in services:
         _check(context, service)
     for action in creations:
         context.identities[action.target] = new_identity()
+    for service in services:
+        sharing.check(context, service)
     made = [
         action for action in actions if isinstance(action, (CreateContainer, CreateNetwork, CreateVolume))
     ]
@@ -66,12 +69,12 @@ def reserve(context: Context, plan: Plan) -> None:
 
 def _check(context: Context, name: str) -> None:
     """Refuse a service that no container can be made from, or that wants what this host does not have."""
-    config = context.wanted(name).config
+    assert context.project is not None
+    check_service(context.project, name, context.definitions())
     try:
-        check(config, context.definitions())
-        devices.find(config)
+        devices.find(context.wanted(name).config)
     except ContainerError as error:
-        raise ContainerError(f"service {name}: {error.message}", hint=error.hint) from None
+        raise placed(context.project, name, error) from None
 
 
 def _write_down(

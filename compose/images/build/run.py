@@ -133,7 +133,7 @@ class Run(Step):
             cwd=stage.working_directory,
             user={"username": stage.config.get("User") or ""},
             hostname="build",
-            host_network=True,
+            own_network=False,
         )
         for name in ("resolv.conf", "hosts"):
             source = os.path.realpath(f"/etc/{name}")

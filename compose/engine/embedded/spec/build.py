@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from compose.errors import ContainerError
 from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
 
 from . import sysctls
 from .lifecycle import grace_period, healthcheck, logging, restart_policy, restarts_unhealthy, stop_signal
-from .mounts import bind_mount, mounts
+from .mounts import bind_mount
+from .namespaces import has_own_network, mode
 from .process import arguments, environment, rlimits
 from .resources import resources
 
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
 
     from ..devices import HostDevices
-    from .given import Definitions
     from .mounts import Mounts
-
-
-_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 class Identity(NamedTuple):
@@ -65,39 +61,12 @@ class Attached(NamedTuple):
     endpoints: list[Endpoint]
     namespace: str
     """Path of the network namespace; empty: the host's."""
+    shared: Mapping[str, str]
+    """Kind of namespace -> the id of the container that it belongs to."""
+    hostname: str
     seccomp: str
     ports: list[dict[str, Any]]
     devices: HostDevices
-
-
-def check(service: Mapping[str, Any], definitions: Definitions) -> None:
-    """Refuse a service that no container can be made from; raises `ContainerError`.
-
-    `definitions` holds the project's ``volumes``, ``configs`` and ``secrets``.
-    """
-    sysctls.of_container(service)
-    stop_signal(service, {})
-    restart_policy(service)
-    restarts_unhealthy(service, {})
-    healthcheck(service, {})
-    logging(service)
-    rlimits(service)
-    environment(service, {})
-    resources(service)
-    mounts(service, {}, definitions, inherited={}, new_name=str)
-    for key, network in (service.get("networks") or {}).items():
-        _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
-    _check_mac("mac_address", service.get("mac_address"))
-
-
-def _check_mac(key: str, address: Any) -> None:
-    if address is None:
-        return
-    parts = str(address).replace("-", ":").split(":")
-    if [len(part) for part in parts] != [2] * 6 or not all(_HEXADECIMAL.issuperset(part) for part in parts):
-        raise ContainerError(f"{key}: {address} is not an address", hint="write 02:42:ac:11:00:02")
-    if int(parts[0], 16) & 1:
-        raise ContainerError(f"{key}: {address} is a group address", hint="begin it with 02")
 
 
 def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: Attached) -> ContainerSpec:
@@ -125,6 +94,8 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
             "work": f"{identity.directory}/work",
         },
         "network_namespace": attached.namespace,
+        "shared": dict(attached.shared),
+        "ipc_shareable": str(service.get("ipc") or "") in ("shareable", "host"),
         "endpoints": attached.endpoints,
         "ports": attached.ports,
         "exposed": _exposed(service, of_image),
@@ -158,11 +129,6 @@ def _compose_labels(wanted: Wanted, identity: Identity) -> dict[str, str]:
     }
 
 
-def hostname_of(service: Mapping[str, Any], identity: str) -> str:
-    """The service's host name, or the first 12 digits of the container's id."""
-    return str(service.get("hostname") or identity[:12])
-
-
 def security_options(service: Mapping[str, Any]) -> dict[str, str]:
     """``security_opt`` as a mapping; both ``key=value`` and ``key:value`` are written."""
     found = {}
@@ -186,16 +152,23 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
             "additionalGroups": [str(group) for group in service.get("group_add") or ()],
         },
         terminal=terminal,
-        hostname=hostname_of(service, identity.id),
+        hostname=attached.hostname,
         domainname=str(service.get("domainname") or ""),
         cap_add=service.get("cap_add") or (),
         cap_drop=service.get("cap_drop") or (),
         privileged=bool(service.get("privileged")),
         readonly=bool(service.get("read_only")),
         shm_size=int(service.get("shm_size") or 64 * 1024 * 1024),
-        sysctls=sysctls.of_container(service),
+        pid=mode(service, "pid"),
+        ipc=mode(service, "ipc"),
+        uts=mode(service, "uts"),
+        cgroup=mode(service, "cgroup"),
+        sysctls={
+            **sysctls.of_container(service),
+            **({} if has_own_network(service) else sysctls.of_network(service)),
+        },
         no_new_privileges=security_options(service).get("no-new-privileges") == "true",
-        host_network=not attached.namespace,
+        own_network=has_own_network(service),
     )
     config["mounts"] += _mounts(attached)
     config["linux"]["devices"] += attached.devices.nodes

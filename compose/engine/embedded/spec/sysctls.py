@@ -40,9 +40,10 @@ def of_network(service: Mapping[str, Any]) -> dict[str, str]:
 def _checked(service: Mapping[str, Any]) -> dict[str, str]:
     found = {key: str(value) for key, value in (service.get("sysctls") or {}).items()}
     for key in found:
-        if key.startswith("net.") and service.get("network_mode") == "host":
+        of_host = _host_key(key, service)
+        if of_host:
             raise ContainerError(
-                f"sysctls: {key} would be that of the host", hint="remove it, or 'network_mode: host'"
+                f"sysctls: {key} would be that of the host", hint=f"remove it, or '{of_host}: host'"
             )
         own = key.startswith(("net.", "fs.mqueue.")) or key in _OWN
         if not own or not _CHARACTERS.issuperset(key):
@@ -51,3 +52,12 @@ def _checked(service: Mapping[str, Any]) -> dict[str, str]:
                 hint=f"set it on the host: sysctl -w {key}={found[key]}",
             )
     return found
+
+
+def _host_key(key: str, service: Mapping[str, Any]) -> str:
+    """Which key makes a sysctl one of the host's; "" for none."""
+    if key.startswith("net."):
+        namespace = "network_mode"
+    else:
+        namespace = "uts" if key == "kernel.domainname" else "ipc"
+    return namespace if service.get(namespace) == "host" else ""

@@ -1,0 +1,138 @@
+"""Whose namespaces a container shares: ``service:NAME`` and ``container:NAME`` -> a container's id.
+
+A service stands for its first container, as with docker compose. Whoever shares a network with a container
+that has it from a third one is led to that one: its namespace is pinned and outlives restarts.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from compose.errors import PlanError, StateError
+from compose.runtime import records
+
+from .spec.namespaces import KINDS, mode, shares
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .context import Context
+    from .spec.namespaces import Share
+
+
+class Owner(NamedTuple):
+    """The container whose network another one has, seen through all that stand between."""
+
+    id: str
+    hostname: str
+    namespace: str
+    """Path that pins the network namespace; empty: the host's."""
+
+
+def owners(context: Context, service: Mapping[str, Any]) -> dict[str, str]:
+    """The ids of the containers whose namespaces a service's containers have, by kind. Raises `PlanError`."""
+    return {share.kind: _identity(context, share) for share in shares(service)}
+
+
+def network_owner(context: Context, service: Mapping[str, Any]) -> Owner | None:
+    """Whose network a service's containers have; None for their own or the host's. Raises `PlanError`."""
+    share = next((one for one in shares(service) if one.kind == "network"), None)
+    if share is None:
+        return None
+    identity = _identity(context, share)
+    if share.service:
+        assert context.project is not None
+        config = context.project.services[share.service]
+        return network_owner(context, config) or Owner(
+            identity, hostname_of(config, identity), _namespace(context, config, identity)
+        )
+    spec = records.read_spec(context.paths, identity)
+    path = spec.get("network_namespace") or ""
+    owner = (spec.get("shared") or {}).get("network") or identity
+    return Owner(owner, str(spec["oci"].get("hostname") or socket.gethostname()), path)
+
+
+def hostname_of(service: Mapping[str, Any], identity: str) -> str:
+    """The service's host name; the host's own where its name or network is used; else the id's beginning."""
+    if service.get("hostname"):
+        return str(service["hostname"])
+    if mode(service, "network_mode") == "host" or mode(service, "uts") == "host":
+        return socket.gethostname()
+    return identity[:12]
+
+
+def check(context: Context, name: str) -> None:
+    """Refuse what is not there to be shared, before anything is made. Raises `PlanError`."""
+    assert context.project is not None
+    for share in shares(context.project.services[name]):
+        try:
+            identity = _identity(context, share)
+            if share.kind == "ipc" and not _is_shareable(context, share, identity):
+                owner = share.service or share.container
+                raise PlanError(
+                    f"ipc: the ipc namespace of {owner} is its own", hint=f"add 'ipc: shareable' to {owner}"
+                )
+        except PlanError as error:
+            at = context.project.where(("services", name, share.key))
+            raise PlanError(f"{at}: service {name}: {error.message}", hint=error.hint) from None
+
+
+def _is_shareable(context: Context, share: Share, identity: str) -> bool:
+    assert context.project is not None
+    if share.service:
+        value = str(context.project.services[share.service].get("ipc") or "")
+        return value in ("shareable", "host") or ":" in value
+    try:
+        spec = records.read_spec(context.paths, identity)
+    except StateError:
+        return False
+    return bool(spec.get("ipc_shareable"))
+
+
+def _namespace(context: Context, service: Mapping[str, Any], identity: str) -> str:
+    return "" if mode(service, "network_mode") == "host" else context.paths.container_namespace(identity)
+
+
+def _identity(context: Context, share: Share) -> str:
+    found = _of_service(context, share.service) if share.service else _of_name(context, share)
+    if found:
+        return found
+    who = (
+        f"service {share.service} has no container"
+        if share.service
+        else f"there is no container {share.container}"
+    )
+    hint = (
+        f"start {share.service} as well"
+        if share.service
+        else "start it first; a service is named as service:NAME"
+    )
+    raise PlanError(f"{share.key}: {who} to share with", hint=hint)
+
+
+def _of_service(context: Context, service: str) -> str:
+    """The id of the first container of a service: that of the plan, else the one that is there."""
+    wanted = next(
+        (one for one in (context.target.services if context.target else ()) if one.name == service), None
+    )
+    if wanted is not None:
+        name = wanted.container(context.name, 1)
+        if name in context.identities:
+            return context.identities[name]
+    rows = [
+        row for row in context.index.containers(context.name) if row.service == service and not row.oneoff
+    ]
+    return min(rows, key=lambda row: row.number).id if rows else ""
+
+
+def _of_name(context: Context, share: Share) -> str:
+    row = context.index.container_named(share.container)
+    if row is not None:
+        return row.id
+    ids = [row.id for row in context.index.containers() if row.id.startswith(share.container)]
+    return ids[0] if len(ids) == 1 and len(share.container) >= 12 else ""
+
+
+__all__ = ["KINDS", "Owner", "check", "hostname_of", "network_owner", "owners"]

@@ -1,0 +1,98 @@
+"""What no container can be made from, refused before anything is made.
+
+A row of the table is a key of the service and a function that raises `ContainerError`: the key tells the
+place in the file, the function the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compose.errors import ContainerError
+
+from . import sysctls
+from .lifecycle import healthcheck, logging, restart_policy, restarts_unhealthy, stop_signal
+from .mounts import mounts
+from .namespaces import check_conflicts, check_modes
+from .process import environment, rlimits
+from .resources import resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from compose.model import Project
+
+    from .given import Definitions
+
+    Check = Callable[[Mapping[str, Any], Definitions], object]
+
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+
+
+def check_service(project: Project, name: str, definitions: Definitions) -> None:
+    """`check` for a service of the project: the error says where in its files the key stands."""
+    for key, function in _CHECKS:
+        try:
+            function(project.services[name], definitions)
+        except ContainerError as error:
+            raise placed(project, name, error, key) from None
+
+
+def placed(project: Project, name: str, error: ContainerError, key: str = "") -> ContainerError:
+    """The error with the place of the service's `key`; empty: of the key that the message begins with."""
+    path = (key or error.message.partition(":")[0]).split(".")
+    at = project.where(("services", name, *path))
+    return ContainerError(f"{at}: service {name}: {error.message}", hint=error.hint)
+
+
+def check(service: Mapping[str, Any], definitions: Definitions) -> None:
+    """Refuse a service that no container can be made from; raises `ContainerError`.
+
+    `definitions` holds the project's ``volumes``, ``configs`` and ``secrets``.
+    """
+    for _key, function in _CHECKS:
+        function(service, definitions)
+
+
+def _alone(function: Callable[[Mapping[str, Any]], object]) -> Check:
+    """A check that needs nothing but the service."""
+    return lambda service, _definitions: function(service)
+
+
+def _mounts(service: Mapping[str, Any], definitions: Definitions) -> None:
+    mounts(service, {}, definitions, inherited={}, new_name=str)
+
+
+def _mac_addresses(service: Mapping[str, Any]) -> None:
+    for key, network in (service.get("networks") or {}).items():
+        _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
+    _check_mac("mac_address", service.get("mac_address"))
+
+
+def _check_mac(key: str, address: Any) -> None:
+    if address is None:
+        return
+    parts = str(address).replace("-", ":").split(":")
+    if [len(part) for part in parts] != [2] * 6 or not all(_HEXADECIMAL.issuperset(part) for part in parts):
+        raise ContainerError(f"{key}: {address} is not an address", hint="write 02:42:ac:11:00:02")
+    if int(parts[0], 16) & 1:
+        raise ContainerError(f"{key}: {address} is a group address", hint="begin it with 02")
+
+
+_CHECKS: tuple[tuple[str, Check], ...] = (
+    ("", _alone(check_modes)),
+    ("", _alone(check_conflicts)),
+    ("sysctls", _alone(sysctls.of_container)),
+    ("stop_signal", _alone(lambda service: stop_signal(service, {}))),
+    ("restart", _alone(restart_policy)),
+    ("restart", _alone(lambda service: restarts_unhealthy(service, {}))),
+    ("healthcheck", _alone(lambda service: healthcheck(service, {}))),
+    ("logging", _alone(logging)),
+    ("ulimits", _alone(rlimits)),
+    ("", _alone(resources)),
+    ("environment", _alone(lambda service: environment(service, {}))),
+    ("volumes", _mounts),
+    ("", _alone(_mac_addresses)),
+)
+"""An empty key is the one that the message begins with."""
