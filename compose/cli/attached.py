@@ -170,7 +170,7 @@ def _carry_out_stop(
         try:
             engine = EmbeddedEngine(context)
             dependencies = {name: project.dependencies(name) for name in project.services}
-            plan = plan_stop(engine.observe(), services, dependencies, arguments.timeout)
+            plan = plan_stop(engine.observe(), services, dependencies, arguments.timeout, regardless=True)
             carry_out(
                 plan,
                 engine,

@@ -144,7 +144,7 @@ def _stop(arguments: argparse.Namespace, paths: Paths, project: str) -> int:
         try:
             target = recorded_target(paths, context.index, project)
             engine = EmbeddedEngine(context)
-            plan = plan_stop(engine.observe(), (), _dependencies(target), None, resume=True)
+            plan = plan_stop(engine.observe(), (), _dependencies(target), None, resume=True, regardless=True)
             if arguments.dry_run:
                 sys.stdout.write(f"{plan}\n" if plan else "")
                 return 0

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _SWARM = "it is about clusters"
 _WINDOWS = "it is about Windows"
 _BUILDER = "the builder does not know it"
-_HOOKS = "no hooks are run"
 _IPAM = "addresses are given out by pycompose itself"
 
 NOT_YET: dict[str, str] = {
@@ -75,9 +74,6 @@ NOT_YET: dict[str, str] = {
     "services.*.networks.*.driver_opts": "networks have no options",
     "services.*.networks.*.link_local_ips": "a container has one address a network",
     "services.*.platform": "images are those of this machine",
-    "services.*.post_start": _HOOKS,
-    "services.*.pre_start": _HOOKS,
-    "services.*.pre_stop": _HOOKS,
     "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
     "services.*.runtime": "there is one runtime, ours",

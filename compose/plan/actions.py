@@ -73,12 +73,14 @@ class StartContainer(NamedTuple):
 class StopContainer(NamedTuple):
     """Stop the container `target`; `grace_period` in seconds, None for the container's own.
 
-    With `resume` the machine goes down: the container does not count as stopped by hand.
+    With `resume` the machine goes down: the container does not count as stopped by hand. With `regardless` a
+    failing `pre_stop` hook does not keep it running.
     """
 
     target: str
     grace_period: float | None = None
     resume: bool = False
+    regardless: bool = False
 
 
 class RestartContainer(NamedTuple):

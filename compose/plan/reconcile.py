@@ -77,6 +77,11 @@ def plan_images(target: Target, observed: Observed, *, build: bool = False, pull
                     hint="build it, or leave that out",
                 )
             plan.add(FetchImage(service.image), cause="not in the store")
+    for service in target.services:
+        for name in service.images:
+            if name not in seen and name not in observed.images:
+                plan.add(FetchImage(name), cause=f"pre_start of {service.name}")
+            seen.add(name)
     return plan
 
 

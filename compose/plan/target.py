@@ -27,6 +27,12 @@ class Wanted(NamedTuple):
         return self.container_name or self.separator.join((project, self.name, str(number)))
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """The names of the images that it needs: its own, and those of its `pre_start` hooks."""
+        of_hooks = (hook.get("image") for hook in self.config.get("pre_start") or ())
+        return (self.image, *(str(name) for name in of_hooks if name))
+
+    @property
     def dependencies(self) -> Mapping[str, Mapping[str, Any]]:
         return self.config.get("depends_on") or {}
 

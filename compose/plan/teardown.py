@@ -35,13 +35,14 @@ def plan_stop(
     timeout: float | None,
     *,
     resume: bool = False,
+    regardless: bool = False,
 ) -> Plan:
     """Stop containers, dependents before what they depend on; those of `run` are their callers' to stop.
 
-    `resume` as in `StopContainer`.
+    `resume` and `regardless` as in `StopContainer`.
     """
     plan = Plan()
-    _stop(plan, chosen(observed, services), dependencies, timeout, resume=resume)
+    _stop(plan, chosen(observed, services), dependencies, timeout, resume=resume, regardless=regardless)
     return plan
 
 
@@ -89,7 +90,7 @@ def plan_down(
 
     plan = Plan()
     containers = [container for container in observed.containers if concerned(container)]
-    stops = _stop(plan, containers, dependencies or {}, options.timeout)
+    stops = _stop(plan, containers, dependencies or {}, options.timeout, regardless=True)
     removals = [
         plan.add(RemoveContainer(c.name, options.volumes), after=stops.get(c.name, []), cause="")
         for c in containers
@@ -134,6 +135,7 @@ def _stop(
     timeout: float | None,
     *,
     resume: bool = False,
+    regardless: bool = False,
 ) -> dict[str, list[int]]:
     """Add the stops; container name -> the operations after which it is stopped."""
     dependents: dict[str, set[str]] = {}
@@ -155,7 +157,9 @@ def _stop(
         mine: list[int] = []
         for container in by_service.get(service, []):
             if container.running:
-                mine.append(plan.add(StopContainer(container.name, timeout, resume), after=before))
+                mine.append(
+                    plan.add(StopContainer(container.name, timeout, resume, regardless), after=before)
+                )
                 stopped[container.name] = [mine[-1]]
         of_service[service] = mine or before
         return of_service[service]

@@ -4,6 +4,7 @@
       index.sqlite                    the index (state/index.py)
       images/                         the image store (images/store.py)
       containers/ID/                  spec.json, state.json, upper/, work/, files/, log/
+      hooks/PROJECT.json              which pre_start hooks have succeeded
       volumes/NAME/                   volume.json, data/
       cache/                          what can be made again: models, seccomp programs
 
@@ -85,6 +86,10 @@ class Paths:
     @property
     def containers(self) -> str:
         return f"{self.data}/containers"
+
+    @property
+    def hooks(self) -> str:
+        return f"{self.data}/hooks"
 
     @property
     def locks(self) -> str:

@@ -38,6 +38,7 @@ scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sys
 cgroup ipc pid userns_mode uts
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
 volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume working_dir
+post_start pre_start pre_stop
 """.split()
 
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
 from compose.runtime import protocol, records
-from compose.runtime.client import Keeper
+from compose.runtime.client import Keeper, read_state
 from compose.runtime.spec import STATE_FILE, VERSION
 from compose.runtime.stop import SIGKILL, signal_number
 from compose.state.files import replace, replace_json
 
-from . import devices, files, networks, ports, sharing, sources
+from . import devices, files, hooks, networks, ports, sharing, sources
 from .context import SERVICE_FILE
 from .seccomp import program
 from .spec.build import Attached, Identity, WrittenFile, container_spec
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from compose.images.store import Image
     from compose.plan.actions import CreateContainer
     from compose.plan.target import Wanted
-    from compose.runtime.spec import ContainerSpec, ContainerState, Endpoint
+    from compose.runtime.spec import ContainerSpec, Endpoint
     from compose.state.index import ContainerRow
 
     from .context import Context
@@ -246,8 +246,12 @@ def readable_spec(context: Context, identity: str) -> ContainerSpec | None:
 
 
 async def start(context: Context, name: str) -> None:
-    """Start a container; its published ports are open before its first instruction."""
+    """Start a container; its published ports are open before its first instruction.
+
+    Its `pre_start` hooks run before, its `post_start` hooks when it runs.
+    """
     row = context.row(name)
+    await in_thread(hooks.before_start, context, row)
     taken = context.listeners.pop(name, None)
     spec = readable_spec(context, row.id)
     needs = [f"dns/{row.id}"] if (spec or {}).get("endpoints") else []
@@ -269,25 +273,45 @@ async def start(context: Context, name: str) -> None:
         if error.reason == protocol.LOST and spec is not None:
             await networks.connect_again(context, spec)
             await start(context, name)
-        elif error.reason != protocol.RUNNING:  # a command that was killed may have got as far as this
+            return
+        if error.reason != protocol.RUNNING:  # a command that was killed may have got as far as this
             raise
+    await in_thread(hooks.run_inside, context, row, "post_start")
 
 
 async def stop(
-    context: Context, name: str, grace_period: float | None, *, resume: bool = False
-) -> ContainerState:
+    context: Context,
+    name: str,
+    grace_period: float | None,
+    *,
+    resume: bool = False,
+    regardless: bool = False,
+) -> None:
     """Stop a container and free its ports; one that does not run is left alone.
 
-    With `resume` it does not count as stopped by hand.
+    With `resume` it does not count as stopped by hand. Its `pre_stop` hooks run before; where one fails it is
+    stopped only if that has to be, `regardless`, and the failure is raised in any case.
     """
     row = context.row(name)
+    failure = await in_thread(_before_stop, context, row)
+    if failure is None or regardless:
+        await in_thread(_stop, context, row, grace_period, resume)
+    if failure is not None:
+        raise failure
 
-    def work() -> ContainerState:
-        state = Keeper(context.paths, context.name).stop(row.id, grace=grace_period, resume=resume)
-        drop(context, row.id, "listen/")
-        return state
 
-    return await in_thread(work)
+def _before_stop(context: Context, row: ContainerRow) -> hooks.HookError | None:
+    try:
+        if read_state(context.paths, row.id).get("status") == "running":
+            hooks.run_inside(context, row, "pre_stop")
+    except hooks.HookError as error:
+        return error
+    return None
+
+
+def _stop(context: Context, row: ContainerRow, grace_period: float | None, resume: bool) -> None:
+    Keeper(context.paths, context.name).stop(row.id, grace=grace_period, resume=resume)
+    drop(context, row.id, "listen/")
 
 
 async def kill(context: Context, name: str, signal: str) -> None:
@@ -347,7 +371,7 @@ async def remove(
     anonymous = anonymous_volumes(context, row.id) if volumes else {}
     spec = readable_spec(context, row.id)
     with contextlib.suppress(StateError):  # damaged records; whatever runs has been stopped even so
-        await stop(context, row.name, 0)
+        await in_thread(_stop, context, row, 0, False)
     await in_thread(_spoil, context, row)
     keep_address = successor is not None and _wants_address(context, row)
     await networks.disconnect(context, row, spec, keep_address=keep_address)

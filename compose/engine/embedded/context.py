@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
 
+    from .hooks import Preparation
+
     Detail = Callable[[str, str, float | None], None]
 
 SERVICE_FILE = "service.json"
@@ -67,6 +69,8 @@ class Context:
         self.detail = detail
         self.warn = warn
         self.no_cache = no_cache
+        self.rerun_hooks = False
+        """Whether `pre_start` hooks run that have run before."""
         self.index = Index(paths)
         self.images = ImageStore(paths)
         self.volumes = VolumeStore(paths)
@@ -84,6 +88,7 @@ class Context:
         self._keeper: Keeper | None = None
         self._session: Session | None = None
         self._held = contextlib.ExitStack()
+        self._preparation: Preparation | None = None
 
     @contextlib.contextmanager
     def network(self) -> Iterator[SetupClient]:
@@ -139,6 +144,15 @@ class Context:
         if self._keeper is None:
             self._keeper = Keeper.ensure(self.paths, self.name)
         return self._keeper
+
+    def preparation(self) -> Preparation:
+        """The `pre_start` hooks of this command."""
+        from .hooks import Preparation
+
+        with self._network_lock:
+            if self._preparation is None:
+                self._preparation = Preparation(self)
+            return self._preparation
 
     def found_keeper(self) -> Keeper | None:
         """The project's keeper when it runs."""

@@ -63,7 +63,13 @@ class EmbeddedEngine:
             case a.ReconnectContainer():
                 await reconnect(context, action.target)
             case a.StopContainer():
-                await containers.stop(context, action.target, action.grace_period, resume=action.resume)
+                await containers.stop(
+                    context,
+                    action.target,
+                    action.grace_period,
+                    resume=action.resume,
+                    regardless=action.regardless,
+                )
             case a.RestartContainer():
                 await containers.stop(context, action.target, action.grace_period)
                 await containers.start(context, action.target)

@@ -19,6 +19,7 @@ from compose.runtime.client import Keeper
 from compose.runtime.records import boot_id
 from compose.state.files import read_json, replace, replace_json
 
+from . import hooks
 from .spec.namespaces import has_own_network
 from .spec.sysctls import of_network
 from .threads import in_thread
@@ -448,6 +449,7 @@ async def remove_sandbox(context: Context) -> None:
         remove_path(context.paths.project_run(context.name))
 
     await in_thread(work)
+    hooks.forget(context)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))
 
@@ -459,5 +461,6 @@ async def leave_sandbox(context: Context) -> None:
     them away.
     """
     await in_thread(Keeper(context.paths, context.name).shutdown)
+    hooks.forget(context)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))

@@ -162,7 +162,7 @@ def _images(context: Context) -> dict[str, str]:
     if context.target is None:
         return {}
     found = {}
-    for name in sorted({service.image for service in context.target.services}):
+    for name in sorted({name for service in context.target.services for name in service.images}):
         image = context.images.find(name)
         if image is not None:
             found[name] = image.id
