@@ -96,7 +96,9 @@ class Namespaces:
         """Enter the namespace pinned at `path`, and return to the host's; `NetworkError` if none is."""
         descriptor = self.open(path)
         if descriptor is None:
-            raise NetworkError(f"{what}: its network namespace is not there", hint="pycompose up")
+            kind, _dash, owner = os.path.basename(path).partition("-")
+            named = f" -p {owner}" if kind == "p" else ""
+            raise NetworkError(f"{what}: its network namespace is not there", hint=f"pycompose{named} up -d")
         try:
             self.enter(descriptor)
             yield descriptor

@@ -23,7 +23,7 @@ from compose.linux.namespaces import (
 )
 from compose.linux.process import PR_SET_DUMPABLE, join_session_keyring, pidfd_open, prctl
 from compose.linux.terminal import open_peer
-from compose.runtime import rootfs, steps, users
+from compose.runtime import oom, rootfs, steps, users
 from compose.runtime.hardening import Program, become
 from compose.runtime.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.steps import Failure, LaunchError
@@ -159,7 +159,7 @@ class _Entry:
             stdio = (slave, slave, slave)
         if self.program.oom_score is not None:
             progress.at(steps.OOM_SCORE)
-            _write("/proc/self/oom_score_adj", str(self.program.oom_score))
+            oom.write(self.program.oom_score)
         progress.at(steps.KEYRING)
         try:
             join_session_keyring("_ses.exec")
@@ -168,14 +168,6 @@ class _Entry:
         progress.at(steps.GONE)
         setns(self.pidfd, _JOIN)
         become(self.program, identity, stdio, progress, terminal=terminal)
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
 
 
 def _open_pid(pid: int) -> int:

@@ -18,7 +18,7 @@ from compose.linux.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, capset, 
 from compose.linux.seccomp import Filter
 from compose.linux.signals import set_mask
 from compose.linux.terminal import set_controlling_terminal, set_window_size
-from compose.runtime import capabilities, steps
+from compose.runtime import capabilities, oom, steps
 from compose.runtime.steps import Failure, LaunchError
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ class Program:
         self.environment = _environment(process.get("env") or ())
         self.directory = process.get("cwd") or "/"
         self.no_new_privileges = bool(process.get("noNewPrivileges"))
-        self.oom_score = process.get("oomScoreAdj")
+        self.oom_score = process.get("oomScoreAdj", oom.original())
         self.limits = [_limit(entry) for entry in process.get("rlimits") or ()]
         self.capabilities = capabilities.sets(process.get("capabilities") or {})
         self.available = capabilities.available()

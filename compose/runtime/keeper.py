@@ -24,7 +24,7 @@ import time
 
 from compose.errors import ContainerError, StateError
 from compose.linux import process, sockets
-from compose.runtime import children, protocol, records
+from compose.runtime import children, oom, protocol, records
 from compose.runtime.loop import Loop
 from compose.runtime.reexec import forget_environment
 from compose.runtime.spawn import KEEPER_FILE, remove_records
@@ -502,6 +502,7 @@ def main(options: dict[str, Any]) -> None:
         process.set_name("pc-keeper")
         process.prctl(process.PR_SET_DUMPABLE, 0)
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+        oom.protect()
         os.chdir("/")
         os.umask(0o077)
         isolation = __import__(options["isolation"], fromlist=["launch"])

@@ -42,7 +42,7 @@ from compose.linux.process import (
     sethostname,
 )
 from compose.linux.terminal import open_peer
-from compose.runtime import mounts, rootfs, steps, users
+from compose.runtime import mounts, oom, rootfs, steps, users
 from compose.runtime.hardening import Program, become
 from compose.runtime.steps import RECORD, Failure, LaunchError, Progress
 
@@ -287,6 +287,9 @@ class Setup:
         os.umask(0)  # nodes and directories get the modes that we say; 0022 before exec
         progress.at(steps.CGROUP)
         self.cgroup.join()
+        if self.program.oom_score is not None:
+            progress.at(steps.OOM_SCORE)
+            oom.write(self.program.oom_score)
         sources = mounts.open_sources(self.mounts, progress)
         if self.shared_shm >= 0:
             sources.update(mounts.open_shared(self.mounts, self.shared_shm, progress))
@@ -361,8 +364,8 @@ class Setup:
         return slave
 
     def _write_proc(self, root: int, progress: Progress) -> None:
-        """Sysctls and the OOM score, beneath the procfs that we mounted ourselves and nowhere else."""
-        if not self.sysctls and self.program.oom_score is None:
+        """Sysctls, beneath the procfs that we mounted ourselves and nowhere else."""
+        if not self.sysctls:
             return
         progress.at(steps.SYSCTL)
         proc = openat2(root, "proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -371,9 +374,6 @@ class Setup:
         for index, (key, value) in enumerate(self.sysctls.items()):
             progress.at(steps.SYSCTL, index)
             _write_beneath(proc, f"sys/{key.replace('.', '/')}", value)
-        if self.program.oom_score is not None:
-            progress.at(steps.OOM_SCORE)
-            _write_beneath(proc, f"{os.getpid()}/oom_score_adj", str(self.program.oom_score))
         os.close(proc)
 
     def _make_working_directory(self, root: int, progress: Progress) -> None:

@@ -290,6 +290,7 @@ class Monitor:
         if check:
             self.state["health"] = {"status": "starting", "failing_streak": 0, "log": []}
         self.write()
+        records.reserve_state(self.paths, self.identity)
 
     def write(self, *, durable: bool = False) -> None:
         """Replace state.json. A full disk must not end a container, so that failing is no error here."""

@@ -125,8 +125,23 @@ def recorded_state(paths: Paths, identity: str) -> ContainerState:
 
 
 def write_state(paths: Paths, identity: str, state: ContainerState, *, durable: bool = False) -> None:
-    """Replace state.json."""
-    write(f"{paths.container(identity)}/{STATE_FILE}", state, durable=durable)
+    """Replace state.json; on a disk that is full too, where `reserve_state` has been called before."""
+    path = f"{paths.container(identity)}/{STATE_FILE}"
+    try:
+        write(path, state, durable=durable)
+    except OSError as error:
+        if error.errno not in (28, 122):  # ENOSPC, EDQUOT
+            raise
+        files.replace_from_spare(path, files.readable(state))
+        reserve_state(paths, identity)
+
+
+def reserve_state(paths: Paths, identity: str) -> None:
+    """Keep room for state.json to be written on a disk that is full, as far as there is any now."""
+    try:
+        files.keep_spare(f"{paths.container(identity)}/{STATE_FILE}")
+    except OSError:
+        return
 
 
 def read_state(paths: Paths, identity: str) -> ContainerState:

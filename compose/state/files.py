@@ -105,6 +105,46 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) 
         sync_directory(os.path.dirname(path))
 
 
+def keep_spare(path: str) -> None:
+    """Reserve room beside `path` for one `replace_from_spare`, unless there is some; raises `OSError`."""
+    try:
+        descriptor = os.open(_spare(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, _SPARE_SIZE)
+    except OSError:
+        os.unlink(_spare(path))
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def replace_from_spare(path: str, data: bytes) -> None:
+    """`replace`, durably, on a disk that is full: into the file that `keep_spare` has made.
+
+    Raises `OSError` when there is none, or not enough room in it.
+    """
+    descriptor = os.open(_spare(path), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(_spare(path), path)
+    sync_directory(os.path.dirname(path))
+
+
+_SPARE_SIZE = 8192
+
+
+def _spare(path: str) -> str:
+    return f"{path}.spare"
+
+
 def replace_json(path: str, value: Any, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace the file `path` by `value` as JSON that a person can read."""
     replace(path, readable(value), mode=mode, durable=durable)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compose.runtime import oom
 from tests.support.launching import Box, Done, Running, in_monitor
 
 if TYPE_CHECKING:
@@ -277,3 +278,22 @@ def test_exec_is_in_the_same_namespaces_and_control_group(box: Box) -> None:
             return [line.rpartition(":")[2] for line in lines[7:]]
 
     assert set(in_monitor(work)) == {"/"}
+
+
+def test_a_container_does_not_inherit_the_oom_score_of_its_monitor(box: Box) -> None:
+    with open(oom.FILE) as file:
+        original = file.read().strip()
+
+    def work() -> list[str]:
+        oom.protect(300)  # anybody may raise it
+        with open(oom.FILE) as file:
+            assert file.read().strip() == "300"
+        found = []
+        for score in ({}, {"oomScoreAdj": 400}):
+            spec = box.spec("sh", "-c", "cat /proc/self/oom_score_adj; exec sleep 1000")
+            spec["oci"]["process"].update(score)  # type: ignore[typeddict-item]
+            with Running(spec) as running:
+                found += [running.line(), running.exec("cat", "/proc/self/oom_score_adj").output.strip()]
+        return found
+
+    assert in_monitor(work) == [original, original, "400", "400"]

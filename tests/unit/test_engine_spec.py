@@ -220,12 +220,33 @@ def test_names_that_would_be_more_than_a_word_are_refused(name: str) -> None:
             files.resolv_conf({key: [name]}, "", own_names=False)
 
 
-@pytest.mark.parametrize("target", ["data", "v:/v", "", "/", "//", "/..", "/../..", "/proc", "/x/../proc/"])
+NOWHERE = [
+    "data",
+    "v:/v",
+    "",
+    "/",
+    "//",
+    "/..",
+    "/../..",
+    "/proc",
+    "/x/../proc/",
+    "/proc/sys",
+    "/proc/net",
+    "/proc/1",
+]
+
+
+@pytest.mark.parametrize("target", NOWHERE)
 def test_places_where_nothing_can_be_mounted(target: str) -> None:
     with pytest.raises(ContainerError, match="mount target"):
         sorted_out({"volumes": [{"type": "volume", "target": target}]})
     with pytest.raises(ContainerError, match="mount target"):
         sorted_out({}, {"Volumes": {target: {}}})
+
+
+def test_what_lxcfs_replaces_below_proc_can_be_replaced() -> None:
+    bind = {"type": "bind", "source": "/var/lib/lxcfs/proc/uptime", "target": "/proc/uptime", "bind": {}}
+    assert [mount["destination"] for mount in sorted_out({"volumes": [bind]}).oci] == ["/proc/uptime"]
 
 
 def test_targets_are_compared_in_their_shortest_form() -> None:

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
+_REPLACEABLE = frozenset(
+    f"/proc/{name}"
+    for name in (
+        *("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime"),
+        *("sys/crypto/fips_enabled", "sys/kernel/ns_last_pid"),
+    )
+)
+"""What tools like lxcfs put in the place of the kernel's own; the same list as runc's."""
+
 
 class VolumeUse(NamedTuple):
     """One volume at one place of a container."""
@@ -101,6 +110,11 @@ def clean(target: str) -> str:
     shortest = "/" + posixpath.normpath(target).lstrip("/")
     if shortest in ("/", "/proc"):
         raise ContainerError(f"mount target {target}: nothing can be mounted there")
+    if shortest.startswith("/proc/") and shortest not in _REPLACEABLE:
+        raise ContainerError(
+            f"mount target {target}: inside /proc only {', '.join(sorted(_REPLACEABLE))} can be replaced",
+            hint="for kernel settings write `sysctls:`",
+        )
     return shortest
 
 
