@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from compose.cli.scope import boolean
 from compose.errors import ContainerError
 from compose.ui.streams import say
 
@@ -21,15 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--detach-keys", metavar="KEYS", help="the keys that detach (default ctrl-p,ctrl-q)")
     add("--index", type=int, default=0, help="which container of the service (default: the first)")
     add("--no-stdin", action="store_true", help="do not pass standard input on")
-    add("--sig-proxy", nargs="?", const=True, default=True, type=_boolean, metavar="BOOL",
+    add("--sig-proxy", nargs="?", const=True, default=True, type=boolean, metavar="BOOL",
         help="pass signals on to the process (default true)")  # fmt: skip
     add("service", metavar="SERVICE")
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from compose.errors import UsageError
+from compose.errors import ContainerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,34 +25,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-t", "--timestamps", action="store_true", help="print when a line was written")
     add("--since", default="", metavar="TIME", help="only lines after this time, or of the last 10m")
     add("--until", default="", metavar="TIME", help="only lines before this time")
-    add("--index", type=int, metavar="N", help="only this container of the service")
+    add("--index", type=int, default=0, metavar="N", help="only this container of the service")
     add("--no-color", action="store_true", help="no colours")
     add("--no-log-prefix", action="store_true", help="do not print which container a line is from")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the project's containers have written."""
-    from compose.cli import project as projects
+    from compose.cli.scope import Scope
     from compose.runtime import logs
-    from compose.state.index import Index
-    from compose.state.paths import Paths
     from compose.ui.times import moment
 
-    project = projects.load_if_there(arguments)
-    paths = Paths.from_environment()
-    name = projects.project_name(arguments, project)
-    rows = Index(paths).containers(name)
-    known = {row.service for row in rows} | (set(project.services) if project else set())
-    for service in arguments.services:
-        if service not in known:
-            raise UsageError(f"no such service: {service}")
+    scope = Scope(arguments)
+    scope.check(arguments.services)
+    paths, name = scope.paths, scope.name
     chosen = [
         row
-        for row in rows
+        for row in scope.rows
         if not row.oneoff  # what `run` shows is its caller's, as under docker compose
         and (not arguments.services or row.service in arguments.services)
-        and (arguments.index is None or row.number == arguments.index)
+        and (not arguments.index or row.number == arguments.index)
     ]
+    if arguments.index and not chosen:
+        services = " ".join(arguments.services) or "any"
+        raise ContainerError(f"service {services} has no container #{arguments.index}")
     tail = _tail(arguments.tail)
     since, until = moment(arguments.since), moment(arguments.until)
     printer = log_printer(arguments, name, chosen)

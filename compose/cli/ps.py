@@ -5,16 +5,29 @@ from __future__ import annotations
 import sys
 import time
 
+from compose.cli.port import bracketed, published
+from compose.cli.scope import boolean
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from compose.cli.scope import Scope
     from compose.runtime.spec import ContainerSpec, ContainerState
     from compose.state.index import ContainerRow
-    from compose.state.paths import Paths
 
-_HEADER = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
+_COLUMNS = {
+    "Name": "NAME",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "Service": "SERVICE",
+    "RunningFor": "CREATED",
+    "Status": "STATUS",
+    "Ports": "PORTS",
+}
+_LONGEST = 20
+"""Characters of a command in a table."""
 _RUNNING = ("running", "paused", "restarting")
 
 
@@ -24,62 +37,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-a", "--all", action="store_true", help="also containers that have stopped")
     add("-q", "--quiet", action="store_true", help="only ids")
     add("--services", dest="names", action="store_true", help="only the names of services")
-    add("--format", choices=("table", "json"), default="table")
+    add("--filter", action="append", default=[], metavar="FILTER", help="status=STATUS, as --status")
+    add("--format", default="table", metavar="FORMAT", help="table, json, or a Go template")
     add("--status", action="append", default=[], metavar="STATUS", help="only containers in this state")
     add("--no-trunc", action="store_true", help="do not cut the command short")
+    add("--orphans", nargs="?", const=True, default=True, type=boolean, metavar="BOOL",
+        help="also containers of services that are not in the file (default true)")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List the project's containers."""
     from compose.cli import project as projects
-    from compose.errors import StateError, UsageError
-    from compose.runtime.client import read_state
-    from compose.runtime.records import read_spec
-    from compose.state.index import Index
-    from compose.state.paths import Paths
+    from compose.cli.scope import Scope
+    from compose.errors import StateError
 
-    project = projects.load_if_there(arguments)
-    paths = Paths.from_environment()
-    index = Index(paths)
-    rows = index.containers(projects.project_name(arguments, project))
-    known = {row.service for row in rows} | (set(project.services) if project else set())
-    for service in arguments.services:
-        if service not in known:
-            raise UsageError(f"no such service: {service}")
+    wanted = {*arguments.status, *_filtered(arguments.filter)}
+    scope = Scope(arguments)
+    scope.check(arguments.services)
     found = []
-    for row in rows:
+    for row in scope.rows:
         if arguments.services and row.service not in arguments.services:
             continue
+        if not arguments.orphans and scope.is_orphan(row):
+            continue
         try:
-            ports = _published(paths, row.id)
-            found.append(_Line(row, read_spec(paths, row.id), read_state(paths, row.id), ports))
+            container = scope.look(row)
+            found.append(_Line(row, container.spec, container.state, published(scope.paths, row.id)))
         except StateError as error:
             if not arguments.quiet:
                 projects.warn(f"container {row.name}: {error.message}; run 'pycompose up -d' to make it anew")
-    wanted = set(arguments.status)
     shown = [
         line
         for line in found
         if (line.status in wanted if wanted else arguments.all or line.status in _RUNNING)
     ]
-    networks = {row.id: row.name for row in index.networks()} if arguments.format == "json" else {}
-    sys.stdout.write(_text(arguments, shown, networks))
+    sys.stdout.write(_text(arguments, shown, scope))
     return 0
 
 
-def _published(paths: Paths, identity: str) -> list[dict[str, Any]]:
-    """The ports that a container got when it was started."""
-    from compose.runtime.spec import PORTS_FILE
-    from compose.state.files import read_json
+def _filtered(filters: list[str]) -> list[str]:
+    """The states that ``--filter status=STATE`` asks for."""
+    from compose.errors import UsageError
 
-    try:
-        return list(read_json(f"{paths.container(identity)}/{PORTS_FILE}"))
-    except (OSError, ValueError):
-        return []
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+    found = []
+    for text in filters:
+        key, _, value = text.partition("=")
+        if key != "status" or not value:
+            raise UsageError(f"--filter {text}: unknown filter", hint="write status=running")
+        found.append(value)
+    return found
 
 
 class _Line:
@@ -132,7 +138,7 @@ class _Line:
             return ""
         published = {f"{port['target']}/{port['protocol']}" for port in self.published}
         shown = [
-            f"{_bracketed(port['host_ip'])}:{port['published']}->{port['target']}/{port['protocol']}"
+            f"{bracketed(port['host_ip'])}:{port['published']}->{port['target']}/{port['protocol']}"
             for port in self.published
         ]
         return ", ".join([*shown, *(port for port in self.spec.get("exposed", []) if port not in published)])
@@ -142,19 +148,29 @@ class _Line:
         code = self.state.get("exit_code")
         return 0 if code is None and self.status not in ("exited", "dead") else code
 
-    def json(self, networks: dict[str, str]) -> dict[str, Any]:
-        """What docker shows; `networks` are the names by id."""
+    def fields(self, networks: dict[str, str], *, whole: bool = False) -> dict[str, Any]:
+        """What docker shows; `networks` are the names by id, `whole` keeps a long command whole."""
+        from compose.ui.table import ago
+        from compose.ui.terminal import printable
+
+        command = printable(self.command())
+        if not whole and len(command) > _LONGEST:
+            command = command[: _LONGEST - 1] + "…"
+        age = ago((time.time_ns() - self.row.created) / 1e9)
         return {
-            "Command": self.command(),
+            "Command": f'"{command}"',
             "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(self.row.created / 1e9)),
             "ExitCode": self.exit_code(),
             "Health": self.health(),
-            "ID": self.row.id[:12],
+            "ID": self.row.id if whole else self.row.id[:12],
             "Image": self.spec["image_name"],
             "Labels": ",".join(f"{key}={value}" for key, value in sorted(self.spec["labels"].items())),
+            "LocalVolumes": str(len(self.spec.get("volumes") or ())),
+            "Mounts": ",".join(volume["name"] for volume in self.spec.get("volumes") or ()),
             "Name": self.row.name,
             "Names": self.row.name,
             "Networks": ",".join(networks.get(one["network"], "") for one in self.spec["endpoints"]),
+            "Ports": self.ports(),
             "Project": self.row.project,
             "Publishers": [
                 {
@@ -165,43 +181,26 @@ class _Line:
                 }
                 for port in self.published
             ],
+            "RunningFor": f"{age} ago",
             "Service": self.row.service,
+            "Size": "0B",
             "State": self.status,
             "Status": self.words(),
         }
 
 
-def _text(arguments: argparse.Namespace, lines: list[_Line], networks: dict[str, str]) -> str:
+def _text(arguments: argparse.Namespace, lines: list[_Line], scope: Scope) -> str:
     if arguments.quiet:
         return "".join(f"{line.row.id}\n" for line in lines)
     if arguments.names:
         return "".join(f"{name}\n" for name in dict.fromkeys(line.row.service for line in lines))
-    if arguments.format == "json":
-        import json
+    if arguments.format == "table":
+        from compose.ui.table import table
 
-        return "".join(
-            json.dumps(line.json(networks), ensure_ascii=False, separators=(",", ":")) + "\n"
-            for line in lines
-        )
-    from compose.ui.table import ago, table
-    from compose.ui.terminal import printable
+        found = [line.fields({}, whole=arguments.no_trunc) for line in lines]
+        return table(list(_COLUMNS.values()), [[str(row[field]) for field in _COLUMNS] for row in found])
+    from compose.ui.template import render
 
-    now = time.time_ns()
-    rows = []
-    for line in lines:
-        command = printable(line.command())
-        if not arguments.no_trunc and len(command) > 20:
-            command = command[:19] + "…"
-        created = ago((now - line.row.created) / 1e9)
-        rows.append(
-            (
-                line.row.name,
-                line.spec["image_name"],
-                f'"{command}"',
-                line.row.service,
-                f"{created} ago",
-                line.words(),
-                line.ports(),
-            )
-        )
-    return table(_HEADER, rows)
+    networks = {row.id: row.name for row in scope.index.networks()}
+    rows = [line.fields(networks, whole=arguments.no_trunc) for line in lines]
+    return render(arguments.format, rows, _COLUMNS)

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 RUNNING = ("running", "paused", "restarting")
 
 
+def boolean(text: str) -> bool:
+    """An option's ``true`` or ``false``, for argparse."""
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
 class Container:
     """A container: its row in the index, its spec and its state when it was looked at."""
 
@@ -50,6 +57,10 @@ class Scope:
         self.index = Index(self.paths)
         self.rows = self.index.containers(self.name)
 
+    def refresh(self) -> None:
+        """Look again which containers there are."""
+        self.rows = self.index.containers(self.name)
+
     @property
     def keeper(self) -> Keeper:
         """The project's keeper."""
@@ -63,6 +74,12 @@ class Scope:
         for service in services:
             if service not in known:
                 raise UsageError(f"no such service: {service}")
+
+    def is_orphan(self, row: ContainerRow) -> bool:
+        """Whether the container belongs to a service that the file does not have."""
+        if self.project is None:
+            return False
+        return row.service not in self.project.services and row.service not in self.project.disabled
 
     def look(self, row: ContainerRow) -> Container:
         """A container as it is now. Raises `StateError`."""

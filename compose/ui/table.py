@@ -7,13 +7,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The text of a table, with a final newline."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, minimum: int = 10, space: int = 3) -> str:
+    """The text of a table, with a final newline.
+
+    Columns are as wide as what is in them and `space`, and at least `minimum`.
+    """
+    widths = [
+        max(minimum, space + max(len(row[column]) for row in [header, *rows]))
+        for column in range(len(header))
+    ]
     lines = []
     for row in [header, *rows]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("   ".join(cells).rstrip() + "\n")
+        lines.append("".join(cells).rstrip() + "\n")
     return "".join(lines)
 
 

@@ -53,7 +53,8 @@ class Cgroup:
         raise NotImplementedError
 
     def statistics(self) -> dict[str, int]:
-        """``memory`` (bytes), ``memory_limit`` (bytes, 0: none), ``cpu`` (ns), ``pids``; what is known."""
+        """``memory`` (bytes), ``memory_limit`` (bytes, 0: none), ``cpu`` (ns), ``pids``, ``read`` and
+        ``written`` (bytes, from and to disks); what is known."""
         raise NotImplementedError
 
     def open_mounts(self) -> dict[str, int] | None:
@@ -108,6 +109,17 @@ def find(base: str, name: str, *, make: bool = False) -> Cgroup:
         return v1.CgroupV1(path, make=make)
     except OSError as error:
         raise ContainerError(f"make control group {path}: {os.strerror(error.errno or 0)}") from None
+
+
+def of_process(pid: int) -> Cgroup:
+    """The group that a process is in, found through /proc; raises OSError when there is no such process."""
+    wanted = "" if version() == 2 else "freezer"
+    for line in read(f"/proc/{pid}/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if wanted in controllers.split(","):
+            base, _, name = path.strip("/").rpartition("/")
+            return find(base, name)
+    raise OSError(2, "no control group")
 
 
 def remove_base(base: str) -> None:

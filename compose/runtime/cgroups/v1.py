@@ -228,6 +228,9 @@ class CgroupV1(Cgroup):
             found["cpu"] = number(f"{cpu}/cpuacct.usage")
         if pids:
             found["pids"] = number(f"{pids}/pids.current")
+        blocks = self._of("blkio")
+        if blocks:
+            found |= transferred(f"{blocks}/blkio.throttle.io_service_bytes_recursive")
         return found
 
     def open_mounts(self) -> dict[str, int] | None:
@@ -239,6 +242,20 @@ class CgroupV1(Cgroup):
     def remove(self) -> None:
         for directory in self._directories.values():
             remove_tree(directory)
+
+
+def transferred(path: str) -> dict[str, int]:
+    """Bytes ``read`` and ``written`` over all devices, from lines ``8:0 Read 4096``."""
+    found = {"read": 0, "written": 0}
+    try:
+        lines = read(path).splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        words = line.split()
+        if len(words) == 3 and words[1] in ("Read", "Write"):
+            found["read" if words[1] == "Read" else "written"] += int(words[2])
+    return found
 
 
 def device_rule(rule: dict[str, Any]) -> str:

@@ -197,13 +197,27 @@ class CgroupV2(Cgroup):
             found["cpu"] = usage * 1000
         if os.path.exists(f"{self._directory}/pids.current"):
             found["pids"] = number(f"{self._directory}/pids.current")
-        return found
+        return found | transferred(f"{self._directory}/io.stat")
 
     def open_mounts(self) -> dict[str, int] | None:
         return None
 
     def remove(self) -> None:
         remove_tree(self._directory)
+
+
+def transferred(path: str) -> dict[str, int]:
+    """Bytes ``read`` and ``written`` over all devices, from lines ``8:0 rbytes=4096 wbytes=0 ...``."""
+    found = {"read": 0, "written": 0}
+    try:
+        words = read(path).split()
+    except OSError:
+        return {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("rbytes", "wbytes"):
+            found["read" if key == "rbytes" else "written"] += int(value)
+    return found
 
 
 def settings(resources: dict[str, Any]) -> list[tuple[str, str, str]]:
