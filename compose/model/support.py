@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SWARM = "it is about clusters"
 _WINDOWS = "it is about Windows"
 _BUILDER = "the builder does not know it"
+_OPTIONS = "drivers of devices take no options"
 _IPAM = "addresses are given out by pycompose itself"
 
 NOT_YET: dict[str, str] = {
@@ -61,13 +62,13 @@ NOT_YET: dict[str, str] = {
     "services.*.deploy.mode": _SWARM,
     "services.*.deploy.placement": _SWARM,
     "services.*.deploy.resources.reservations.cpus": _SWARM,
-    "services.*.deploy.resources.reservations.devices": "containers have no GPUs",
+    "services.*.deploy.resources.reservations.devices.*.options": _OPTIONS,
     "services.*.deploy.resources.reservations.generic_resources": _SWARM,
     "services.*.deploy.rollback_config": _SWARM,
     "services.*.deploy.update_config": _SWARM,
     "services.*.develop": "files are not watched",
     "services.*.external_links": "services are found by their names and aliases",
-    "services.*.gpus": "containers have no GPUs",
+    "services.*.gpus.*.options": _OPTIONS,
     "services.*.init": "the image's program is process 1",
     "services.*.isolation": _WINDOWS,
     "services.*.models": "no models are run",

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.hooks import Hooks
     from compose.runtime.spec import ContainerSpec
 
 NAMESPACES = {
@@ -222,6 +223,11 @@ class Setup:
         self.joined: list[tuple[str, int]] = []
         self.process = oci["process"]
         self.program = Program(self.process, spec.get("seccomp") or "")
+        self.hooks: Hooks | None = None
+        if oci.get("hooks"):
+            from compose.runtime.hooks import Hooks
+
+            self.hooks = Hooks(spec, stdio.stderr)
         self.items = self._items()
         self._open_namespaces(shared)
 
@@ -240,6 +246,7 @@ class Setup:
             steps.SYSCTL: list(self.sysctls),
             steps.UNSAFE_ROOT: [f"/{name}" for name in rootfs.RESERVED],
             steps.NAMESPACE: list(NAMESPACES),
+            steps.HOOK: self.hooks.paths() if self.hooks is not None else (),
             steps.HOSTNAME: [self.oci.get("hostname") or "", self.oci.get("domainname") or ""],
         }
 
@@ -294,11 +301,15 @@ class Setup:
         if self.shared_shm >= 0:
             sources.update(mounts.open_shared(self.mounts, self.shared_shm, progress))
         null = mounts.open_null()
+        if self.hooks is not None:
+            self.hooks.prepare()
         self._enter_namespaces(progress)
         root = self._make_root(progress)
         groups = self.cgroup.open_mounts() if any(e.get("type") == "cgroup" for e in self.mounts) else None
         mounts.attach_all(root, self.mounts, sources, groups, progress)
         mounts.make_devices(root, self.devices, progress)
+        if self.hooks is not None:
+            self.hooks.run(progress)
         terminal = self._terminal(root, progress)
         self._write_proc(root, progress)
         mounts.make_read_only(root, self.read_only, progress)

@@ -173,17 +173,13 @@ def device(
         nodes = [_device(found, path + found.removeprefix(host_path)) for found in _walk(host_path)]
     else:
         nodes = [_device(host_path, path)]
-    rules = [
-        {
-            "allow": True,
-            "type": node["type"],
-            "major": node["major"],
-            "minor": node["minor"],
-            "access": access,
-        }
-        for node in nodes
-    ]
-    return nodes, rules
+    return nodes, [device_rule(node, access) for node in nodes]
+
+
+def device_rule(node: Mapping[str, Any], access: str) -> dict[str, Any]:
+    """The rule that allows `access` to the device of an entry for ``linux.devices``."""
+    kind = {"u": "c"}.get(node["type"], node["type"])
+    return {"allow": True, "type": kind, "major": node["major"], "minor": node["minor"], "access": access}
 
 
 def host_devices() -> list[dict[str, Any]]:

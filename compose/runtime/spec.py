@@ -53,6 +53,8 @@ if TYPE_CHECKING:
         mounts: list[dict[str, Any]]
         linux: dict[str, Any]
         annotations: dict[str, str]
+        hooks: dict[str, list[dict[str, Any]]]
+        """``prestart``, ``createRuntime`` and ``createContainer``."""
 
     class RootFilesystem(TypedDict, total=False):
         """An overlay that is mounted inside the container's own mount namespace, never on the host."""
@@ -125,6 +127,8 @@ if TYPE_CHECKING:
         created: int
         oci: OciConfig
         rootfs: RootFilesystem
+        bundle: str
+        """The container's directory, in which hooks find a config.json."""
         network_namespace: str
         """Path that pins the container's network namespace; empty: that of the caller."""
         shared: dict[str, str]

@@ -48,7 +48,8 @@ RECORD = struct.Struct("=iiii")
     FORK,
     UNSAFE_ROOT,
     GONE,
-) = range(29)
+    HOOK,
+) = range(30)
 
 _WORDS = {
     CGROUP: "join the control group",
@@ -79,6 +80,7 @@ _WORDS = {
     FORK: "fork",
     UNSAFE_ROOT: "{item} in the image",
     GONE: "enter the container",
+    HOOK: "run the hook {item}",
 }
 
 # Reasons that are no errno of a call: numbers above every errno.
@@ -94,6 +96,7 @@ FILE_AND_DIRECTORY = 10009
 NOT_PROC = 10010
 LEADS_OUT = 10011
 NOT_SHARED = 10012
+HOOK_FAILED = 10013
 
 _REASONS = {
     NOT_A_DIRECTORY_OF_THE_IMAGE: "is not a directory but a link or a file; refused",
@@ -106,6 +109,7 @@ _REASONS = {
     NOT_PROC: "there is no proc file system at /proc",
     LEADS_OUT: "leads out of the volume or image",
     NOT_SHARED: "lies on a mount of the host that is not shared, so no mounts come and go with it",
+    HOOK_FAILED: "it failed; see the container's log",
     NOT_RUNNING: "it does not run any more",
 }
 

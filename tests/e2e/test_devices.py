@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -90,3 +91,93 @@ services:
 """)
     stack.up()
     assert output(stack, "again") == ["written"] * 3
+
+
+def describe(stack: Stack, kind: str, *devices: dict[str, object]) -> None:
+    """Write a vendor's description, and let the stack find it."""
+    directory = stack.directory / "cdi"
+    directory.mkdir(exist_ok=True)
+    content = {"cdiVersion": "0.6.0", "kind": kind, "devices": devices}
+    (directory / f"{kind.replace('/', '-')}.json").write_text(json.dumps(content))
+    stack.environment["PYCOMPOSE_CDI_DIRS"] = f"/no-such:{directory}"
+
+
+def test_a_vendor_describes_devices(stack: Stack, node: str) -> None:
+    edits = {
+        "deviceNodes": [{"path": "/dev/card", "hostPath": f"{node}/device", "permissions": "w"}],
+        "mounts": [{"hostPath": node, "containerPath": "/vendor", "options": ["ro"]}],
+        "env": ["CARD=0"],
+        "additionalGids": [4242],
+    }
+    describe(stack, "nvidia.com/gpu", {"name": "0", "containerEdits": edits}, {"name": "1"})
+    script = f"{WRITE.format('/dev/card')}; ls /vendor; echo $$CARD; id -G"
+    stack.write(f"""
+services:
+  named:
+    image: IMAGE
+    command: [sh, -c, "{script}"]
+    environment: {{CARD: own}}
+    devices: [nvidia.com/gpu=0]
+  gpus: {{image: IMAGE, command: [sh, -c, "{script}"], gpus: all}}
+  reserved:
+    image: IMAGE
+    command: [sh, -c, "{script}"]
+    deploy: {{resources: {{reservations: {{devices: [{{capabilities: [gpu], count: 1}}]}}}}}}
+""")
+    assert "warning" not in stack.up()
+    for service in ("named", "gpus", "reserved"):
+        assert output(stack, service) == ["written", "below", "device", "file", "link", "0", "0 4242"]
+
+
+def test_a_gpu_that_nobody_describes_is_said_before_anything_is_made(stack: Stack) -> None:
+    stack.environment["PYCOMPOSE_CDI_DIRS"] = "/no-such"
+    stack.write("services: {a: {image: IMAGE, gpus: all}}\n")
+    said = stack.fails("up", "-d")
+    assert "service a: device nvidia.com/gpu=all: no file in /no-such describes it" in said
+    assert "nvidia-ctk cdi generate" in said
+    assert stack.ps("--all") == {}
+
+
+def hook(stack: Stack, script: str, name: str = "createContainer", **fields: object) -> dict[str, object]:
+    """A device with a hook, a shell script of the host that gets its own name as first argument."""
+    path = stack.directory / f"{name}.sh"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    entry = {"hookName": name, "path": str(path), "args": [path.name, "given"], **fields}
+    return {"name": name, "containerEdits": {"hooks": [entry]}}
+
+
+def test_hooks_of_vendors_finish_a_container(stack: Stack) -> None:
+    # The root lies where the bundle's config.json says, in the mount namespace of the container alone.
+    find_root = (
+        """sed -n 's/^ *"path": "\\(.*\\)",*$/\\1/p' "$bundle/config.json" | grep /layers/ | head -1"""
+    )
+    script = f"""state=$(cat); bundle=$(echo "$state" | sed 's/.*"bundle": "\\([^"]*\\)".*/\\1/')
+root=$({find_root}); echo "$1 $VENDOR $(echo "$state" | grep -c '"status": "creating"')" >"$root/left"
+echo "$state" | sed 's/.*"pid": \\([0-9]*\\).*/\\1/' >"$root/pid"; echo hello from the hook >&2"""
+    inside = hook(stack, script, env=["VENDOR=v"], timeout=20)
+    outside = hook(
+        stack, f"cat >/dev/null; readlink /proc/self/ns/mnt >{stack.directory}/outside", "prestart"
+    )
+    describe(stack, "v.com/x", inside, outside)
+    stack.write("""
+services:
+  a:
+    image: IMAGE
+    command: [sh, -c, "cat /left; cat /proc/[0-9]*/stat | grep -c ' Z '; test $$(cat /pid) -gt 1 && echo yes"]
+    devices: [v.com/x=createContainer, v.com/x=prestart]
+""")
+    stack.up()
+    assert output(stack, "a") == ["hello from the hook", "given v 1", "0", "yes"]
+    assert (stack.directory / "outside").read_text().strip() == os.readlink("/proc/self/ns/mnt")
+
+
+@pytest.mark.parametrize("name", ["createContainer", "createRuntime"])
+def test_a_hook_that_fails_or_hangs_ends_the_launch(stack: Stack, name: str) -> None:
+    failing, hanging = hook(stack, "exit 3", name), hook(stack, "exec sleep 1000", "prestart", timeout=1)
+    describe(stack, "v.com/x", failing, hanging)
+    stack.write(f"services: {{a: {{image: IMAGE, command: ['true'], devices: [v.com/x={name}]}}}}\n")
+    assert f"run the hook {stack.directory}/{name}.sh: it failed" in stack.fails("up", "-d")
+    stack.run("down")
+    stack.write("services: {a: {image: IMAGE, command: ['true'], devices: [v.com/x=prestart]}}\n")
+    assert "prestart.sh: Connection timed out" in stack.fails("up", "-d")

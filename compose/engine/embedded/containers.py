@@ -103,6 +103,8 @@ class Creation:
                 self.context.volumes.fill(use.name, self._copier(use.target))
         spec = container_spec(self.wanted, self.image, self._identity(), self._attached(found, directories))
         replace_json(f"{self.directory}/{SERVICE_FILE}", dict(self.wanted.config), durable=False)
+        if spec["oci"].get("hooks"):
+            _write_bundle(spec)
         records.write_spec(self.context.paths, spec)
         return spec
 
@@ -187,6 +189,13 @@ class Creation:
     def complete(self) -> None:
         """The container is whole."""
         records.write_state(self.context.paths, self.id, {"version": VERSION, "status": "created"})
+
+
+def _write_bundle(spec: ContainerSpec) -> None:
+    """What hooks look for: an OCI bundle. Its root is where the overlay is mounted while they run."""
+    oci = spec["oci"]
+    root = {**(oci.get("root") or {}), "path": spec["rootfs"]["lower"][0]}
+    replace_json(f"{spec['bundle']}/config.json", {**oci, "root": root}, durable=False)
 
 
 async def create(context: Context, action: CreateContainer) -> None:

@@ -7,12 +7,16 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ContainerError
+from compose.runtime.cdi import Registry, no_edits
 from compose.runtime.oci import device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from compose.runtime.cdi import Edits
+
+_NVIDIA = "nvidia.com/gpu"
 _THROTTLES = {
     "device_read_bps": "throttleReadBpsDevice",
     "device_write_bps": "throttleWriteBpsDevice",
@@ -25,21 +29,20 @@ _EVERYTHING = "rwm"
 class HostDevices(NamedTuple):
     """What a container gets of the host's devices, as OCI has it."""
 
-    nodes: list[dict[str, Any]]
-    """For ``linux.devices``."""
-    rules: list[dict[str, Any]]
-    """For ``linux.resources.devices``, after the standard ones."""
+    edits: Edits
+    """Nodes, rules of access after the standard ones, and what vendors add to their devices."""
     blocks: dict[str, Any]
     """``linux.resources.blockIO``."""
 
 
 def find(service: Mapping[str, Any]) -> HostDevices:
     """Look up everything that `service` names. Raises `ContainerError` for what this host does not have."""
-    found = HostDevices([], [], _blocks(service))
+    described = _described(service)
+    edits = Registry().edits(described) if described else no_edits()
     privileged = bool(service.get("privileged"))
     for index, entry in enumerate(service.get("devices") or ()):
         source, target = str(entry["source"]), str(entry["target"])
-        if privileged and source == target:  # all of the host's are there already
+        if not source.startswith("/") or (privileged and source == target):  # all of the host's are there
             continue
         access = _EVERYTHING if privileged else str(entry.get("permissions") or _EVERYTHING)
         try:
@@ -49,11 +52,64 @@ def find(service: Mapping[str, Any]) -> HostDevices:
                 f"devices[{index}]: {source}: {error.strerror or error}",
                 hint="plug it in, load its driver, or remove it from 'devices'",
             ) from None
-        found.nodes.extend(nodes)
-        found.rules.extend(rules)
+        edits.nodes.extend(nodes)
+        edits.rules.extend(rules)
     for rule in service.get("device_cgroup_rules") or ():
-        found.rules.extend(cgroup_rules(str(rule)))
+        edits.rules.extend(cgroup_rules(str(rule)))
+    return HostDevices(edits, _blocks(service))
+
+
+def _described(service: Mapping[str, Any]) -> list[str]:
+    """The full names of the devices that the service wants by their vendors' description."""
+    reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
+    requests = [*(service.get("gpus") or ()), *(reservations.get("devices") or ())]
+    named = [str(entry["source"]) for entry in service.get("devices") or ()]
+    found = [name for name in named if not name.startswith("/")]
+    if requests:
+        registry = Registry()
+        for request in requests:
+            found += requested(request, registry)
     return found
+
+
+def requested(request: Mapping[str, Any], registry: Registry) -> list[str]:
+    """The devices that one request means: those it names, some of the driver's GPUs, or all of them.
+
+    The driver ``cdi`` takes full names; any other one is the vendor whose GPUs are wanted.
+    """
+    driver, ids = str(request.get("driver") or ""), [str(one) for one in request.get("device_ids") or ()]
+    capabilities = [str(one) for one in request.get("capabilities") or ("gpu",)]
+    if driver == "cdi":
+        if not ids:
+            raise ContainerError(
+                "devices of the driver cdi need names", hint='write "device_ids: [vendor.com/class=name]"'
+            )
+        return ids
+    if not {"gpu", "nvidia"} & set(capabilities):
+        raise ContainerError(
+            f"no driver gives devices with capabilities {', '.join(capabilities)}",
+            hint='write "driver: cdi" and "device_ids: [vendor.com/class=name]"',
+        )
+    kind = _kind_of_gpus(driver, registry)
+    if ids:
+        return [one if "=" in one else f"{kind}={one}" for one in ids]
+    count = int(request.get("count") or -1)
+    names = [name for name in registry.names(kind) if name != "all"]
+    if count < 0:
+        return (
+            [f"{kind}=all"] if "all" in registry.names(kind) or not names else [f"{kind}={n}" for n in names]
+        )
+    if names and count > len(names):
+        raise ContainerError(f"{count} of {kind} are wanted, and {len(names)} are there")
+    return [f"{kind}={name}" for name in (names or map(str, range(count)))][:count]
+
+
+def _kind_of_gpus(driver: str, registry: Registry) -> str:
+    """``vendor/gpu``: the driver's, or that of the only vendor of whom there are GPUs, or NVIDIA's."""
+    if driver:
+        return f"{driver}/gpu" if "." in driver else f"{driver}.com/gpu"
+    there = [kind for kind in registry.kinds() if kind.endswith("/gpu")]
+    return there[0] if len(there) == 1 else _NVIDIA
 
 
 def cgroup_rules(text: str) -> list[dict[str, Any]]:

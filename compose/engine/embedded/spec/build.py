@@ -93,6 +93,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
             "upper": f"{identity.directory}/upper",
             "work": f"{identity.directory}/work",
         },
+        "bundle": identity.directory,
         "network_namespace": attached.namespace,
         "shared": dict(attached.shared),
         "ipc_shareable": str(service.get("ipc") or "") in ("shareable", "host"),
@@ -143,13 +144,14 @@ def security_options(service: Mapping[str, Any]) -> dict[str, str]:
 def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached: Attached) -> OciConfig:
     service = wanted.config
     terminal = bool(service.get("tty"))
+    edits = attached.devices.edits
     config = default_oci(
         args=arguments(service, image, identity.name),
-        env=environment(service, image),
+        env=[*environment(service, image), *edits.env],
         cwd=str(service.get("working_dir") or image.get("WorkingDir") or "/"),
         user={
             "username": str(service.get("user") or image.get("User") or ""),
-            "additionalGroups": [str(group) for group in service.get("group_add") or ()],
+            "additionalGroups": [str(group) for group in (*(service.get("group_add") or ()), *edits.groups)],
         },
         terminal=terminal,
         hostname=attached.hostname,
@@ -170,10 +172,12 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
         no_new_privileges=security_options(service).get("no-new-privileges") == "true",
         own_network=has_own_network(service),
     )
-    config["mounts"] += _mounts(attached)
-    config["linux"]["devices"] += attached.devices.nodes
+    config["mounts"] += [*_mounts(attached), *edits.mounts]
+    config["linux"]["devices"] += edits.nodes
+    if edits.hooks:
+        config["hooks"] = edits.hooks
     limits = config["linux"]["resources"]
-    limits["devices"] += attached.devices.rules
+    limits["devices"] += edits.rules
     limits.update(resources(service))
     if attached.devices.blocks:
         limits["blockIO"] = attached.devices.blocks
