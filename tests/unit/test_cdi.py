@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compose.engine.embedded.cdi import Registry
 from compose.engine.embedded.devices import requested
 from compose.errors import ContainerError
-from compose.runtime.cdi import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from compose.engine.embedded import files
+from compose.engine.embedded.cdi import no_edits
 from compose.engine.embedded.devices import HostDevices
 from compose.engine.embedded.spec import build, check, given, lifecycle, mounts, process, resources, sysctls
 from compose.errors import ContainerError
-from compose.runtime.cdi import no_edits
 
 NO_DEVICES = HostDevices(no_edits(), {})
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["serve"], "Env": ["PATH=/bin", "MODE=image"]}

@@ -7,14 +7,15 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ContainerError
-from compose.runtime.cdi import Registry, no_edits
 from compose.runtime.oci import device
+
+from .cdi import Registry, no_edits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from compose.runtime.cdi import Edits
+    from .cdi import Edits
 
 _NVIDIA = "nvidia.com/gpu"
 _THROTTLES = {
