@@ -119,6 +119,7 @@ class _Line:
             shown = f" (health: {health})" if health == "starting" else f" ({health})" if health else ""
             reason = self.state.get("restart_reason")
             shown += f", restarted: {reason}" if reason else ""
+            shown += ", a process was out of memory" if self.state.get("oom_killed") else ""
             return f"Up {up}{shown}{' (Paused)' if self.status == 'paused' else ''}"
         code = self.state.get("exit_code")
         number = "unknown" if code is None else str(code)

@@ -44,12 +44,14 @@ class Loop:
         self._timers: list[Timer] = []
         self._running = True
 
-    def reader(self, descriptor: int, callback: Callback) -> None:
-        """Call back whenever `descriptor` is readable or hung up."""
+    def reader(self, descriptor: int, callback: Callback, *, urgent: bool = False) -> None:
+        """Call back whenever `descriptor` is readable or hung up; `urgent`: when a file of the kernel
+        changes."""
+        events = select.EPOLLPRI if urgent else select.EPOLLIN
         if descriptor in self._readers:
-            self._epoll.modify(descriptor, select.EPOLLIN)
+            self._epoll.modify(descriptor, events)
         else:
-            self._epoll.register(descriptor, select.EPOLLIN)
+            self._epoll.register(descriptor, events)
         self._readers[descriptor] = callback
 
     def forget(self, descriptor: int) -> None:

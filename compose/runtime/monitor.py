@@ -25,6 +25,7 @@ from compose.runtime.attachment import Attachments
 from compose.runtime.control import Control
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
+from compose.runtime.memory import MemoryWatch
 from compose.runtime.probe import Prober
 from compose.runtime.restarter import Restarter, exit_code_of
 from compose.runtime.spec import VERSION
@@ -98,6 +99,7 @@ class Monitor:
         self.pidfd = -1
         self.cgroup: Any = None
         self._oom_kills = 0
+        self._memory: MemoryWatch | None = None
         self._stopper: Stopper | None = None
         self._kill_timer: Timer | None = None
         self._kills = 0
@@ -181,6 +183,7 @@ class Monitor:
             self._ended(self.state.get("exit_code"))
             return
         self.loop.reader(self.pidfd, self._exited)
+        self._watch_memory()
         self._begin_probing(resumed=True)
         if self.state.get("status") == "paused" and self.prober is not None:
             self.prober.pause(paused=True)
@@ -262,6 +265,7 @@ class Monitor:
         if launched.master is not None:
             self.streams.read_terminal(launched.master)
         self.loop.reader(self.pidfd, self._exited)
+        self._watch_memory()
         self._begin_probing(resumed=False)
         warnings = list(launched.warnings)
         if self.cgroup.unavailable:
@@ -269,6 +273,15 @@ class Monitor:
 
             warnings += missing.explain(self.cgroup.unavailable, self.cgroup.path)
         return warnings
+
+    def _watch_memory(self) -> None:
+        if not self.state.get("oom_killed"):
+            self._memory = MemoryWatch(self.loop, self.cgroup, self._oom_kills, self._memory_ran_out)
+
+    def _memory_ran_out(self) -> None:
+        """One process was killed; when it was process 1 the end of the run will say so again."""
+        self.state["oom_killed"] = True
+        self.write()
 
     def _record_start(self) -> None:
         for key in ("error", "exit_code", "finished_at", "resume_at_boot", "restarting_unhealthy"):
@@ -448,6 +461,8 @@ class Monitor:
         if self.prober is not None:
             self.prober.end()
             self.prober = None
+        if self._memory is not None:
+            self._memory.close()
         self._end_stragglers()
         self.streams.drain()
         self.attachments.end(code)

@@ -68,6 +68,9 @@ class Cgroup:
     def oom_kills(self) -> int:
         return 0
 
+    def open_oom_events(self) -> tuple[int, bool]:
+        return -1, False
+
     def remove(self) -> None:
         if self.pids():
             raise OSError(16, "processes are left")

@@ -434,6 +434,24 @@ def test_an_out_of_memory_kill_is_told(stand: Stand) -> None:
     assert stand.lines(spec["id"], 0) == [b"dd 137"]
 
 
+def test_an_out_of_memory_kill_is_told_while_the_container_runs_on(stand: Stand) -> None:
+    script = "while read line; do dd if=/dev/zero of=/dev/null bs=100M count=1; echo killed; done"
+    spec = stand.spec("sh", "-c", f"mkfifo /t; sleep 1000 >/t & {script} </t")
+    spec["oci"]["linux"]["resources"] = {"memory": {"limit": 24 << 20, "swap": 24 << 20}}
+    records.write_spec(stand.paths, spec)
+    identity = spec["id"]
+    pid = stand.keeper.start(identity)
+    monitor = stand.state(identity)["monitor_pid"]
+    assert not stand.state(identity)["oom_killed"]
+    os.kill(monitor, 9)  # its successor watches as well
+    stand.until(identity, lambda state: state["monitor_pid"] != monitor)
+    with open(f"/proc/{pid}/root/t", "w") as fifo:
+        fifo.write("go\n")
+    state = stand.until(identity, lambda state: state["oom_killed"])
+    assert (state["status"], state["pid"]) == ("running", pid)
+    assert stand.keeper.stop(identity, grace=0)["oom_killed"]
+
+
 # the project --------------------------------------------------------------------------------------
 
 

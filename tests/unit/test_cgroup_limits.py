@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,3 +188,19 @@ def test_devices_that_are_not_there(service: dict[str, Any]) -> None:
     with pytest.raises(ContainerError, match="/dev/") as caught:
         devices.find(service)
     assert caught.value.hint
+
+
+def test_kills_are_counted_in_both_versions(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = group_of_version_2(tree, "memory", "memory.events")
+    (tree / "p/c/memory.events").write_text("low 0\nhigh 3\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n")
+    assert group.oom_kills() == 2
+    descriptor, urgent = group.open_oom_events()
+    assert urgent
+    group.clear_oom_events(descriptor)
+    assert os.read(descriptor, 4) == b"low "
+    os.close(descriptor)
+    old = group_of_version_1(tree, monkeypatch, memory=["memory.oom_control"])
+    (tree / "memory/p/c/memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")
+    assert old.oom_kills() == 4
+    assert old.open_oom_events() == (-1, False)  # there is no kernel behind these files
+    assert v2.CgroupV2("p/gone", make=False).open_oom_events() == (-1, True)

@@ -26,6 +26,10 @@ AN_HOUR_AGO = time.time_ns() - 3_660_000_000_000
             "Up About an hour, restarted: unhealthy",
         ),
         (
+            {"status": "running", "started_at": AN_HOUR_AGO, "oom_killed": True},
+            "Up About an hour, a process was out of memory",
+        ),
+        (
             {"status": "restarting", "exit_code": 0, "restarting_unhealthy": True},
             "Restarting (0, unhealthy)",
         ),

@@ -52,6 +52,14 @@ class Cgroup:
         """How many processes of the group the kernel has killed for want of memory."""
         raise NotImplementedError
 
+    def open_oom_events(self) -> tuple[int, bool]:
+        """A descriptor that tells of `oom_kills`, and whether by EPOLLPRI; -1 where there is none."""
+        raise NotImplementedError
+
+    def clear_oom_events(self, descriptor: int) -> None:
+        """Make the descriptor tell of the next one."""
+        raise NotImplementedError
+
     def statistics(self) -> dict[str, int]:
         """``memory`` (bytes), ``memory_limit`` (bytes, 0: none), ``cpu`` (ns), ``pids``, ``read`` and
         ``written`` (bytes, from and to disks); what is known."""

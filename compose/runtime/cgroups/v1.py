@@ -216,6 +216,27 @@ class CgroupV1(Cgroup):
     def oom_kills(self) -> int:
         return keyed(f"{self._of('memory') or ''}/memory.oom_control").get("oom_kill", 0)
 
+    def open_oom_events(self) -> tuple[int, bool]:
+        events = -1
+        try:
+            control = os.open(f"{self._of('memory') or ''}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                events = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                write(f"{self._of('memory')}/cgroup.event_control", f"{events} {control}")
+            finally:
+                os.close(control)
+        except OSError:  # no memory controller: nothing is killed for it either
+            if events >= 0:
+                os.close(events)
+            return -1, False
+        return events, False
+
+    def clear_oom_events(self, descriptor: int) -> None:
+        try:
+            os.eventfd_read(descriptor)
+        except BlockingIOError:
+            return
+
     def statistics(self) -> dict[str, int]:
         memory, cpu, pids = self._of("memory"), self._of("cpuacct"), self._of("pids")
         found = {}

@@ -186,6 +186,20 @@ class CgroupV2(Cgroup):
         found = keyed(f"{self._directory}/memory.events")
         return found.get("oom_kill", 0)
 
+    def open_oom_events(self) -> tuple[int, bool]:
+        try:
+            descriptor = os.open(f"{self._directory}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # no memory controller
+            return -1, True
+        self.clear_oom_events(descriptor)
+        return descriptor, True
+
+    def clear_oom_events(self, descriptor: int) -> None:
+        try:
+            os.pread(descriptor, 4096, 0)  # the kernel tells of changes since the last time it was read
+        except OSError:  # ENODEV: the group is gone
+            return
+
     def statistics(self) -> dict[str, int]:
         found = {}
         inactive = keyed(f"{self._directory}/memory.stat").get("inactive_file", 0)
