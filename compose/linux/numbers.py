@@ -12,6 +12,7 @@ _X86_64 = MACHINE == "x86_64"
 if MACHINE not in ("x86_64", "aarch64"):
     raise ImportError(f"pycompose does not know the system calls of {MACHINE}; it runs on x86_64 and aarch64")
 
+SYS_rt_sigaction = 13 if _X86_64 else 134
 SYS_mount = 165 if _X86_64 else 40
 SYS_umount2 = 166 if _X86_64 else 39
 SYS_pivot_root = 155 if _X86_64 else 41

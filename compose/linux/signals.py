@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ctypes
 
-from compose.linux.libc import check, function
+from compose.linux.libc import check, function, syscall
+from compose.linux.numbers import SYS_rt_sigaction
 
 _SIG_BLOCK = 0
 _SIG_SETMASK = 2
 _SET_BYTES = 128
-_UNCHANGEABLE = (9, 19, 32, 33)  # SIGKILL, SIGSTOP, and the two that belong to the C library
+_UNCHANGEABLE = (9, 19)  # SIGKILL, SIGSTOP
+_OF_THE_LIBRARY = (32, 33)
+"""Its functions refuse them, but its posix_spawn leaves them ignored in what it executes."""
+_SIGACTION = bytes(32)
+"""struct kernel_sigaction: the default action, no flags, an empty mask."""
+_MASK_BYTES = 8
 
 _sigprocmask = function("sigprocmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 _signal = function("signal", ctypes.c_int, ctypes.c_void_p, result=ctypes.c_void_p)
@@ -30,5 +36,7 @@ def set_mask(mask: bytes = bytes(_SET_BYTES)) -> None:
 def default_all() -> None:
     """Give every signal its default action: Python ignores SIGPIPE and SIGXFSZ, and exec keeps that."""
     for number in range(1, 65):
-        if number not in _UNCHANGEABLE:
+        if number in _OF_THE_LIBRARY:
+            syscall(SYS_rt_sigaction, number, _SIGACTION, None, _MASK_BYTES, what="rt_sigaction")
+        elif number not in _UNCHANGEABLE:
             _signal(number, None)
