@@ -47,3 +47,17 @@ def test_examples_are_valid_and_cause_no_warning(example: str) -> None:
     project = load([str(ROOT / "examples" / example / "compose.yaml")], environment={})
     assert project.warnings == []
     assert (ROOT / "examples" / example / "README.md").exists()
+
+
+def names_of_tests() -> set[str]:
+    files = (ROOT / "tests").glob("*/test_*.py")
+    return {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", ["isolation.md"])
+def test_every_promise_names_the_tests_that_hold_it(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    known = names_of_tests()
+    assert [name for name in re.findall(r"`(test_\w+)`", text) if name not in known] == []
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.endswith("held by |")]
+    assert [row for row in rows if "`test_" not in row and "none: " not in row] == []
