@@ -10,8 +10,10 @@ import pytest
 if TYPE_CHECKING:
     from tests.support.command import Stack
 
-KEYS = ("Umask", "Uid", "Gid", "Groups", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-KEYS += ("NoNewPrivs", "Seccomp")
+KEYS = (
+    *("Umask", "Uid", "Gid", "Groups", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+    *("NoNewPrivs", "Seccomp"),
+)
 PATTERN = f"^({'|'.join(KEYS)}):"
 LOOK = f"grep -E '{PATTERN}' /proc/self/status"
 NOTHING = "0" * 16
