@@ -38,6 +38,7 @@ COMMANDS = {
     "port": "Print the public port for a port binding",
     "ps": "List containers",
     "restart": "Restart containers of services",
+    "run": "Run a one-off command on a service",
     "rm": "Remove stopped containers of services",
     "scale": "Scale services",
     "start": "Start services",

@@ -13,13 +13,13 @@ from compose.ui.errors import complain
 if TYPE_CHECKING:
     from compose.plan.execute import Performer
     from compose.plan.plan import Plan
-    from compose.ui.progress import Plain, Terminal
+    from compose.ui.progress import Plain, Terminal, Unmentioned
 
 
 def carry_out(
     plan: Plan,
     engine: Performer,
-    progress: Plain | Terminal,
+    progress: Plain | Terminal | Unmentioned,
     *,
     parallel: int | None = None,
     keep_going: bool = False,

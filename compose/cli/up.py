@@ -206,7 +206,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
         _refuse_builds(images)
     if images:
         if not arguments.dry_run:
-            context.detail = _detail(arguments, images, progress)
+            context.detail = hiding(arguments, images, progress)
             code = _execute(images, engine, progress, arguments.parallel, None)
             if code:
                 return code
@@ -235,7 +235,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
     )
 
 
-def _detail(arguments: argparse.Namespace, images: Plan, progress: Plain | Terminal) -> Detail:
+def hiding(arguments: argparse.Namespace, images: Plan, progress: Plain | Terminal) -> Detail:
     """The reporter of steps, without those of builds or fetches that nobody wants to see."""
     from compose.plan.actions import BuildImage, FetchImage
 

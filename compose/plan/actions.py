@@ -58,6 +58,7 @@ class CreateContainer(NamedTuple):
     number: int
     replaces: str | None = None
     fresh_volumes: bool = False
+    oneoff: bool = False
 
 
 class ReconnectContainer(NamedTuple):

@@ -19,6 +19,8 @@ class ObservedContainer(NamedTuple):
     image: str
     """The id of the image it was made from."""
     oneoff: bool = False
+    auto_remove: bool = False
+    """Whether it is of a `run --rm`: once it has ended nobody wants it any more."""
     health: str | None = None
     exit_code: int | None = None
     whole: bool = True

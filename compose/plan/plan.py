@@ -52,6 +52,13 @@ class Plan:
         self.operations.append(Operation(action, cause, predecessors, undo))
         return index
 
+    def without_last(self) -> tuple[Plan, Plan]:
+        """All but the last operation, for which nothing waits; and that one alone, with nothing before it."""
+        first, last = Plan(), Plan()
+        first.operations = self.operations[:-1]
+        last.operations = [operation._replace(after=()) for operation in self.operations[-1:]]
+        return first, last
+
     def __bool__(self) -> bool:
         return bool(self.operations)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.plan.observed import Observed, ObservedContainer
-    from compose.plan.target import Target, Wanted, WantedNetwork
+    from compose.plan.target import OneOff, Target, Wanted, WantedNetwork
 
 
 class UpOptions(NamedTuple):
@@ -124,16 +124,27 @@ class _Up:
             for number in range(1, service.scale + 1)
         }
         """The names of all containers that are wanted."""
+        self.leftovers()
         self.orphans()
         self.networks()
         self.volumes()
         self.hand_over_ports()
         for service in target.services:
-            self.service(service)
+            if service.oneoff is None:
+                self.service(service)
+        for service in target.services:
+            if service.oneoff is not None:
+                self.one_off(service, service.oneoff)
         if options.wait and not options.no_start:
             self.starts.wait_for_all()
 
     # What is not in the file any more ---------------------------------------------------------------------
+
+    def leftovers(self) -> None:
+        """Containers of a `run --rm` that has been killed, or has left them in the background."""
+        for container in self.observed.containers:
+            if container.auto_remove and not container.running:
+                self.plan.add(RemoveContainer(container.name, volumes=True), cause="run --rm has ended")
 
     def orphans(self) -> None:
         if not self.options.remove_orphans:
@@ -141,7 +152,7 @@ class _Up:
         for container in self.observed.containers:
             left = container.service not in self.options.known and container.name not in self.claimed
             if container.oneoff:
-                left = not container.running  # who runs it still waits for it
+                left = not container.running and not container.auto_remove  # who runs it still waits for it
             if left:
                 self.remove(container, "orphan")
 
@@ -222,7 +233,7 @@ class _Up:
         for service in self.target.services:
             others = [other.config for other in self.target.services if other.name != service.name]
             wanted = {port for config in others for port in published(config)}
-            for container in self.containers_of.get(service.name, []):
+            for container in self.containers_of.get(service.name, []) if service.oneoff is None else ():
                 if wanted & published(self.config_of(container)):
                     cause = self.cause_to_leave(service, container)
                     if cause:
@@ -251,6 +262,14 @@ class _Up:
         for container in self.containers_of.get(service.name, []):
             if container.name not in self.claimed:
                 self.remove(container, self.cause_to_leave(service, container))
+
+    def one_off(self, service: Wanted, oneoff: OneOff) -> None:
+        """The container of a `run`; its start is the last operation of the plan."""
+        action = CreateContainer(oneoff.name, service.name, oneoff.number, oneoff=True)
+        after = [*self.resources(service), *self.starts.before(service)]
+        undo = RemoveContainer(action.target, volumes=True)
+        created = self.plan.add(action, cause="run", after=after, undo=undo)
+        self.plan.add(StartContainer(action.target), after=[created])
 
     def cause_to_leave(self, service: Wanted, container: ObservedContainer) -> str:
         """Why a container of the service cannot stay as it is, or ""."""
@@ -349,16 +368,21 @@ class _Up:
     def create_and_start(
         self, service: Wanted, action: CreateContainer, cause: str, stops: list[int]
     ) -> None:
-        after = list(stops)
+        after = [*stops, *self.resources(service)]
+        # What is to be replaced may have volumes that its successor inherits; a new one has nothing to lose.
+        undo = RemoveContainer(action.target, volumes=True) if action.replaces is None else None
+        created = self.plan.add(action, cause=cause, after=after, undo=undo)
+        self.start(service, action.target, "", [created])
+
+    def resources(self, service: Wanted) -> list[int]:
+        """The operations that make the networks and volumes of a service."""
+        after: list[int] = []
         for key in service.config.get("networks") or {}:
             after += self.after_making(f"network {key}")
         for mount in service.config.get("volumes") or []:
             if mount.get("type") == "volume" and mount.get("source"):
                 after += self.after_making(f"volume {mount['source']}")
-        # What is to be replaced may have volumes that its successor inherits; a new one has nothing to lose.
-        undo = RemoveContainer(action.target, volumes=True) if action.replaces is None else None
-        created = self.plan.add(action, cause=cause, after=after, undo=undo)
-        self.start(service, action.target, "", [created])
+        return after
 
     def after_making(self, what: str) -> list[int]:
         return [self.made[what]] if what in self.made else []

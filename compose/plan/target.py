@@ -9,6 +9,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+FIRST_ONEOFF = 1_000_001
+"""The number of the first container of `run` of a service: above those that a service can be scaled to."""
+
+
+class OneOff(NamedTuple):
+    """What sets the container of a ``run`` apart from those of its service."""
+
+    name: str
+    number: int
+    auto_remove: bool = False
+    """Whether it goes as soon as it has ended."""
+    use_aliases: bool = False
+    """Whether it answers to the names of its service."""
+
+
 class Wanted(NamedTuple):
     """A service as `reconcile` sees it."""
 
@@ -22,6 +37,8 @@ class Wanted(NamedTuple):
     container_name: str | None = None
     separator: str = "-"
     """Between the parts of a container's name; ``_`` in a fig.yml."""
+    oneoff: OneOff | None = None
+    """Set for the container of a ``run``: `config` is its own then, and `scale` 0."""
 
     def container(self, project: str, number: int) -> str:
         return self.container_name or self.separator.join((project, self.name, str(number)))

@@ -84,6 +84,8 @@ def plan_down(
     """
 
     def concerned(container: ObservedContainer) -> bool:
+        if container.oneoff and container.running and not options.remove_orphans:
+            return False  # who runs it still waits for it
         if options.services:
             return container.service in options.services
         return options.remove_orphans or known is None or container.service in known
@@ -103,8 +105,9 @@ def plan_down(
         if not network.users and not staying:
             removed.append(plan.add(RemoveNetwork(network.name), after=removals))
     if options.volumes:
+        used = {name for c in observed.containers if c not in containers for name in c.volumes or ()}
         for volume in observed.volumes:
-            if not volume.users and volume.key not in external_volumes:
+            if not volume.users and volume.name not in used and volume.key not in external_volumes:
                 plan.add(RemoveVolume(volume.name), after=removals)
     users = sorted({user for network in observed.networks for user in network.users})
     if not staying and users and (observed.recorded or containers):

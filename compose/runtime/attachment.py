@@ -63,23 +63,26 @@ class Attachments:
 class Attachment:
     """A client's side. `writer` leads to process 1: its terminal's master, its input's pipe, or None."""
 
-    def __init__(self, keeper: Keeper, identity: str, *, from_beginning: bool) -> None:
-        """`from_beginning` of all output that is kept; else from now on. Raises `ContainerError`.
+    def __init__(
+        self, keeper: Keeper, identity: str, *, from_beginning: bool = False, pieces: Pieces | None = None
+    ) -> None:
+        """`from_beginning` of all output that is kept, or where `pieces` are; else from now on.
 
-        A container that runs no more can be attached to from its beginning only.
+        A container that runs no more can be attached to from such a place only. Raises `ContainerError`.
         """
         self._keeper = keeper
         self._identity = identity
         self._log = f"{keeper.paths.container(identity)}/log"
         self._connection: Socket | None = None
-        self._pieces: Pieces | None = Pieces(self._log) if from_beginning else None
+        self._pieces: Pieces | None = Pieces(self._log) if from_beginning and pieces is None else pieces
+        from_now = self._pieces is None
         self.writer: int | None = None
         self.terminal = False
         self.ended = False
         self.exit_code: int | None = None
         """None while it runs, and when it could not be learnt."""
         self._connect()
-        if self.ended and not from_beginning:
+        if self.ended and from_now:
             raise ContainerError(f"container {identity[:12]} is not running")
 
     def _connect(self) -> None:
@@ -146,15 +149,31 @@ class Attachment:
 
             set_window_size(self.writer, rows, columns)
 
+    def own_input(self) -> None:
+        """Be the only one who can write to process 1: its input ends with `end_input`, or with us."""
+        if not self.terminal:
+            self._keeper.end_input(self._identity)
+
     def end_input(self) -> None:
         """Close the standard input of process 1, for everybody: it reads the end of file."""
         if not self.terminal:
             self._keeper.end_input(self._identity)
+            if self.writer is not None:
+                os.close(self.writer)
+                self.writer = None
 
     def kill(self, number: int) -> None:
         """Send a signal to process 1; that it has ended is no error."""
         try:
             self._keeper.kill(self._identity, number)
+        except ContainerError:
+            return
+
+    def interrupt(self, number: int) -> None:
+        """Send process 1 a signal that is to end it, and wait for that. Where it would not get the signal,
+        because it neither catches nor blocks it, it is killed."""
+        try:
+            self._keeper.stop(self._identity, number, grace=-1)
         except ContainerError:
             return
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.linux.sockets import Socket
+    from compose.runtime.pieces import Pieces
     from compose.runtime.protocol import Message
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
     from compose.state.paths import Paths
@@ -205,9 +206,11 @@ class Keeper:
         assert message is not None
         return ExecSession(self, connection, message["pid"], message["start_time"], received)
 
-    def attach(self, identity: str, *, from_beginning: bool = False) -> Attachment:
+    def attach(
+        self, identity: str, *, from_beginning: bool = False, pieces: Pieces | None = None
+    ) -> Attachment:
         """Read what process 1 writes, and get what writes to it; see attachment.py."""
-        return Attachment(self, identity, from_beginning=from_beginning)
+        return Attachment(self, identity, from_beginning=from_beginning, pieces=pieces)
 
     def end_input(self, identity: str) -> None:
         """Let process 1 read the end of its standard input; no error when it has ended."""

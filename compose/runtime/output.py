@@ -17,6 +17,7 @@ there is one; the oldest ones beyond `max_files` are deleted.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -68,6 +69,10 @@ def make_fifo(path: str, owner: int) -> int:
     return descriptor
 
 
+class Held(Exception):
+    """A segment that would have to go is still being read: whoever writes has to wait for that."""
+
+
 class Output:
     """Moves what arrives at pipes into segments."""
 
@@ -75,6 +80,7 @@ class Output:
         "_directory",
         "_index",
         "_index_size",
+        "_kept",
         "_last_stream",
         "_last_time",
         "_max_files",
@@ -93,13 +99,15 @@ class Output:
         self._raw = self._index = -1
         self._size = self._index_size = self._number = 0
         self._last_stream, self._last_time = -1, 0
+        self._kept = True
+        """Whether segments are kept for those who still read them."""
         self._open((segment_numbers(directory) or [1])[-1])
 
     def pump(self, source: int, stream: int) -> int:
         """Move what `source` holds; the number of bytes, 0 when it is empty.
 
-        Raises `OSError` (ENOSPC, EDQUOT, EIO) when it cannot be written: it stays in the pipe then, and the
-        container waits.
+        Raises `OSError` (ENOSPC, EDQUOT, EIO) when it cannot be written, `Held` when somebody has to read
+        first: it stays in the pipe then, and the container waits.
         """
         moved = 0
         while True:
@@ -121,17 +129,16 @@ class Output:
 
     def drain(self, sources: Iterable[tuple[int, int]]) -> None:
         """Move everything that the pipes (descriptor, stream) hold: the writers have ended."""
+        self._kept = False
         for source, stream in sources:
             while self.pump(source, stream):
                 pass
+        self._kept = True
 
     def make_room(self) -> bool:
         """Delete the oldest segment, because the disk is full; False when there is only one."""
         numbers = segment_numbers(self._directory)
-        if len(numbers) < 2:
-            return False
-        self._delete(numbers[0])
-        return True
+        return len(numbers) > 1 and self._delete(numbers[0])
 
     def place(self) -> tuple[int, int]:
         """The segment, and the offset in it, where the next bytes will be."""
@@ -165,9 +172,18 @@ class Output:
         return over >= _LONGEST_LINE or os.pread(self._raw, 1, self._size - 1) == b"\n"
 
     def _rotate(self) -> None:
+        self._delete_old()
         self._open(self._number + 1)
+        try:
+            self._delete_old()
+        except Held:  # there is room for one more
+            return
+
+    def _delete_old(self) -> None:
+        """Delete what is too much, the oldest first, but not what somebody still has to read."""
         for number in segment_numbers(self._directory)[: -self._max_files]:
-            self._delete(number)
+            if not self._delete(number) and self._kept:
+                raise Held
 
     def _open(self, number: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -183,9 +199,27 @@ class Output:
         self._index_size = os.fstat(index).st_size // RECORD * RECORD
         self._last_stream, self._last_time = -1, 0
 
-    def _delete(self, number: int) -> None:
+    def _delete(self, number: int) -> bool:
+        """Delete a segment; False when somebody holds it (pieces.py)."""
+        if self._is_held(segment_path(self._directory, number, "raw")):
+            return False
         for kind in ("raw", "index"):
             try:
                 os.unlink(segment_path(self._directory, number, kind))
             except FileNotFoundError:
                 pass
+        return True
+
+    @staticmethod
+    def _is_held(path: str) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False

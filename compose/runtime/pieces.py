@@ -6,6 +6,7 @@ hold what was written even when nobody was attached, or the monitor died meanwhi
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from compose.runtime import output
@@ -21,7 +22,7 @@ _OFFSET = (1 << 63) - 1
 class Pieces:
     """A place in the log of a container."""
 
-    __slots__ = ("_directory", "_index", "_number", "_offset", "_raw", "_record", "_stream")
+    __slots__ = ("_directory", "_hold", "_index", "_number", "_offset", "_raw", "_record", "_stream")
 
     def __init__(self, directory: str, number: int = 0, offset: int = 0) -> None:
         """`offset` in the segment `number`; the beginning of the oldest one when there are none so far."""
@@ -30,6 +31,22 @@ class Pieces:
         self._offset = offset
         self._raw = self._index = -1
         self._record = self._stream = 0
+        self._hold = False
+
+    @classmethod
+    def held(cls, directory: str) -> Pieces:
+        """The beginning of a log that nobody has written to yet, and that is kept for us from now on.
+
+        As long as we have not read a segment, it is not deleted: the container waits for us instead.
+        """
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        for kind in ("index", "raw"):
+            path = output.segment_path(directory, 1, kind)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        found = cls(directory, 1)
+        found._hold = True
+        found._open()
+        return found
 
     def close(self) -> None:
         """Close the files."""
@@ -46,8 +63,11 @@ class Pieces:
             if not successors:
                 return
             yield from self._segment()  # what came before the successor was made is there by now
-            self.close()
+            former, self._index, self._raw = (self._index, self._raw), -1, -1
             self._number, self._offset = successors[0], 0
+            self._open()  # before the former one is let go of: none in between is deleted
+            for descriptor in former:
+                os.close(descriptor)
 
     def _later(self) -> list[int]:
         return [number for number in output.segment_numbers(self._directory) if number > self._number]
@@ -65,6 +85,8 @@ class Pieces:
             if number != self._number:
                 self._number, self._offset = number, 0
             self._record = 0
+            if self._hold:
+                fcntl.flock(self._raw, fcntl.LOCK_SH)
             return True
         return False
 

@@ -119,6 +119,9 @@ if TYPE_CHECKING:
         service: str
         number: int
         oneoff: bool
+        """Whether it is of a ``run``, not one of the containers of its service."""
+        auto_remove: bool
+        """Whether nobody wants it any more once it has ended."""
         image: str
         """The image's id, ``sha256:...``."""
         image_name: str

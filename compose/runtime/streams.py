@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from compose.runtime.output import STDERR, STDOUT, Output, make_fifo
+from compose.runtime.output import STDERR, STDOUT, Held, Output, make_fifo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _FIFOS = (("stdout", STDOUT), ("stderr", STDERR))
 _RETRY_OUTPUT = 1.0
 """Seconds until a full disk is tried again."""
 _RETRY_TERMINAL = 0.05
+_RETRY_HELD = 0.005
 _CHUNK = 65536
 _UNREADABLE: Logging = {"driver": "none", "max_size": 1 << 20, "max_files": 1}
 """What is kept of a container without a log, for whoever is attached to it."""
@@ -138,6 +139,10 @@ class Streams:
         try:
             if self._output.pump(source, stream):
                 self.on_output()
+        except Held:
+            self.on_output()  # whoever is behind has something to read
+            self._loop.forget(source)
+            self._loop.after(_RETRY_HELD, lambda: self._read_from(source, stream))
         except OSError:
             if not self._output.make_room():  # the disk is full: the container waits until it is not
                 self._loop.forget(source)

@@ -79,16 +79,18 @@ def follow(
     detacher: Detacher | None,
     proxied: Iterable[int] = PROXIED,
     end_input: bool = False,
+    send: Callable[[int], None] | None = None,
 ) -> int | None:
     """Show what process 1 writes, and pass on what is typed, until its end; its exit code.
 
     With a terminal inside this one becomes raw, and `detacher` watches for the keys that detach: `Detached`.
-    Signals in `proxied` go to process 1. `end_input`: the end of our input is the end of its input.
+    Signals in `proxied` go to process 1, by `send` if that is given. `end_input`: the end of our input is the
+    end of its input.
     """
     raw = attachment.terminal and stdin and os.isatty(0)
     with Console(attachment.resize, raw=raw, heard=proxied) as console:
         console.resize(redraw=True)
-        follower = _Follower(attachment, console, proxied, end_input=end_input)
+        follower = _Follower(attachment, console, proxied, send or attachment.kill, end_input=end_input)
         if stdin and attachment.writer is not None:
             keys = detacher if raw else None
             _thread.start_new_thread(_type, (0, attachment.writer, keys, follower.told))
@@ -102,11 +104,18 @@ class _Follower:
     """`follow` while it lasts."""
 
     def __init__(
-        self, attachment: Attachment, console: Console, proxied: Iterable[int], *, end_input: bool
+        self,
+        attachment: Attachment,
+        console: Console,
+        proxied: Iterable[int],
+        send: Callable[[int], None],
+        *,
+        end_input: bool,
     ) -> None:
         self._attachment = attachment
         self._console = console
         self._proxied = proxied
+        self._send = send
         self._end_input = end_input
         self._connection = -1
         self._typed, self.told = os.pipe2(os.O_CLOEXEC)  # the thread may outlive us, so nobody closes them
@@ -121,7 +130,7 @@ class _Follower:
             _until(
                 {
                     self._connection: self._hear,
-                    self._console.fileno(): lambda: self._console.hear(self._proxied, self._attachment.kill),
+                    self._console.fileno(): lambda: self._console.hear(self._proxied, self._send),
                     self._typed: self._typing_ended,
                 }
             )

@@ -62,6 +62,29 @@ class Quiet(Plain):
         pass
 
 
+class Unmentioned:
+    """Another reporter without one object, of which its user hears enough."""
+
+    def __init__(self, reporter: Plain | Terminal, target: str) -> None:
+        self._reporter = reporter
+        self._target = target
+
+    def started(self, operation: Operation) -> None:
+        if operation.action.target != self._target:
+            self._reporter.started(operation)
+
+    def finished(self, operation: Operation) -> None:
+        if operation.action.target != self._target:
+            self._reporter.finished(operation)
+
+    def failed(self, operation: Operation, error: ComposeError) -> None:
+        if operation.action.target != self._target:
+            self._reporter.failed(operation, error)
+
+    def close(self) -> None:
+        self._reporter.close()
+
+
 class _Row:
     __slots__ = ("begun", "detail", "ended", "failed", "kind", "status", "target")
 

@@ -229,7 +229,7 @@ def container_row(context: Context, action: CreateContainer) -> tuple[str, tuple
         context.name,
         action.service,
         action.number,
-        0,
+        int(action.oneoff),
         wanted.config_hash,
         image.id if image is not None else "",
         time.time_ns(),

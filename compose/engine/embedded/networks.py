@@ -197,7 +197,9 @@ def write_names(
     """Tell the name services of one network of the container `name`, whose addresses belong to `place`."""
     ipv4, ipv6 = context.index.endpoints(row.id)[place]
     options = wanted.config["networks"][key] or {}
-    given = [wanted.name, name, identity[:12], *(options.get("aliases") or ())]
+    given = [name, identity[:12], *(options.get("aliases") or ())]
+    if wanted.oneoff is None or wanted.oneoff.use_aliases:
+        given.insert(0, wanted.name)
     if wanted.config.get("hostname"):
         given.append(str(wanted.config["hostname"]))
     links = {}

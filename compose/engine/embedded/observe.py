@@ -66,6 +66,7 @@ def _container(
         status=state.get("status", "created"),
         health=health_of(state) or None,
         exit_code=state.get("exit_code"),
+        auto_remove=bool(spec.get("auto_remove")),
         whole=os.path.exists(f"{directory}/{STATE_FILE}"),
         connected=not own or networks.is_pinned(own),
         config=config,
