@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,7 +41,8 @@ def test_run_starts_dependencies_and_is_the_programs_output_and_exit_code(stack:
 def test_input_and_output_are_the_same_bytes(stack: Stack) -> None:
     stack.write(TWO)
     data = os.urandom(3_000_000)
-    process = stack.start("run", "--rm", "--no-deps", "-q", "web", "cat", text=False, stdin=subprocess.PIPE)
+    options: dict[str, Any] = {"text": False, "stdin": subprocess.PIPE}
+    process: Any = stack.start("run", "--rm", "--no-deps", "-q", "web", "cat", **options)
     with process:
         assert process.communicate(data, timeout=30) == (data, b"")
     assert process.returncode == 0
@@ -54,10 +55,10 @@ services:
 """)
     count = 20_000_000
     script = f"head -c {count} /dev/zero"
-    with stack.start("run", "--rm", "-q", "box", "sh", "-c", script, text=False) as process:
+    process: Any = stack.start("run", "--rm", "-q", "box", "sh", "-c", script, text=False)
+    with process:
         (name,) = wait_for(stack, 1)
         assert stack.ps()[name]["State"] == "running"  # there is no room for all that it has to say
-        assert process.stdout is not None
         data = process.stdout.read()
     assert len(data) == count and not data.strip(b"\0")
 
