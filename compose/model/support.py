@@ -13,7 +13,7 @@ from compose.model.tree import Context, Map, dotted
 from compose.model.values import dropped_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from compose.model.tree import Position
 
@@ -84,10 +84,32 @@ NOT_YET: dict[str, str] = {
 }
 
 NETWORK_MODES = ("none", "host", "bridge")
-LOG_DRIVERS = ("", "json-file", "local", "none")
-LOG_OPTIONS = ("max-size", "max-file")
+_ANY_LOG = {"max-size", "max-file"}
+_SENT_LOG = {*_ANY_LOG, "tag", "labels", "labels-regex", "env", "env-regex"}
+LOG_OPTIONS: dict[str, set[str]] = {
+    "": _ANY_LOG,
+    "json-file": _ANY_LOG,
+    "local": _ANY_LOG,
+    "none": set(),
+    "syslog": {*_ANY_LOG, "tag", "syslog-address", "syslog-facility", "syslog-format"},
+    "journald": _SENT_LOG,
+    "gelf": {*_SENT_LOG, "gelf-address", "gelf-compression-type", "gelf-compression-level"},
+    "fluentd": {*_SENT_LOG, "fluentd-address", "fluentd-sub-second-precision", "fluentd-tag"},
+}
+"""The options that each log driver acts on."""
+_HELD_ANYWAY = {
+    "mode": ("non-blocking",),
+    "fluentd-async": ("true", "True", "1"),
+    "fluentd-async-connect": ("true", "True", "1"),
+}
+"""Options that ask for what is done without them, as long as they have one of these values."""
 OWNER = {"uid", "gid", "mode"}
 MOUNT_TYPES = ("bind", "volume", "tmpfs")
+
+
+def _words(names: Iterable[str]) -> str:
+    *most, last = filter(None, names)
+    return f"{', '.join(most)} and {last}"
 
 
 def _network_mode(value: Any) -> str | None:
@@ -96,7 +118,7 @@ def _network_mode(value: Any) -> str | None:
 
 
 def _log_driver(value: Any) -> str | None:
-    return None if value in LOG_DRIVERS else "there are json-file, local and none; json-file is used"
+    return None if value in LOG_OPTIONS else f"there are {_words(LOG_OPTIONS)}; json-file is used"
 
 
 def _mount_type(value: Any) -> str | None:
@@ -132,7 +154,7 @@ class Partly(NamedTuple):
 
 PARTLY: dict[str, Partly] = {
     "networks.*.driver": Partly(_network_driver, "bridge"),
-    "services.*.logging.driver": Partly(_log_driver, "json-file, local and none"),
+    "services.*.logging.driver": Partly(_log_driver, _words(LOG_OPTIONS)),
     "services.*.network_mode": Partly(_network_mode, "none, host, bridge, service:NAME and container:NAME"),
     "services.*.pull_policy": Partly(_pull_policy, "missing, never and build"),
     "services.*.security_opt.*": Partly(_security, "seccomp and no-new-privileges"),
@@ -173,9 +195,12 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
         return value
 
     def log_option(value: Any, context: Context) -> Any:
-        if context.path[-1] not in LOG_OPTIONS:
-            text = f"{dotted(context.path)}: not supported yet, ignored: there are max-size and max-file"
-            warn(context.key_at, text)
+        section = ((tree.get("services") or {}).get(str(context.path[1])) or {}).get("logging") or {}
+        known = LOG_OPTIONS.get(str(section.get("driver") or ""), _ANY_LOG)
+        option = str(context.path[-1])
+        if option not in known and str(value) not in _HELD_ANYWAY.get(option, ()):
+            there = f"there are {_words(sorted(known))}" if known else "nothing is logged"
+            warn(context.key_at, f"{dotted(context.path)}: not supported yet, ignored: {there}")
         return value
 
     def owner_of_file(value: Any, context: Context) -> Any:

@@ -132,6 +132,22 @@ class Reader:
                 if self._wanted(line[0]):
                     yield line
 
+    def place(self) -> tuple[int, int] | None:
+        """Segment and offset reached, for `go_to`; None within a line or before the first segment."""
+        return None if self._raw < 0 or any(self._parts) else (self._number, self._offset)
+
+    def go_to(self, number: int, offset: int) -> bool:
+        """Go on at a place that another reader has reached; False when it is not there any more."""
+        self.close()
+        self._number = number - 1
+        if not self._open_next() or self._number != number or os.fstat(self._raw).st_size < offset:
+            self.close()
+            self._number = 0
+            return False
+        self._skip_to(offset)
+        self._cut = [False, False]
+        return True
+
     def _wanted(self, time_ns: int) -> bool:
         return time_ns >= self._since and (not self._until or time_ns < self._until)
 

@@ -38,9 +38,12 @@ if TYPE_CHECKING:
 
     from compose.linux.sockets import Socket
     from compose.runtime.loop import Timer
+    from compose.runtime.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
     from compose.state.paths import Paths
 
+_KEPT_HERE = ("json-file", "local", "none")
+"""Log drivers of which nothing is sent anywhere."""
 _RETRY_OUTPUT = 1.0
 _RETRY_KILL = 0.1
 _MOST_KILLS = 100
@@ -92,7 +95,7 @@ class Monitor:
         self.state: ContainerState = {"version": VERSION, "status": "created"}
         self.streams = Streams(self.loop, self.link, self.paths, self.identity)
         self.attachments = Attachments(self.loop)
-        self.streams.on_output = self.attachments.wake
+        self.streams.on_output = self._moved
         self.control: Control | None = None
         self.prober: Prober | None = None
         self.pid = 0
@@ -105,6 +108,13 @@ class Monitor:
         self._kills = 0
         self._closed = False
         self._restarter = Restarter(self)
+        self._shipper: Shipper | None = None
+
+    def _moved(self) -> None:
+        """Something was written to the log."""
+        self.attachments.wake()
+        if self._shipper is not None:
+            self._shipper.wake()
 
     # beginning ----------------------------------------------------------------------------------------------
 
@@ -221,6 +231,12 @@ class Monitor:
         directory = self.paths.container_run(self.identity)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self.streams.prepare(self.spec)
+        logging = self.spec.get("logging")
+        if logging and logging["driver"] not in _KEPT_HERE:
+            from compose.runtime import shipping
+
+            self._shipper = shipping.make(self.loop, f"{self.paths.container(self.identity)}/log", self.spec)
+            self._moved()
         held = self.link.own("socket")
         if held:
             listener = sockets.adopt(os.dup(held[0]))
@@ -465,6 +481,7 @@ class Monitor:
             self._memory.close()
         self._end_stragglers()
         self.streams.drain()
+        self._moved()
         self.attachments.end(code)
         oom_kills = self.cgroup.oom_kills()
         self.link.release("process", "stdin", "terminal", "probe")
@@ -520,6 +537,8 @@ class Monitor:
             except (OSError, ContainerError) as error:
                 self.state["error"] = f"remove the control group: {error}"
                 self.write()
+        if self._shipper is not None:
+            self._shipper.finish()
         self.streams.close()
         directory = self.paths.container_run(self.identity)
         if self.control is not None:

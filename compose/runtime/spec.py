@@ -103,10 +103,19 @@ if TYPE_CHECKING:
         window: float
         """A run that lasted so long makes the restart before it no attempt; missing or 0: each one counts."""
 
-    class Logging(TypedDict):
-        driver: Literal["json-file", "local", "none"]
-        max_size: int
-        max_files: int
+    class Logging(TypedDict, total=False):
+        driver: Required[Literal["json-file", "local", "none", "syslog", "journald", "fluentd", "gelf"]]
+        max_size: Required[int]
+        max_files: Required[int]
+        address: str | list[Any]
+        """For a driver that sends lines on: a path, or a host's address and a port."""
+        stream: bool
+        """Whether to connect there, rather than to send datagrams."""
+        tag: str
+        extra: dict[str, str]
+        """Labels and variables of the container that go with each line."""
+        options: dict[str, str]
+        facility: int
 
     class ContainerSpec(TypedDict, total=False):
         """``spec.json``."""

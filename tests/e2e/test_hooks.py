@@ -156,3 +156,20 @@ services:
     pre_start: [{image: nobody/has-this, command: 'true'}]
 """)
     assert "fetch image nobody/has-this  (pre_start of web)" in stack.run("up", "--dry-run")
+
+
+def test_a_pre_start_shares_no_processes(stack: Stack) -> None:
+    stack.write("""
+services:
+  db: {image: IMAGE, command: sleep 1000, ipc: shareable}
+  web:
+    image: IMAGE
+    command: sleep 1000
+    pid: service:db
+    ipc: service:db
+    network_mode: service:db
+    pre_start: [{command: sh -c "echo $$$$; ls /dev/shm | wc -l; hostname -i"}]
+""")
+    told = [line.split(" | ")[1] for line in stack.up().splitlines() if "pre_start[0] | " in line]
+    assert told[:2] == ["1", "0"]
+    assert told[2] == stack.shell("db", "hostname -i")

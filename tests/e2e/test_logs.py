@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +75,31 @@ def test_no_line_of_many_is_lost_and_none_comes_twice(stack: Stack) -> None:
     stack.write("services:\n  box: {image: IMAGE, command: [seq, '20000']}\n")
     stack.run("up")
     assert stack.run("logs", "--no-log-prefix") == "".join(f"{n}\n" for n in range(1, 20001))
+
+
+def test_a_log_driver_sends_lines_on_and_logs_keeps_them(stack: Stack) -> None:
+    path = f"{stack.directory}/log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(path)
+        stack.write(f"""
+services:
+  web:
+    image: IMAGE
+    command: [sh, -c, "echo hello; sleep 1000"]
+    logging:
+      driver: syslog
+      options: {{syslog-address: 'unixgram://{path}', syslog-facility: local1, tag: '{{{{.Name}}}}'}}
+""")
+        stack.up()
+        found = server.recv(1000).decode()
+    assert re.fullmatch(rf"<142>... .. ..:..:.. {stack.name}-web-1\[\d+\]: hello", found)
+    assert stack.run("logs", "--no-log-prefix") == "hello\n"
+
+
+def test_a_log_option_that_means_nothing_is_refused_before_anything_is_made(stack: Stack) -> None:
+    stack.write("""
+services:
+  web: {image: IMAGE, logging: {driver: gelf, options: {gelf-address: 'http://x'}}}
+""")
+    assert "gelf-address: 'http://x' is not known" in stack.fails("up", "-d")
+    assert not stack.ids()

@@ -10,6 +10,7 @@ from compose.engine.embedded import files
 from compose.engine.embedded.cdi import no_edits
 from compose.engine.embedded.devices import HostDevices
 from compose.engine.embedded.spec import build, check, given, lifecycle, mounts, process, resources, sysctls
+from compose.engine.embedded.spec import logging as spec_logging
 from compose.errors import ContainerError
 
 NO_DEVICES = HostDevices(no_edits(), {})
@@ -315,7 +316,7 @@ def test_no_limit_of_processes_is_none() -> None:
 )
 def test_log_options_that_mean_nothing_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(ContainerError, match="logging.options"):
-        lifecycle.logging({"logging": {"options": options}})
+        spec_logging.logging({"logging": {"options": options}})
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def test_a_key_that_nothing_acts_on_gives_one_warning_with_its_place(tmp_path: P
         "ports: [{target: 80, mode: host, name: x}]",
         "networks: [default]",
         "deploy: {}",
+        "logging: {driver: fluentd, options: {tag: x, mode: non-blocking, fluentd-async: 'true', env: A}}",
     ],
 )
 def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line: str) -> None:
@@ -125,10 +126,15 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
     [
         ("network_mode: other", "services.a.network_mode: `other` is not supported yet"),
         ("security_opt: [no-new-privileges, 'label:disable']", "security_opt[1]: `label:disable` is not"),
-        ("logging: {driver: syslog}", "services.a.logging.driver: `syslog` is not supported yet"),
+        ("logging: {driver: splunk}", "services.a.logging.driver: `splunk` is not supported yet"),
         ("volumes: [{type: image, source: i, target: /i}]", "services.a.volumes[0].type: `image` is not"),
         ("pull_policy: always", "services.a.pull_policy: `always` is not supported yet"),
         ("logging: {options: {tag: x, max-size: 1m}}", "services.a.logging.options.tag: not supported yet"),
+        (
+            "logging: {driver: gelf, options: {gelf-address: 'udp://h', gelf-tcp-max-reconnect: 3}}",
+            "services.a.logging.options.gelf-tcp-max-reconnect: not supported yet",
+        ),
+        ("logging: {driver: syslog, options: {mode: blocking}}", "services.a.logging.options.mode: not supp"),
         ("pull_policy: daily", "services.a.pull_policy: `daily` is not supported yet"),
         ("command: 'a; b'", "services.a.command: `; b` is left out"),
     ],

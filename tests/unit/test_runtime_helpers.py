@@ -48,6 +48,21 @@ def stand(paths: Paths) -> Iterator[Stand]:
         made.close()
 
 
+@pytest.mark.parametrize("driver", ["syslog", "journald", "gelf", "fluentd"])
+def test_log_drivers_load_little(driver: str) -> None:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    more = f"import compose.runtime.shipping.shipper, compose.runtime.shipping.{driver}\nprint("
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LIGHT.replace("print(", more), root],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name for name in done.stdout.split() if name.partition(".")[0] != "compose"}
+    assert not FORBIDDEN & loaded
+    assert len(loaded) <= MOST_MODULES, sorted(loaded)
+
+
 def test_helpers_load_little() -> None:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     done = subprocess.run(

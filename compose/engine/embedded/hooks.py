@@ -25,7 +25,8 @@ from compose.linux.beneath import remove_path
 from compose.runtime import records
 from compose.runtime.capabilities import select as select_capabilities
 from compose.runtime.client import Keeper, run_once
-from compose.runtime.oci import device_rules, environment
+from compose.runtime.mounts import SHARED_SHM
+from compose.runtime.oci import device_rules, environment, tmpfs
 from compose.state.files import read_json, replace_json
 
 from .context import SERVICE_FILE
@@ -301,6 +302,7 @@ class Preparation:
             linux = spec["oci"]["linux"]
             linux["maskedPaths"], linux["readonlyPaths"], spec["seccomp"] = [], [], ""
             linux.setdefault("resources", {})["devices"] = device_rules(privileged=True)
+        _share_nothing_but_the_network(spec)
         spec["id"] = os.urandom(32).hex()
         spec["rootfs"] = {
             "lower": list(reversed(image.layers)),
@@ -308,6 +310,17 @@ class Preparation:
             "work": f"{directory}/work",
         }
         return spec
+
+
+def _share_nothing_but_the_network(spec: ContainerSpec) -> None:
+    """A hook has processes and memory of its own, also where its service has another container's."""
+    shared = spec.pop("shared", None) or {}
+    oci = spec["oci"]
+    oci["linux"]["namespaces"] += [{"type": kind} for kind in ("pid", "ipc") if kind in shared]
+    oci["mounts"] = [
+        tmpfs("/dev/shm", ["mode=1777"]) if mount.get("type") == SHARED_SHM else mount
+        for mount in oci["mounts"]
+    ]
 
 
 def _read_all(read: int, output: _Output) -> None:

@@ -8,7 +8,8 @@ from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
 
 from . import sysctls
-from .lifecycle import grace_period, healthcheck, logging, restart_policy, restarts_unhealthy, stop_signal
+from .lifecycle import grace_period, healthcheck, restart_policy, restarts_unhealthy, stop_signal
+from .logging import About, logging
 from .mounts import bind_mount
 from .namespaces import has_own_network, mode
 from .process import arguments, environment, rlimits
@@ -74,6 +75,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
     service = wanted.config
     of_image: Mapping[str, Any] = image.config.get("config") or {}
     labels = {**(of_image.get("Labels") or {}), **(service.get("labels") or {})}
+    oci = _oci(wanted, of_image, identity, attached)
     return {
         "version": VERSION,
         "id": identity.id,
@@ -88,7 +90,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "config_hash": wanted.config_hash,
         "labels": {**labels, **_compose_labels(wanted, identity)},
         "created": identity.created,
-        "oci": _oci(wanted, of_image, identity, attached),
+        "oci": oci,
         "rootfs": {
             "lower": attached.lower,
             "upper": f"{identity.directory}/upper",
@@ -107,10 +109,18 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "restart": restart_policy(service),
         "restart_on_unhealthy": restarts_unhealthy(service, labels),
         "healthcheck": healthcheck(service, of_image),
-        "logging": logging(service),
+        "logging": logging(service, _about(wanted, image, identity, labels, oci)),
         "stdin_open": bool(service.get("stdin_open")),
         "seccomp": attached.seccomp,
     }
+
+
+def _about(
+    wanted: Wanted, image: Image, identity: Identity, labels: Mapping[str, str], oci: OciConfig
+) -> About:
+    process = oci["process"]
+    command = " ".join(process["args"])
+    return About(identity.id, identity.name, image.id, wanted.image, command, labels, process["env"])
 
 
 def _exposed(service: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:

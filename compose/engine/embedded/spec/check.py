@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from compose.errors import ContainerError
 
 from . import sysctls
-from .lifecycle import healthcheck, logging, restart_policy, restarts_unhealthy, stop_signal
+from .lifecycle import healthcheck, restart_policy, restarts_unhealthy, stop_signal
+from .logging import logging
 from .mounts import mounts
 from .namespaces import check_conflicts, check_modes
 from .process import environment, rlimits

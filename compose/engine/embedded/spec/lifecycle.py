@@ -1,22 +1,20 @@
-"""Health check, restart policy, logging and stop of a container."""
+"""Health check, restart policy and stop of a container."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 from compose.errors import ContainerError
-from compose.model.values import byte_size, duration
+from compose.model.values import duration
 from compose.runtime.stop import signal_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
 
-    from compose.runtime.spec import Healthcheck, Logging, RestartPolicy
+    from compose.runtime.spec import Healthcheck, RestartPolicy
 
 _NANOSECONDS = 1e9
-_MAX_SIZE = 10 * 1024 * 1024
-_MAX_FILES = 3
 
 
 def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any]) -> Healthcheck | None:
@@ -90,26 +88,6 @@ def restarts_unhealthy(service: Mapping[str, Any], labels: Mapping[str, str]) ->
             raise ContainerError(f"x-restart-on-unhealthy: {own!r} is neither true nor false")
         return own
     return str(labels.get("autoheal", "")).lower() == "true"
-
-
-def logging(service: Mapping[str, Any]) -> Logging:
-    """Rotation is on by default: three files of 10 MB."""
-    wanted = service.get("logging") or {}
-    options = wanted.get("options") or {}
-    driver = wanted.get("driver") or "json-file"
-    known = driver if driver in ("json-file", "local", "none") else "json-file"
-    try:
-        size = byte_size(options["max-size"]) if options.get("max-size") else _MAX_SIZE
-    except ValueError as error:
-        raise ContainerError(f"logging.options.max-size: {error}") from None
-    files = str(options.get("max-file") or _MAX_FILES)
-    if not files.isdecimal() or not 1 <= int(files[:9]) < 1_000_000:
-        raise ContainerError(f"logging.options.max-file: {files!r} is not a number of files")
-    return {
-        "driver": cast("Literal['json-file', 'local', 'none']", known),
-        "max_size": size,
-        "max_files": int(files),
-    }
 
 
 def stop_signal(service: Mapping[str, Any], image: Mapping[str, Any]) -> str:
