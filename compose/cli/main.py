@@ -27,6 +27,7 @@ COMMANDS = {
     "boot": "Bring containers back when the machine was restarted",
     "build": "Build or rebuild services",
     "config": "Parse, resolve and render the compose file in canonical form",
+    "cp": "Copy files/folders between a service container and the local filesystem",
     "create": "Create containers for services",
     "down": "Stop and remove containers and networks",
     "exec": "Execute a command in a running container",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from compose.cli import project as projects
 from compose.errors import ContainerError, UsageError
 from compose.runtime.records import read_spec, read_state
@@ -11,7 +13,7 @@ from compose.state.paths import Paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from compose.model import Project
     from compose.runtime.client import Keeper
@@ -90,6 +92,19 @@ class Scope:
         self.check(services)
         chosen = [row for row in self.rows if not services or row.service in services]
         return [self.look(row) for row in chosen if oneoff or not row.oneoff]
+
+    @contextlib.contextmanager
+    def steady(self, container: Container, command: str) -> Iterator[Container]:
+        """A container as it is now; one that does not run is not started as long as the block lasts."""
+        if container.runs:
+            yield self.look(container.row)
+            return
+        from compose.state.lock import project_lock
+
+        with project_lock(
+            self.paths, self.name, command, lambda holder: projects.warn(f"waiting for {holder}")
+        ):
+            yield self.look(container.row)
 
     def running(self, service: str, number: int = 0) -> Container:
         """The running container of a service with this number; with 0 the first one. Raises

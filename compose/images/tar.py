@@ -32,6 +32,12 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Bytes(Protocol):
+    """The content of one entry."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
 class Limits(NamedTuple):
     """What an archive may ask for before it is taken for a bomb."""
 
@@ -119,7 +125,7 @@ class Content:
         self._stream = stream
         self.left = size
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes, empty at the end of the entry."""
         wanted = self.left if size < 0 else min(size, self.left)
         if not wanted:

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ImageError
-from compose.images.tar import Content, Entry, Limits, Readable, read
+from compose.images.tar import Bytes, Entry, Limits, Readable, read
 from compose.linux.beneath import open_in_root, remove_tree
 
 if TYPE_CHECKING:
@@ -92,9 +92,13 @@ class Unpacker:
         *,
         whiteouts: bool = False,
         keep_directory_links: bool = False,
+        keep_kinds: bool = False,
         owner: tuple[int, int] | None = None,
     ) -> None:
+        """`keep_kinds`: a directory is never replaced by something else, nor something else by a
+        directory."""
         self._root = directory
+        self._keep_kinds = keep_kinds
         self._whiteouts = whiteouts
         self._keep_directory_links = keep_directory_links
         self._owner = owner
@@ -106,7 +110,7 @@ class Unpacker:
             os.close(descriptor)
         self._parents.clear()
 
-    def add(self, entry: Entry, content: Content) -> None:
+    def add(self, entry: Entry, content: Bytes) -> None:
         """Make one entry; raises `ImageError` that names it."""
         try:
             self._add(entry, content)
@@ -114,7 +118,7 @@ class Unpacker:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ImageError(f"unpack {_show(entry.name)}: {reason}") from error
 
-    def _add(self, entry: Entry, content: Content) -> None:
+    def _add(self, entry: Entry, content: Bytes) -> None:
         path = clean(entry.name)
         if not path:
             if entry.kind != stat.S_IFDIR:
@@ -130,6 +134,8 @@ class Unpacker:
             try:
                 self._leaf(self._parent(above), name, entry, content)
             except FileExistsError:  # only ever from making it, before any content was read
+                if self._keep_kinds and stat.S_ISDIR(_lstat(self._parent(above), name).st_mode):
+                    raise ImageError(f"{_show(path)} is a directory there, and no directory here") from None
                 self._remove(self._parent(above), name, path)
                 self._leaf(self._parent(above), name, entry, content)
 
@@ -160,7 +166,8 @@ class Unpacker:
                 directory = open_in_root(self._root, above, _DIRECTORY)
                 try:
                     os.mkdir(parts[length - 1], 0o755, dir_fd=directory)
-                    os.chmod(parts[length - 1], 0o755, dir_fd=directory)
+                    with _opened(directory, parts[length - 1]) as made:
+                        os.fchmod(made, 0o755)
                 finally:
                     os.close(directory)
         return open_in_root(self._root, path, _DIRECTORY)
@@ -197,6 +204,8 @@ class Unpacker:
             if stat.S_ISLNK(mode) and self._keep_directory_links and self._leads_to_directory(path):
                 return
             if not stat.S_ISDIR(mode):
+                if self._keep_kinds:
+                    raise ImageError(f"{_show(path)} is a directory here, and none there") from None
                 self._remove(parent, name, path)
                 parent = self._parent(above)
                 os.mkdir(name, 0o700, dir_fd=parent)
@@ -220,7 +229,7 @@ class Unpacker:
         set_xattrs(descriptor, entry.xattrs)
         self._times[path] = entry.mtime
 
-    def _leaf(self, parent: int, name: bytes, entry: Entry, content: Content) -> None:
+    def _leaf(self, parent: int, name: bytes, entry: Entry, content: Bytes) -> None:
         uid, gid = self._owner or (entry.uid, entry.gid)
         if entry.kind == stat.S_IFREG:
             self._file(parent, name, entry, content, uid, gid)
@@ -235,7 +244,7 @@ class Unpacker:
         else:
             self._node(parent, name, entry, uid, gid)
 
-    def _file(self, parent: int, name: bytes, entry: Entry, content: Content, uid: int, gid: int) -> None:
+    def _file(self, parent: int, name: bytes, entry: Entry, content: Bytes, uid: int, gid: int) -> None:
         descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
             while data := content.read():
@@ -267,7 +276,13 @@ class Unpacker:
             raise ImageError(f"unpack {_show(entry.name)}: a device number out of range")
         os.mknod(name, entry.kind | 0o600, os.makedev(*entry.device), dir_fd=parent)
         os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
-        os.chmod(name, entry.mode, dir_fd=parent)  # a node that was just made is no link
+        node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if stat.S_IFMT(os.fstat(node).st_mode) != entry.kind:  # somebody else writes here too
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            os.chmod(f"/proc/self/fd/{node}", entry.mode)
+        finally:
+            os.close(node)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def finish(self) -> None:
