@@ -53,7 +53,6 @@ NOT_YET: dict[str, str] = {
     "services.*.build.shm_size": _BUILDER,
     "services.*.build.ssh": _BUILDER,
     "services.*.build.ulimits": _BUILDER,
-    "services.*.cgroup_parent": "containers lie in the project's cgroup",
     "services.*.cpu_count": _WINDOWS,
     "services.*.cpu_percent": _WINDOWS,
     "services.*.credential_spec": _WINDOWS,

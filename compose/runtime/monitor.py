@@ -171,7 +171,7 @@ class Monitor:
     def _go_on(self, state: ContainerState) -> None:
         """Do what the predecessor would have done next."""
         self.state = state
-        self.cgroup = self.context.isolation.find(self.context.base, self.identity)
+        self.cgroup = self.context.isolation.find(self._base(), self.identity)
         status = state.get("status")
         if status in ("running", "paused"):
             self._take_over()
@@ -187,6 +187,8 @@ class Monitor:
         """The container runs, or ran when it was last heard of."""
         self.pid = self.state.get("pid", 0)
         self.pidfd = self._own_pidfd()
+        if self.pidfd >= 0:
+            self._enter_parent()
         self._oom_kills = self.state.get("oom_kills", 0)
         self.write()
         if self.pidfd < 0 or self.state.get("exit_code") is not None:  # the predecessor had learnt it
@@ -252,9 +254,10 @@ class Monitor:
         isolation = self.context.isolation
         resources = (self.spec["oci"].get("linux") or {}).get("resources")
         try:
-            self.cgroup = isolation.create(self.context.base, self.identity, resources)
+            self._enter_parent()
+            self.cgroup = isolation.create(self._base(), self.identity, resources)
         except (ComposeError, OSError):  # a limit that the kernel refuses: the group is there nevertheless
-            self.cgroup = isolation.find(self.context.base, self.identity)
+            self.cgroup = isolation.find(self._base(), self.identity)
             raise
         self._end_stragglers()
         descriptors, fresh = self.streams.open()
@@ -289,6 +292,27 @@ class Monitor:
 
             warnings += missing.explain(self.cgroup.unavailable, self.cgroup.path)
         return warnings
+
+    def _base(self) -> str:
+        """The group below which the container has its own."""
+        named = self.spec.get("cgroup_parent")
+        if not named:
+            return self.context.base
+        from compose.runtime.cgroups import parent
+
+        return parent.base_of(named, self.context.project, self.identity)
+
+    def _enter_parent(self) -> None:
+        if named := self.spec.get("cgroup_parent"):
+            from compose.runtime.cgroups import parent
+
+            parent.enter(named, self.context.project, self.identity)
+
+    def _leave_parent(self) -> None:
+        if self.spec.get("cgroup_parent"):
+            from compose.runtime.cgroups import parent
+
+            parent.leave(self._base())
 
     def _watch_memory(self) -> None:
         if not self.state.get("oom_killed"):
@@ -534,6 +558,7 @@ class Monitor:
         if self.cgroup is not None:
             try:
                 children.remove_cgroup(self.cgroup)
+                self._leave_parent()
             except (OSError, ContainerError) as error:
                 self.state["error"] = f"remove the control group: {error}"
                 self.write()

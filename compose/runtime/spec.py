@@ -141,6 +141,8 @@ if TYPE_CHECKING:
         rootfs: RootFilesystem
         bundle: str
         """The container's directory, in which hooks find a config.json."""
+        cgroup_parent: str
+        """A group of the user's choice below which the container's lies; empty: the project's."""
         network_namespace: str
         """Path that pins the container's network namespace; empty: that of the caller."""
         shared: dict[str, str]

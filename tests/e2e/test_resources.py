@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from compose.runtime import cgroups, records
 from compose.state.index import Index
+from tests.support.leftovers import cgroup_roots
 
 if TYPE_CHECKING:
     from compose.runtime.spec import ContainerState
+    from compose.state.index import ContainerRow
     from tests.support.command import Stack
 
 VERSION = cgroups.version()
@@ -162,10 +165,18 @@ def test_every_limit_is_kept_by_the_kernel(stack: Stack) -> None:
 
 def state(stack: Stack, name: str) -> ContainerState:
     """What is recorded of a container, once it is true."""
-    wanted = f"{stack.name}-{name}-1"
-    with contextlib.closing(Index(stack.paths)) as index:
-        (row,) = [row for row in index.containers(stack.name) if row.name == wanted]
+    (row,) = [row for row in rows(stack) if row.name == f"{stack.name}-{name}-1"]
     return records.read_state(stack.paths, row.id)
+
+
+def rows(stack: Stack) -> list[ContainerRow]:
+    with contextlib.closing(Index(stack.paths)) as index:
+        return index.containers(stack.name)
+
+
+def kill_monitor(stack: Stack, identity: str) -> None:
+    """Kill the container's monitor; another one takes over."""
+    os.kill(records.recorded_state(stack.paths, identity)["monitor_pid"], signal.SIGKILL)
 
 
 HOG = "head -c 200m /dev/zero | tail > /dev/null"
@@ -218,3 +229,47 @@ def test_what_cannot_be_given_is_refused_before_anything_is_made(
     stack.write(f"services: {{a: {{image: IMAGE, {line}}}}}\n")
     assert problem in stack.fails("up", "-d")
     assert stack.ps("--all") == {}
+
+
+def groups_called(name: str) -> list[str]:
+    """Every control group of a name, in all hierarchies."""
+    roots = cgroup_roots()
+    return [f"{place}/{name}" for root in roots for place, names, _ in os.walk(root) if name in names]
+
+
+def test_a_container_lies_below_the_group_that_was_named(stack: Stack) -> None:
+    """Outside of systemd; below it a slice is asked for (test_cgroup_parent.py)."""
+    name = f"{stack.name}-parent"
+    stack.write(f"""
+services:
+  a: {{image: IMAGE, command: [sleep, infinity], cgroup_parent: /{name}/inner, mem_limit: 32m}}
+""")
+    stack.up()
+    found = groups_called(name)
+    assert found
+    (row,) = rows(stack)
+    memory = [place for place in found if "memory" in place or VERSION == 2][0]
+    limit = "memory.max" if VERSION == 2 else "memory.limit_in_bytes"
+    with open(f"{memory}/inner/pycompose/{stack.name}/{row.id}/{limit}") as file:
+        assert file.read() == "33554432\n"
+    kill_monitor(stack, row.id)
+    stack.run("restart", "-t", "0")
+    assert stack.shell("a", "echo runs") == "runs"
+    stack.run("down", "-t", "0")
+    assert groups_called(name) == []
+
+
+def test_a_parent_that_was_there_stays(stack: Stack) -> None:
+    name = f"{stack.name}-mine"
+    mine = [f"{root}/{name}" for root in cgroup_roots()]
+    for directory in mine:
+        os.mkdir(directory)
+    try:
+        stack.write(f"services: {{a: {{image: IMAGE, command: ['true'], cgroup_parent: {name}}}}}\n")
+        stack.up()
+        stack.run("logs", "-f")
+        stack.run("down")
+        assert groups_called(name) == mine
+    finally:
+        for directory in mine:
+            os.rmdir(directory)

@@ -112,6 +112,14 @@ def test_a_scope_is_made_and_waited_for(manager: Manager) -> None:
     assert body.startswith(_text(SCOPE)) and b"Delegate" in body and struct.pack("<II", 4, 4711) in body
 
 
+def test_a_scope_lies_in_the_slice_that_was_named(manager: Manager) -> None:
+    manager.answers["StartTransientUnit"] = ["done"]
+    systemd.enter_scope(SCOPE, 4711, "a container", "_keeper", "a-b.slice")
+    body = manager.calls[1][1]
+    at = body.index(_text("Slice"))
+    assert body[at:].startswith(_text("Slice") + b"\1s\0\0\0" + _text("a-b.slice"))
+
+
 def test_a_scope_that_still_has_processes_is_joined(manager: Manager) -> None:
     manager.answers |= {"StartTransientUnit": [EXISTS], "AttachProcessesToUnit": [""]}
     enter()

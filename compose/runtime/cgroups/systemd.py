@@ -38,8 +38,10 @@ def is_running() -> bool:
     return os.path.isdir("/run/systemd/system")
 
 
-def enter_scope(name: str, pid: int, description: str, leaf: str) -> None:
+def enter_scope(name: str, pid: int, description: str, leaf: str, parent: str = "") -> None:
     """Put process `pid` into the scope `name` and return once it is there; raises OSError.
+
+    `parent` is the slice in which a new scope lies, where it is not the usual one.
 
     A new scope has it at its top. One that is there already, because what a killed keeper has started still
     runs in it, has it in the group `leaf` below: the top has passed its controllers on.
@@ -50,7 +52,7 @@ def enter_scope(name: str, pid: int, description: str, leaf: str) -> None:
         connection.call("Subscribe")
         while True:
             try:
-                _start(connection, name, pid, description)
+                _start(connection, name, pid, description, parent)
                 return
             except ScopeExists:
                 try:
@@ -68,7 +70,7 @@ class ScopeExists(OSError):
     """There is a unit of that name."""
 
 
-def _start(connection: _Connection, name: str, pid: int, description: str) -> None:
+def _start(connection: _Connection, name: str, pid: int, description: str, parent: str) -> None:
     # ssa(sv)a(sa(sv)): name, mode, properties, auxiliary units
     body = _Body()
     body.string(name)

@@ -97,6 +97,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
             "work": f"{identity.directory}/work",
         },
         "bundle": identity.directory,
+        "cgroup_parent": str(service.get("cgroup_parent") or ""),
         "network_namespace": attached.namespace,
         "shared": dict(attached.shared),
         "ipc_shareable": str(service.get("ipc") or "") in ("shareable", "host"),
