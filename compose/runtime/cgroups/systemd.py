@@ -75,12 +75,11 @@ def _start(connection: _Connection, name: str, pid: int, description: str, paren
     body = _Body()
     body.string(name)
     body.string("fail")
-    body.array(
-        8,
-        [_property("Description", "s", description), _property("Delegate", "b", True)]
-        + [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")]
-        + [_property("Before", "as", [BOOT_UNIT])],
-    )
+    properties = [_property("Description", "s", description), _property("Delegate", "b", True)]
+    properties += [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")]
+    if parent:
+        properties.append(_property("Slice", "s", parent))
+    body.array(8, properties)
     body.array(8, [])
     answer = connection.call("StartTransientUnit", "ssa(sv)a(sa(sv))", bytes(body.data))
     connection.wait_for_job(_first_string(answer))
