@@ -116,8 +116,8 @@ def test_a_scope_lies_in_the_slice_that_was_named(manager: Manager) -> None:
     manager.answers["StartTransientUnit"] = ["done"]
     systemd.enter_scope(SCOPE, 4711, "a container", "_keeper", "a-b.slice")
     body = manager.calls[1][1]
-    at = body.index(_text("Slice"))
-    assert body[at:].startswith(_text("Slice") + b"\1s\0\0\0" + _text("a-b.slice"))
+    _, found, value = body.partition(_text("Slice") + b"\1s\0")
+    assert found and value.lstrip(b"\0").startswith(_text("a-b.slice").lstrip(b"\0"))
 
 
 def test_a_scope_that_still_has_processes_is_joined(manager: Manager) -> None:

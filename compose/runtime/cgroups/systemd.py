@@ -77,6 +77,7 @@ def _start(connection: _Connection, name: str, pid: int, description: str, paren
     body.string("fail")
     properties = [_property("Description", "s", description), _property("Delegate", "b", True)]
     properties += [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")]
+    properties.append(_property("Before", "as", [BOOT_UNIT]))
     if parent:
         properties.append(_property("Slice", "s", parent))
     body.array(8, properties)
