@@ -68,7 +68,6 @@ NOT_YET: dict[str, str] = {
     "services.*.develop": "files are not watched",
     "services.*.external_links": "services are found by their names and aliases",
     "services.*.gpus.*.options": _OPTIONS,
-    "services.*.init": "the image's program is process 1",
     "services.*.isolation": _WINDOWS,
     "services.*.models": "no models are run",
     "services.*.networks.*.driver_opts": "networks have no options",

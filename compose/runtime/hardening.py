@@ -38,6 +38,9 @@ ON_JOINED: Callable[[], None] | None = None
 _ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
 _HERE = -100  # AT_FDCWD: the working directory
 _REPORT = 3  # the descriptor of the report socket from `_arrange_descriptors` on
+_INIT = 4  # that of the init
+INIT_NAME = b"pycompose-init"
+"""What /proc/1/cmdline begins with where there is an init."""
 
 
 class Program:
@@ -56,6 +59,8 @@ class Program:
         self.available = capabilities.available()
         self.filter = _filter(seccomp)
         self.candidates = _candidates(self.arguments, self.environment)
+        self.init = -1
+        """A descriptor of what is executed in the place of the program, and executes that as its child."""
 
     def items(self) -> dict[int, Sequence[str]]:
         """The names that messages about this process need."""
@@ -92,13 +97,15 @@ def become(
     if b"HOME" not in program.environment or not program.environment[b"HOME"]:
         program.environment[b"HOME"] = os.fsencode(identity.home)
     progress.at(steps.DESCRIPTORS)
-    _arrange_descriptors(stdio, identity, progress, terminal=terminal)
+    _arrange_descriptors(stdio, identity, progress, program.init, terminal=terminal)
     _enter_directory(program.directory, progress)
     os.umask(0o022)
     set_limits(program.limits, progress)  # not earlier: few descriptors may be too few for us
     _set_identity(program, identity, progress)
     set_mask()
     progress.at(steps.EXEC)
+    if program.init >= 0:
+        _execute_init(program, progress)
     _execute(program)
 
 
@@ -113,14 +120,16 @@ def set_limits(limits: Sequence[tuple[int, int, int]], progress: Progress) -> No
 
 
 def _arrange_descriptors(
-    stdio: tuple[int, int, int], identity: Identity, progress: Progress, *, terminal: bool
+    stdio: tuple[int, int, int], identity: Identity, progress: Progress, init: int, *, terminal: bool
 ) -> None:
-    """0 to 2 are the container's, 3 the report socket, and there is no other."""
-    high = [files.dup_above(descriptor, _REPORT + 1) for descriptor in (*stdio, progress.channel)]
+    """0 to 2 are the container's, 3 the report socket, 4 the init if there is one, and there is no other."""
+    kept = [*stdio, progress.channel, *([init] if init >= 0 else [])]
+    high = [files.dup_above(descriptor, _INIT + 1) for descriptor in kept]
     for target, descriptor in enumerate(high):
-        os.dup2(descriptor, target, inheritable=target != _REPORT)
+        reported_by_init = target == _REPORT and init >= 0
+        os.dup2(descriptor, target, inheritable=target < _REPORT or reported_by_init)
     progress.channel = _REPORT
-    files.close_range(_REPORT + 1)
+    files.close_range(len(kept))
     for descriptor in range(3):
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISFIFO(mode) or terminal:
@@ -178,6 +187,28 @@ def _execute(program: Program) -> NoReturn:
                 refused = _EACCES
             elif error.errno not in (_ENOENT, _ENOTDIR) or len(program.candidates) == 1:
                 raise
+    raise Failure(steps.EXEC, refused or steps.NO_EXECUTABLE)
+
+
+def _execute_init(program: Program, progress: Progress) -> NoReturn:
+    """Execute the init, which executes the first candidate that looks like a program."""
+    path = _executable(program.candidates)
+    progress.at(steps.INIT)
+    os.execve(_INIT, [INIT_NAME, path, *program.arguments], program.environment)
+
+
+def _executable(candidates: Sequence[bytes]) -> bytes:
+    refused = 0
+    for path in candidates:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            if error.errno not in (_EACCES, _ENOENT, _ENOTDIR) or len(candidates) == 1:
+                raise
+            continue
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return path
+        refused = _EACCES
     raise Failure(steps.EXEC, refused or steps.NO_EXECUTABLE)
 
 

@@ -229,6 +229,10 @@ class Setup:
 
             self.hooks = Hooks(spec, stdio.stderr)
         self.items = self._items()
+        if spec.get("init"):
+            from compose.runtime import init
+
+            self.program.init = init.open_program()
         self._open_namespaces(shared)
 
     def _items(self) -> dict[int, Sequence[str]]:
@@ -269,6 +273,9 @@ class Setup:
         for _, descriptor in self.joined:
             os.close(descriptor)
         self.joined = []
+        if self.program.init >= 0:
+            os.close(self.program.init)
+            self.program.init = -1
 
     def pid_namespace(self) -> tuple[bool, int | None]:
         """Whether the container gets its own pid namespace, and a descriptor of the one it joins instead."""

@@ -147,6 +147,8 @@ if TYPE_CHECKING:
         """Path that pins the container's network namespace; empty: that of the caller."""
         shared: dict[str, str]
         """Namespaces that are another container's, by kind (``network``, ``pid``, ``ipc``): its id."""
+        init: bool
+        """Whether process 1 is the init of init.py, and the command its child."""
         ipc_shareable: bool
         """Whether others may have its ipc namespace."""
         endpoints: list[Endpoint]

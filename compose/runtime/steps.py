@@ -49,7 +49,8 @@ RECORD = struct.Struct("=iiii")
     UNSAFE_ROOT,
     GONE,
     HOOK,
-) = range(30)
+    INIT,
+) = range(31)
 
 _WORDS = {
     CGROUP: "join the control group",
@@ -81,6 +82,7 @@ _WORDS = {
     UNSAFE_ROOT: "{item} in the image",
     GONE: "enter the container",
     HOOK: "run the hook {item}",
+    INIT: "execute the init",
 }
 
 # Reasons that are no errno of a call: numbers above every errno.

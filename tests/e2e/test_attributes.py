@@ -7,24 +7,14 @@ time has tests of its own.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from tests.support.attribute_rows import STATUS, Row, services, wrong
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
 
 
-class Row(NamedTuple):
-    key: str
-    """The key or keys that the row is about."""
-    yaml: str
-    """The rest of the service, in flow style."""
-    script: str
-    """What its command does; empty where the row says that itself."""
-    expected: str
-
-
-STATUS = "grep -E '^{}:' /proc/self/status | tr -s '\\t ' ' '"
 LIMIT = "cat /sys/fs/cgroup/{} 2>/dev/null || cat /sys/fs/cgroup/{}"
 MOUNTED = "grep ' {} ' /proc/mounts | cut -d ' ' -f 3,4 | tr ',' '\\n' | grep -E '{}' | tr '\\n' ' '"
 
@@ -196,32 +186,11 @@ services:
 """
 
 
-def service(row: Row) -> str:
-    """The row as a service of the file; its name is made from the key."""
-    command = f"command: [sh, -c, {json.dumps(row.script.replace('$', '$$'))}], " if row.script else ""
-    return f"  {name(row)}: {{image: IMAGE, {command}{row.yaml}}}\n"
-
-
-def name(row: Row) -> str:
-    words = "".join(c if c.isalnum() else "-" for c in row.key.lower())
-    return f"{words}-{1 + ROWS.index(row)}"
-
-
 def test_every_key_has_its_effect(stack: Stack) -> None:
     stack.write("given\n", "given/file")
     stack.write("FROM_FILE=yes\n", "one.env")
     stack.environment["TOKEN"] = "t0ken"
-    stack.write(TOP + "".join(map(service, ROWS)))
+    stack.write(TOP + services(ROWS))
     said = stack.up()
     assert "warning" not in said
-    stack.run("logs", "-f")  # until all have ended
-    found: dict[str, list[str]] = {}
-    for line in stack.run("logs").splitlines():
-        before, _, text = line.partition("| ")
-        found.setdefault(before.strip().removesuffix("-1"), []).append(text)
-    wrong = {
-        row.key: (row.expected, "\n".join(found.get(name(row), [])))
-        for row in ROWS
-        if "\n".join(found.get(name(row), [])) != row.expected
-    }
-    assert wrong == {}
+    assert wrong(stack, ROWS) == {}

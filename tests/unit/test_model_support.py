@@ -36,7 +36,7 @@ networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address network
 networks.*.mac_address networks.*.priority oom_kill_disable oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
-cgroup ipc pid userns_mode uts
+cgroup init ipc pid userns_mode uts
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
 volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume working_dir
 post_start pre_start pre_stop

@@ -100,6 +100,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "cgroup_parent": str(service.get("cgroup_parent") or ""),
         "network_namespace": attached.namespace,
         "shared": dict(attached.shared),
+        "init": bool(service.get("init")),
         "ipc_shareable": str(service.get("ipc") or "") in ("shareable", "host"),
         "endpoints": attached.endpoints,
         "ports": attached.ports,
