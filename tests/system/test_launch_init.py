@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from compose.linux.process import pidfd_send_signal
-from compose.runtime import init, init_code
+from compose.runtime import init
 from compose.runtime.hardening import INIT_NAME
 from compose.runtime.stop import hears
 from tests.support.launching import Box, Done, Running, in_monitor
@@ -157,21 +155,6 @@ def test_where_it_is_not_process_1_it_gets_its_own_orphans(box: Box) -> None:
     script += "while [ -e /proc/$p ]; do :; done"
     first, second = run(box, script, pid="host").output.split()
     assert first == second != "1"
-
-
-def test_the_listing_is_what_an_assembler_makes_of_it(tmp_path: Any) -> None:
-    """The comments are the code: they can be assembled, and give the same bytes."""
-    assembler = shutil.which("as")
-    if os.uname().machine != "x86_64" or assembler is None:
-        pytest.skip("needs an assembler")
-    lines = [line.partition(";")[2].strip() for line in init_code.X86_64.splitlines()]
-    text = "\n".join(line for line in lines if not line.startswith("--")).replace("STEP", "0x11223344")
-    (tmp_path / "i.s").write_text(f'.intel_syntax noprefix\n{text}\nname: .asciz "init"\n')
-    subprocess.run([assembler, "-o", "i.o", "i.s"], cwd=tmp_path, check=True)
-    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", "i.o", "i.bin"], cwd=tmp_path, check=True)
-    assert (tmp_path / "i.bin").read_bytes() == init_code.assemble(
-        init_code.X86_64, bytes.fromhex("44332211")
-    )
 
 
 def test_there_is_one_for_two_kinds_of_machines() -> None:
