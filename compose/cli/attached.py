@@ -174,7 +174,7 @@ def _carry_out_stop(
             carry_out(
                 plan,
                 engine,
-                reporter("stop", "quiet" if arguments.progress == "quiet" else "plain"),
+                reporter("stop", "plain" if arguments.progress in ("auto", "tty") else arguments.progress),
                 keep_going=True,
             )
         finally:

@@ -88,7 +88,7 @@ def log_printer(arguments: argparse.Namespace, project: str, rows: Sequence[Cont
     return LogPrinter(
         sys.stdout.fileno(),
         [label(project, row) for row in rows],
-        colours=not arguments.no_color and colours(sys.stdout, arguments.ansi),
+        colours=not arguments.no_color and colours(sys.stdout),
         prefix=not arguments.no_log_prefix,
         timestamps=arguments.timestamps,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from compose.ui.streams import say
-from compose.ui.terminal import printable
+from compose.ui.errors import warn as print_warning
+from compose.ui.streams import is_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def warn(text: str) -> None:
     """Print one warning, unless it was printed before."""
     if text not in _said:
         _said.add(text)
-        say(f"pycompose: warning: {printable(text)}\n")
+        print_warning(text)
 
 
 def mention_orphans(index: Index, project: Project) -> None:
     """Warn of containers of services that the file does not know, unless COMPOSE_IGNORE_ORPHANS is set."""
-    if _is_set("COMPOSE_IGNORE_ORPHANS"):
+    if is_set("COMPOSE_IGNORE_ORPHANS"):
         return
     known = {*project.services, *project.disabled}
     orphans = [row.name for row in index.containers(project.name) if row.service not in known]
@@ -69,15 +69,11 @@ def mention_orphans(index: Index, project: Project) -> None:
 
 def wants_orphans_removed(arguments: argparse.Namespace) -> bool:
     """``--remove-orphans``, or COMPOSE_REMOVE_ORPHANS."""
-    if arguments.remove_orphans and _is_set("COMPOSE_IGNORE_ORPHANS"):
+    if arguments.remove_orphans and is_set("COMPOSE_IGNORE_ORPHANS"):
         from compose.errors import UsageError
 
         raise UsageError("COMPOSE_IGNORE_ORPHANS and --remove-orphans exclude each other")
-    return bool(arguments.remove_orphans) or _is_set("COMPOSE_REMOVE_ORPHANS")
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "t", "true", "y", "yes", "on")
+    return bool(arguments.remove_orphans) or is_set("COMPOSE_REMOVE_ORPHANS")
 
 
 def load_if_there(arguments: argparse.Namespace) -> Project | None:

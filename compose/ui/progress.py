@@ -1,6 +1,7 @@
 """How a plan fares: one line a change where nobody looks, a region that is redrawn on a terminal.
 
-Everything goes to standard error, so that standard output belongs to what was asked for.
+Everything goes to standard error, so that standard output belongs to what was asked for, unless
+COMPOSE_STATUS_STDOUT wants it there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from compose.plan.actions import WORDS
-from compose.ui.streams import say
+from compose.ui.errors import json_line
+from compose.ui.streams import is_set, say
 from compose.ui.terminal import RESET, colours, printable
 
 if TYPE_CHECKING:
@@ -43,13 +45,35 @@ class Plain:
         status = status.rstrip()
         if self._last.get(what) != status:
             self._last[what] = status
-            say("".join(f" {printable(what)} | {printable(line)}\n" for line in status.splitlines()))
+            lines = (f" {printable(what)} | {printable(line)}\n" for line in status.splitlines())
+            say("".join(lines), _stream())
 
     def close(self) -> None:
         pass
 
     def _line(self, kind: str, target: str, status: str) -> None:
-        say(f" {kind} {printable(target)}  {status}\n")
+        say(f" {kind} {printable(target)}  {status}\n", _stream())
+
+
+class Json(Plain):
+    """One JSON object a line, with the members that docker compose has."""
+
+    def failed(self, operation: Operation, error: ComposeError) -> None:
+        words = WORDS[type(operation.action)]
+        self._say(f"{words.kind} {operation.action.target}", status="Error", text=error.message)
+
+    def detail(self, what: str, status: str, fraction: float | None) -> None:
+        status = status.rstrip()
+        if self._last.get(what) != status:
+            self._last[what] = status
+            percent = {} if fraction is None else {"percent": int(fraction * 100)}
+            self._say(what, text=status, **percent)
+
+    def _line(self, kind: str, target: str, status: str) -> None:
+        self._say(f"{kind} {target}", status=status)
+
+    def _say(self, identity: str, **members: str | int) -> None:
+        say(json_line({"id": identity, **members}), _stream())
 
 
 class Quiet(Plain):
@@ -159,7 +183,7 @@ class Terminal:
             rows = sorted(rows, key=lambda row: row.ended is not None)[:room]
         lines += [self._text(row, width) for row in rows]
         back = f"\x1b[{self._height}A" if self._height else ""
-        say(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J")
+        say(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J", self._stream)
         self._height = len(lines)
 
     def _text(self, row: _Row, width: int) -> str:
@@ -181,11 +205,17 @@ def _size(stream: TextIO) -> tuple[int, int]:
     return size.columns or 80, size.lines or 24
 
 
+def _stream() -> TextIO:
+    return sys.stdout if is_set("COMPOSE_STATUS_STDOUT") else sys.stderr
+
+
 def reporter(title: str, mode: str = "auto") -> Plain | Terminal:
-    """The reporter for ``--progress``: ``auto``, ``tty``, ``plain`` or ``quiet``."""
-    stream = sys.stderr
+    """The reporter for ``--progress``: ``auto``, ``tty``, ``plain``, ``json`` or ``quiet``."""
+    stream = _stream()
     if mode == "quiet":
         return Quiet()
+    if mode == "json":
+        return Json()
     if mode == "tty" or (mode == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb"):
         return Terminal(stream, title)
     return Plain()

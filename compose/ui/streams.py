@@ -45,13 +45,20 @@ def _writer(stream: TextIO | None, number: int) -> TextIO:
     return stream
 
 
-def say(text: str) -> None:
-    """Write to standard error, for whoever reads it; a reader who has gone is no reason to stop work."""
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write to standard error, or to another stream, for whoever reads it; one who has gone is no reason to
+    stop work."""
+    stream = stream or sys.stderr
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        stream.write(text)
+        stream.flush()
     except OSError:
-        discard(2)
+        discard(1 if stream is sys.stdout else 2)
+
+
+def is_set(variable: str) -> bool:
+    """Whether an environment variable says yes."""
+    return os.environ.get(variable, "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def discard(number: int) -> None:

@@ -11,17 +11,24 @@ if TYPE_CHECKING:
 RESET = "\x1b[0m"
 
 # The order in which docker compose colours services, so that eyes need not learn anew.
+_wanted = "auto"
+
+
+def set_colours(ansi: str) -> None:
+    """What ``--ansi`` says, for everything that this process prints: ``never``, ``always`` or ``auto``."""
+    global _wanted
+    _wanted = ansi
+
+
 _PALETTE = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
-def colours(stream: TextIO, ansi: str = "auto") -> bool:
-    """Whether to colour what goes to `stream`; `ansi` is ``never``, ``always`` or ``auto``.
-
-    ``auto`` follows the stream and the NO_COLOR convention.
-    """
-    if ansi == "auto":
+def colours(stream: TextIO) -> bool:
+    """Whether to colour what goes to `stream`: as ``--ansi`` says, by default as the stream and the NO_COLOR
+    convention do."""
+    if _wanted == "auto":
         return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
-    return ansi == "always"
+    return _wanted == "always"
 
 
 def colour(number: int) -> str:

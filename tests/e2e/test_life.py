@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -277,3 +278,26 @@ def test_force_recreate_leaves_dependencies_alone_unless_told(stack: Stack) -> N
     assert second[web] != first[web] and second[db] == first[db]
     stack.up("--always-recreate-deps", "web")
     assert stack.ids()[db] != first[db]
+
+
+def test_progress_is_told_as_json_and_where_it_is_wanted(stack: Stack) -> None:
+    stack.write("services: {web: {image: IMAGE, command: [sleep, infinity]}}")
+    stack.environment["COMPOSE_STATUS_STDOUT"] = "1"
+    done = stack.try_run("--progress", "json", "--parallel", "1", "up", "-d")
+    said = [json.loads(line) for line in done.out.splitlines()]
+    assert {"id": f"Container {stack.name}-web-1", "status": "Started"} in said
+    assert done.err == ""
+
+
+def test_orphans_are_removed_or_not_spoken_of_as_the_environment_says(stack: Stack) -> None:
+    stack.write(TWO)
+    stack.up()
+    stack.write("services: {db: {image: IMAGE, command: [sleep, infinity]}}")
+    stack.environment["COMPOSE_IGNORE_ORPHANS"] = "true"
+    assert "not in the file" not in stack.up("--no-recreate")
+    assert "exclude" in stack.fails("up", "-d", "--remove-orphans", code=2)
+    stack.environment.clear()
+    assert "not in the file" in stack.up("--no-recreate")
+    stack.environment["COMPOSE_REMOVE_ORPHANS"] = "1"
+    stack.up("--no-recreate")
+    assert states(stack) == {"db": "running"}

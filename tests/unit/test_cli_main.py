@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from compose.cli import main as cli
 from compose.errors import ComposeError
 from compose.runtime.loop import Loop
-from compose.ui import times
+from compose.ui import terminal, times
 from compose.ui.errors import complain
 
 if TYPE_CHECKING:
@@ -65,6 +66,43 @@ def test_numbers_that_are_none_are_mistakes_of_the_command_line(
     code, said = command(directory, *arguments)
     assert code == 2
     assert said.startswith("pycompose: ") and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--progress", "fast"], {}),
+        (["--ansi", "sometimes"], {}),
+        ([], {"COMPOSE_PROGRESS": "fast"}),
+        ([], {"COMPOSE_ANSI": "sometimes"}),
+        ([], {"COMPOSE_PARALLEL_LIMIT": "x"}),
+        (["--ansi", "never", "--progress", "tty"], {}),
+        (["--ansi", "always", "--progress", "plain"], {}),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_wherever_they_stand(
+    directory: Path, arguments: list[str], environment: dict[str, str]
+) -> None:
+    code, said = command(directory, *arguments, "ps", environment=environment)
+    assert code == 2
+    assert said.startswith("pycompose: ") and "Traceback" not in said
+
+
+def test_errors_and_warnings_are_json_where_progress_is(directory: Path) -> None:
+    (directory / "compose.yaml").write_text(FILE + "# $$\nx-a: ${NOPE}\n", encoding="utf-8")
+    code, said = command(directory, "--progress", "json", "stop", "nosuch")
+    warning, error = map(json.loads, said.splitlines())
+    assert code == 2
+    assert warning["level"] == "warning" and "NOPE" in warning["msg"]
+    assert error["error"] is True and error["message"] == "no such service: nosuch"
+
+
+def test_colours_are_as_the_user_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    for ansi, expected in (("always", True), ("auto", False), ("never", False)):
+        terminal.set_colours(ansi)
+        assert terminal.colours(sys.stdout) is expected
+    terminal.set_colours("auto")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
