@@ -6,6 +6,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from tests.e2e.test_up_down import free_port
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -25,7 +26,7 @@ def server(port: int) -> str:
 
 
 def ask(host: str, port: int) -> str:
-    with urllib.request.urlopen(f"http://{host}:{port}/cgi-bin/who", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{host}:{port}/cgi-bin/who", timeout=MOMENT) as answer:
         return str(answer.read().decode().strip())
 
 

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.support.command import Lines
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -38,7 +39,7 @@ def test_ctrl_c_stops_everything(stack: Stack) -> None:
         lines = Lines(process.stdout)
         lines.expect("one speaks")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=MOMENT)
     assert process.returncode == 130
     assert {one["State"] for one in stack.ps("--all").values()} == {"exited"}
     assert "one-1  | one ends\n" in stack.run("logs", "one")
@@ -68,7 +69,7 @@ services:
         process.send_signal(signal.SIGINT)
         Lines(process.stderr).expect("topping")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=MOMENT)
     assert {one["State"] for one in stack.ps("--all").values()} == {"exited"}
 
 
@@ -88,11 +89,11 @@ services:
     with stack.start("up") as process:
         Lines(process.stdout).expect("clock-1  | tick")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=MOMENT)
     assert {one["State"] for one in stack.ps("--all").values()} == {"exited"}
 
 
 def test_up_dash_d_returns_while_its_output_is_captured(stack: Stack) -> None:
     """A helper that kept the pipe of `$(pycompose up -d)` open would make the shell wait for ever."""
     stack.write(TALKERS)
-    stack.run("up", "-d", patience=30)
+    stack.run("up", "-d")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import Lines
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -80,6 +81,6 @@ def test_a_build_that_is_killed_leaves_nothing(project: Stack) -> None:
     with project.start("--progress", "plain", "build") as process:
         Lines(process.stderr).expect("| started")
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=MOMENT)
     project.write(DOCKERFILE, "Dockerfile")
     project.run("build")

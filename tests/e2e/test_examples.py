@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.test_up_down import free_port
 from tests.support.command import Stack
+from tests.support.patience import LONG, MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from compose.state.paths import Paths
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-LONG = 600.0
-"""Seconds for what downloads and installs packages."""
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def example(
 
 def visit(port: int) -> tuple[int, int, str]:
     """What the page says: counted by Redis, stored by MariaDB, where the visitor comes from."""
-    with urllib.request.urlopen(f"http://localhost:{port}/", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://localhost:{port}/", timeout=MOMENT) as answer:
         text = answer.read().decode()
     counted, stored = (re.search(rf'id="{name}">(\d+)<', text) for name in ("counted", "stored"))
     address = re.search(r'id="address">([^<]+)<', text)
@@ -49,15 +48,15 @@ def visit(port: int) -> tuple[int, int, str]:
     return int(counted[1]), int(stored[1]), address[1]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(LONG)
 @pytest.mark.parametrize("example", ["hello"], indirect=True)
 def test_hello_greets_from_debian(example: Stack) -> None:
     example.run("up", "-d", patience=LONG)
     assert "hello-1  | Hello from Debian GNU/Linux 12 (bookworm)\n" in example.run("logs")
-    example.run("down", patience=5)
+    example.run("down")
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2 * LONG)
 @pytest.mark.parametrize("example", ["lemp"], indirect=True)
 def test_lemp_answers_over_http_and_counts_and_keeps_its_data(example: Stack) -> None:
     port = free_port()
@@ -74,6 +73,6 @@ def test_lemp_answers_over_http_and_counts_and_keeps_its_data(example: Stack) ->
     assert visit(port)[:2] == (4, 4)
 
     (example.directory / "site/index.php").write_text("<?php echo 'edited';", encoding="utf-8")
-    with urllib.request.urlopen(f"http://localhost:{port}/", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://localhost:{port}/", timeout=MOMENT) as answer:
         assert answer.read() == b"edited"
     example.run("down", "--volumes")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.patience import MOMENT
 from tests.unit.test_import_budget import HEAVY, modules_after
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_exec_does_not_let_a_stream_that_nobody_reads_hold_up_another(running: S
 def test_exec_keeps_the_order_of_what_goes_to_one_place(running: Stack) -> None:
     script = "for n in 1 2 3 4 5 6 7 8 9; do echo out; echo err >&2; done"
     with running.start("exec", "-T", "box", "sh", "-c", script, stderr=STDOUT) as process:
-        assert process.communicate(timeout=20)[0] == "out\nerr\n" * 9
+        assert process.communicate(timeout=MOMENT)[0] == "out\nerr\n" * 9
 
 
 def test_exec_does_not_wait_for_what_its_command_left_behind(running: Stack) -> None:

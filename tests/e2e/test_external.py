@@ -17,6 +17,7 @@ from compose.plan.execute import execute
 from compose.plan.teardown import DownOptions, plan_down
 from compose.state.index import Index
 from tests.e2e.test_up_down import free_port
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ networks: {{joined: {{external: true, name: {stack.name}_shared}}}}
         return self.run("exec", "-T", "web", "sh", "-c", script).rstrip()
 
     def answers(self) -> bool:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=MOMENT) as answer:
             return bool(answer.read() == b"hello")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.state.files import read_json
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -49,7 +50,7 @@ def killed_after(stack: Stack, seconds: float, *arguments: str) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)  # the moment is the point here, not an event
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=MOMENT)
 
 
 @pytest.mark.parametrize("command", [("up", "-d"), ("down", "--volumes")], ids=lambda command: command[0])

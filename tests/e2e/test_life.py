@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import Lines
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     import subprocess
@@ -189,7 +190,7 @@ def test_wait_ends_with_the_container_and_as_it_did(stack: Stack) -> None:
     with stack.start("wait", "job") as process:
         until_it_waits(process)
         stack.shell("job", "while ! echo >/go; do :; done")
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=MOMENT)
     assert process.returncode == 3
     assert out.startswith(f'container "{identity}') and out.endswith("exited with status code 3\n")
     assert "no container of job runs" in stack.fails("wait", "job")
@@ -264,7 +265,7 @@ def test_up_of_one_service_shows_and_stops_only_that_one(stack: Stack) -> None:
     with stack.start("up", "web") as process:
         assert Lines(process.stdout).expect("Attaching to") == "Attaching to web-1"
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=MOMENT)
     assert "hello" not in out
 
 

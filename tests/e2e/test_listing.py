@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose import __version__
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -24,7 +25,7 @@ def mixed(stack: Stack) -> Stack:
     stack.write(MIXED)
     stack.up()
     with stack.start("logs", "-f", "job") as process:
-        process.communicate(timeout=20)  # ends with the job
+        process.communicate(timeout=MOMENT)  # ends with the job
     return stack
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import Lines
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -67,7 +68,7 @@ services:
         assert lines.expect("from exec") == "box-1  | from exec"
         stack.run("down")
         assert lines.expect("bye") == "box-1  | bye"
-        process.communicate(timeout=20)
+        process.communicate(timeout=MOMENT)
     assert process.returncode == 0
 
 

@@ -8,6 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from tests.e2e.test_up_down import free_port
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -61,7 +62,7 @@ services:
     stack.run("up", "--wait")
     gateway = stack.shell("web", "ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'")
     for host in ("127.0.0.1", "[::1]"):
-        with urllib.request.urlopen(f"http://{host}:{port}/cgi-bin/who", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/cgi-bin/who", timeout=MOMENT) as answer:
             assert answer.read().decode().strip() in (gateway, f"[::ffff:{gateway}]")
 
 

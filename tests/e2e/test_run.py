@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.command import Lines
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -44,7 +45,7 @@ def test_input_and_output_are_the_same_bytes(stack: Stack) -> None:
     options: dict[str, Any] = {"text": False, "stdin": subprocess.PIPE}
     process: Any = stack.start("run", "--rm", "--no-deps", "-q", "web", "cat", **options)
     with process:
-        assert process.communicate(data, timeout=30) == (data, b"")
+        assert process.communicate(data, timeout=MOMENT) == (data, b"")
     assert process.returncode == 0
 
 

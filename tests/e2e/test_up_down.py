@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.patience import MOMENT
+
 if TYPE_CHECKING:
     from tests.support.command import Stack
 
@@ -232,7 +234,7 @@ services:
     healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/, interval: 1s, retries: 10}}
 """)
     stack.run("up", "--wait")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=MOMENT) as answer:
         assert answer.read() == b"hello\n"
     assert f"127.0.0.1:{port}->80/tcp" in stack.run("ps")
     stack.run("down")

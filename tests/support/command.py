@@ -15,6 +15,8 @@ import termios
 import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from tests.support.patience import COMMAND, MOMENT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from compose.state.paths import Paths
 
 PROGRAM = os.path.join(os.path.dirname(sys.executable), "pycompose")
-PATIENCE = 60.0
+PATIENCE = COMMAND
 """Seconds until a command counts as hanging."""
 
 
@@ -159,7 +161,7 @@ class Terminal:
         """Send keys."""
         os.write(self.descriptor, text.encode())
 
-    def expect(self, text: str, patience: float = 20.0) -> str:
+    def expect(self, text: str, patience: float = MOMENT) -> str:
         """Wait until `text` is on the screen; everything up to and with it, which is then forgotten."""
         deadline = time.monotonic() + patience
         while text not in self.seen:
@@ -180,7 +182,7 @@ class Terminal:
         """Change the size of the window."""
         set_size(self.descriptor, rows, columns)
 
-    def ends(self, patience: float = 20.0) -> int:
+    def ends(self, patience: float = MOMENT) -> int:
         """Wait for the command's end, reading what it still writes; its exit code."""
         deadline = time.monotonic() + patience
         while select.select([self.descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -202,7 +204,7 @@ class Lines:
         self._descriptor = stream.fileno()
         self._text = ""
 
-    def expect(self, text: str, patience: float = 20.0) -> str:
+    def expect(self, text: str, patience: float = MOMENT) -> str:
         """Wait for a line with `text` in it; returns that line, the ones before it are forgotten."""
         deadline = time.monotonic() + patience
         while True:

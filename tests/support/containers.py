@@ -13,6 +13,7 @@ from compose.linux import inotify
 from compose.runtime import logs, records
 from compose.runtime.client import Keeper
 from compose.runtime.oci import default_oci
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PROJECT = "testing"
 FAKE_NETD = "tests.support.fake_netd"
-PATIENCE = 20.0
+PATIENCE = MOMENT
 
 
 class Stand:

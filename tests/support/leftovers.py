@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "pycompose"
 INTERFACE_PREFIX = "pc-"
-PATIENCE = 5.0
+PATIENCE = 60.0
 """Seconds that the kernel gets to finish what it does behind our back."""
 
 MNT_DETACH = 2

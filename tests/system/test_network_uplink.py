@@ -19,6 +19,7 @@ from compose.network.setup import SetupClient, fork_setup
 from compose.network.types import Endpoint, NetworkSpec
 from compose.state.paths import Paths
 from tests.support.fake_host import HOST6, OUTSIDE, OUTSIDE6, FakeHost, docker_rules, firewalld_rules
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,7 +277,7 @@ def _connect_from(namespace: str, address: tuple[str, int]) -> None:
         descriptor = os.open(namespace, os.O_RDONLY)
         setns(descriptor, CLONE_NEWNET)
         os.close(descriptor)
-        with socket.create_connection(address, timeout=10) as connection:
+        with socket.create_connection(address, timeout=MOMENT) as connection:
             connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
             assert connection.recv(4) == b"HTTP"
 
