@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 MODIFY: Final = 0x2
+MOVED_FROM: Final = 0x40
 MOVED_TO: Final = 0x80
 CREATE: Final = 0x100
 DELETE: Final = 0x200

@@ -47,6 +47,7 @@ OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 
 MOVE_MOUNT_F_EMPTY_PATH = 0x04
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
+MOVE_MOUNT_BENEATH = 0x200
 
 FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
@@ -106,6 +107,12 @@ def move_mount(source: int, target: int) -> None:
     """move_mount(2): attach the detached mount `source` at the file or directory `target`."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
     syscall(SYS_move_mount, source, b"", target, b"", flags, what="move_mount")
+
+
+def move_mount_beneath(source: int, target: int) -> None:
+    """move_mount(2), Linux 6.5: attach the detached mount `source` beneath the mount `target`, unseen."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | MOVE_MOUNT_BENEATH
+    syscall(SYS_move_mount, source, b"", target, b"", flags, what="move_mount beneath")
 
 
 def fsopen(kind: str) -> int:

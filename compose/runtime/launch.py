@@ -97,15 +97,20 @@ class Launched:
 
 
 def launch(
-    spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: Mapping[str, int] | None = None
+    spec: ContainerSpec,
+    stdio: Stdio,
+    cgroup: Cgroup,
+    joined: Mapping[str, int] | None = None,
+    files: Mapping[int, Sequence[int]] | None = None,
 ) -> Launched:
     """Start process 1 of the container; returns when it has called execve.
 
-    `joined` holds the namespaces of other containers (`sharing.open_all`). Single-threaded callers only.
-    Afterwards the caller's children are born in the container's pid namespace, if it has one of its own.
-    Raises LaunchError (a ContainerError) with the step in words.
+    `joined` holds the namespaces of other containers (`sharing.open_all`), `files` the sources of mounts that
+    are open already (`Follower.open`). Single-threaded callers only. Afterwards the caller's children are
+    born in the container's pid namespace, if it has one of its own. Raises LaunchError (a ContainerError)
+    with the step in words.
     """
-    setup = Setup(spec, stdio, cgroup, joined or {})
+    setup = Setup(spec, stdio, cgroup, joined or {}, files or {})
     own, foreign = setup.pid_namespace()
     if foreign is not None or own:
         setup.reset_pid_namespace()
@@ -199,7 +204,14 @@ def _reap(pid: int) -> None:
 class Setup:
     """Everything that one launch needs, computed in the parent; `run` is the child's part."""
 
-    def __init__(self, spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, shared: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        spec: ContainerSpec,
+        stdio: Stdio,
+        cgroup: Cgroup,
+        shared: Mapping[str, int],
+        files: Mapping[int, Sequence[int]],
+    ) -> None:
         oci = spec["oci"]
         linux = oci.get("linux") or {}
         self.spec = spec
@@ -207,6 +219,8 @@ class Setup:
         self.linux = linux
         self.stdio = stdio
         self.cgroup = cgroup
+        self.files = files
+        self.floors = {index: chain[0] for index, chain in files.items() if len(chain) > 1}
         self.mounts: list[dict[str, Any]] = oci.get("mounts") or []
         self.sysctls: dict[str, str] = linux.get("sysctl") or {}
         self.devices: list[dict[str, Any]] = linux.get("devices") or []
@@ -304,7 +318,7 @@ class Setup:
         if self.program.oom_score is not None:
             progress.at(steps.OOM_SCORE)
             oom.write(self.program.oom_score)
-        sources = mounts.open_sources(self.mounts, progress)
+        sources = mounts.open_sources(self.mounts, self.files, progress)
         if self.shared_shm >= 0:
             sources.update(mounts.open_shared(self.mounts, self.shared_shm, progress))
         null = mounts.open_null()
@@ -313,7 +327,7 @@ class Setup:
         self._enter_namespaces(progress)
         root = self._make_root(progress)
         groups = self.cgroup.open_mounts() if any(e.get("type") == "cgroup" for e in self.mounts) else None
-        mounts.attach_all(root, self.mounts, sources, groups, progress)
+        mounts.attach_all(root, self.mounts, sources, groups, progress, self.floors)
         mounts.make_devices(root, self.devices, progress)
         if self.hooks is not None:
             self.hooks.run(progress)

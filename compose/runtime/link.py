@@ -46,6 +46,11 @@ class Link:
         """The descriptors that this monitor, or its predecessor, has put under `name`."""
         return self.held.get(self._full(name), [])
 
+    def own_names(self, prefix: str) -> list[str]:
+        """The names below `prefix` under which there are descriptors, ours or our predecessor's."""
+        full = self._full("")
+        return [name.removeprefix(full) for name in self.held if name.startswith(full + prefix)]
+
     def put_own(self, named: dict[str, list[int]]) -> None:
         """Let the keeper hold copies of descriptors, which belong to the link from now on."""
         full = {self._full(name): descriptors for name, descriptors in named.items()}

@@ -23,6 +23,7 @@ from compose.linux import process, sockets
 from compose.runtime import adopt, children, protocol, records, sharing
 from compose.runtime.attachment import Attachments
 from compose.runtime.control import Control
+from compose.runtime.follow import Follower
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
 from compose.runtime.memory import MemoryWatch
@@ -96,6 +97,7 @@ class Monitor:
         self.streams = Streams(self.loop, self.link, self.paths, self.identity)
         self.attachments = Attachments(self.loop)
         self.streams.on_output = self._moved
+        self.files = Follower(self.loop, self.link)
         self.control: Control | None = None
         self.prober: Prober | None = None
         self.pid = 0
@@ -196,6 +198,8 @@ class Monitor:
             return
         self.loop.reader(self.pidfd, self._exited)
         self._watch_memory()
+        self.files.resume(self.spec["oci"].get("mounts") or (), self.state.get("files") or {})
+        self.files.begin(self.pidfd)
         self._begin_probing(resumed=True)
         if self.state.get("status") == "paused" and self.prober is not None:
             self.prober.pause(paused=True)
@@ -265,9 +269,12 @@ class Monitor:
         try:
             joined = sharing.open_all(self.paths, self.spec)
             self._oom_kills = self.cgroup.oom_kills()
-            launched = isolation.launch(self.spec, isolation.Stdio(*descriptors), self.cgroup, joined)
+            files = self.files.open(self.spec["oci"].get("mounts") or ())
+            stdio = isolation.Stdio(*descriptors)
+            launched = isolation.launch(self.spec, stdio, self.cgroup, joined, files)
         except BaseException:
             self._end_stragglers()
+            self.files.end()
             for number in fresh.get("stdin", ()):
                 os.close(number)
             raise
@@ -285,6 +292,7 @@ class Monitor:
             self.streams.read_terminal(launched.master)
         self.loop.reader(self.pidfd, self._exited)
         self._watch_memory()
+        self.files.begin(self.pidfd)
         self._begin_probing(resumed=False)
         warnings = list(launched.warnings)
         if self.cgroup.unavailable:
@@ -337,6 +345,7 @@ class Monitor:
                 "stopped_by_user": False,
                 "health": None,
                 "oom_kills": self._oom_kills,
+                "files": self.files.paths(),
             }
         )
         check = self.spec.get("healthcheck")
@@ -504,6 +513,7 @@ class Monitor:
         if self._memory is not None:
             self._memory.close()
         self._end_stragglers()
+        self.files.end()
         self.streams.drain()
         self._moved()
         self.attachments.end(code)

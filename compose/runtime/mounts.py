@@ -34,7 +34,7 @@ from compose.runtime.steps import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from compose.runtime.steps import Progress
@@ -135,11 +135,16 @@ def is_bind(mount: dict[str, Any]) -> bool:
     return mount.get("type") == "bind" or "bind" in words or "rbind" in words
 
 
-def open_sources(mounts: Sequence[dict[str, Any]], progress: Progress) -> dict[int, int]:
-    """Detached clones of all bind sources, by place in `mounts`; in the host's mount namespace."""
-    found = {}
+def open_sources(
+    mounts: Sequence[dict[str, Any]], files: Mapping[int, Sequence[int]], progress: Progress
+) -> dict[int, int]:
+    """Detached clones of all bind sources, by place in `mounts`; in the host's mount namespace.
+
+    `files` are those that there are already: a chain, of which the last one is what the container sees.
+    """
+    found = {index: chain[-1] for index, chain in files.items()}
     for index, mount in enumerate(mounts):
-        if is_bind(mount):
+        if index not in found and is_bind(mount):
             progress.at(MOUNT_SOURCE, index)
             found[index] = open_source(mount, index)
     return found
@@ -233,8 +238,13 @@ def attach_all(
     sources: dict[int, int],
     cgroups: dict[str, int] | None,
     progress: Progress,
+    floors: Mapping[int, int] | None = None,
 ) -> None:
-    """Make and attach every mount below `root`; `cgroups` is what `Cgroup.open_mounts` gave."""
+    """Make and attach every mount below `root`.
+
+    `floors` are mounts that come below those of `sources` (swap.py); `cgroups` is what `Cgroup.open_mounts`
+    gave.
+    """
     for index, mount in in_order(mounts):
         progress.at(MOUNT, index)
         kind = mount.get("type") or ""
@@ -253,7 +263,11 @@ def attach_all(
             raise Failure(MOUNT, FILE_AND_DIRECTORY, index)
         if kind == "tmpfs" and index not in sources:
             _finish_tmpfs(tree, target, options)
-        m.move_mount(tree, target)
+        if floors and index in floors:
+            m.move_mount(floors[index], target)
+            m.move_mount(tree, floors[index])
+        else:
+            m.move_mount(tree, target)
         os.close(target)
         if kind == "cgroup" and cgroups:
             _attach_hierarchies(tree, cgroups, options)

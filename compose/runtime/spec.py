@@ -201,6 +201,8 @@ if TYPE_CHECKING:
         """The container is being ended, to be started again, because it is unhealthy."""
         resume_at_boot: bool
         """It was stopped because the machine goes down."""
+        files: dict[str, str]
+        """Paths of the followed files (follow.py), by their place in the list of mounts."""
         stopped_by_user: bool
         health: Health | None
 

@@ -92,7 +92,9 @@ def remove_base(base: str) -> None:
     """There is none."""
 
 
-def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: dict[str, int]) -> Launched:
+def launch(
+    spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: dict[str, int], files: dict[int, list[int]]
+) -> Launched:
     return _execute(spec["oci"]["process"], stdio, cgroup)
 
 

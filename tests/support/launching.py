@@ -133,14 +133,14 @@ class Box:
 class Running:
     """A container that runs; only inside `in_monitor`."""
 
-    def __init__(self, spec: ContainerSpec) -> None:
+    def __init__(self, spec: ContainerSpec, files: dict[int, list[int]] | None = None) -> None:
         self.spec = spec
         resources = spec["oci"]["linux"].get("resources")
         self.cgroup = cgroups.create(BASE, spec["id"], resources)
         self._reader, writer = os.pipe()
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.launched = launch(spec, Stdio(null, writer, writer), self.cgroup)
+            self.launched = launch(spec, Stdio(null, writer, writer), self.cgroup, files=files)
         except BaseException:
             self.cgroup.remove()
             cgroups.remove_base(BASE)

@@ -158,6 +158,7 @@ def test_a_bind_source_is_made_where_the_file_asks_for_it() -> None:
         "type": "bind",
         "source": "/srv/a",
         "options": ["rbind", "rprivate", "rro"],
+        "follow": True,
     }
 
 

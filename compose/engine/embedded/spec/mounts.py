@@ -56,7 +56,10 @@ class Source(NamedTuple):
 
 
 class Mounts(NamedTuple):
-    """`oci` is complete but for the volumes and given files, whose directories the caller knows."""
+    """`oci` is complete but for the volumes and given files, whose directories the caller knows.
+
+    ``follow`` in an entry asks for a file to stay the one that its path names (runtime/follow.py).
+    """
 
     oci: list[dict[str, Any]]
     volumes: list[VolumeUse]
@@ -174,7 +177,7 @@ def _bind(found: Mounts, mount: Mapping[str, Any], target: str) -> None:
     words = ["bind" if recursive == "disabled" else "rbind", propagation]
     if read_only:
         words.append("ro" if recursive in ("disabled", "writable") else "rro")
-    found.oci.append(bind_mount(mount["source"], target, words))
+    found.oci.append({**bind_mount(mount["source"], target, words), "follow": True})
     hint = "make it, or write `bind: {create_host_path: true}` to have a directory made"
     relabel = bind.get("selinux") in ("z", "Z")
     found.sources.append(Source(mount["source"], bool(bind.get("create_host_path")), hint, relabel))
@@ -185,7 +188,7 @@ def _file(found: Mounts, file: GivenFile | ShownFile) -> None:
     if isinstance(file, GivenFile):
         found.files.append(file._replace(target=target))
         return
-    found.oci.append(bind_mount(file.source, target, ["rbind", "rprivate", "rro"]))
+    found.oci.append({**bind_mount(file.source, target, ["rbind", "rprivate", "rro"]), "follow": True})
     found.sources.append(Source(file.source, made=False, hint=f"make it, or change `file` of {file.key}"))
 
 
