@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from compose.engine.embedded.context import Context
     from compose.model import Project
     from compose.network.setup import SetupClient
     from compose.state.paths import Paths
@@ -25,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--remove-orphans",
         action="store_true",
         help="also remove containers of services that are not in the file",
+    )
+    add(
+        "--rmi",
+        choices=("local", "all"),
+        help="also remove images: all, or those without a name of their own",
     )
     add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
 
@@ -48,7 +54,7 @@ def take_down(arguments: argparse.Namespace) -> int:
     """``down`` of everything, for another command with its global options; networks and containers."""
     import argparse
 
-    values = {"services": [], "volumes": False, "remove_orphans": True, "timeout": None}
+    values = {"services": [], "volumes": False, "remove_orphans": True, "rmi": None, "timeout": None}
     return run(argparse.Namespace(**{**vars(arguments), **values}))
 
 
@@ -76,6 +82,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             options = DownOptions(
                 services=arguments.services,
                 volumes=arguments.volumes,
+                images=_images(arguments, context) if arguments.rmi else (),
                 remove_orphans=remove_orphans,
                 timeout=arguments.timeout,
             )
@@ -98,6 +105,24 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             return code
         finally:
             context.close()
+
+
+def _images(arguments: argparse.Namespace, context: Context) -> list[str]:
+    """The names of the images of services that are in the store; with ``--rmi local`` of those that are built
+    and have no name of their own."""
+    from compose.cli.project import target
+    from compose.engine.embedded.recorded import recorded_target
+
+    project = context.project
+    found = target(project) if project else recorded_target(context.paths, context.index, context.name)
+    chosen = [one for one in found.services if not arguments.services or one.name in arguments.services]
+    names = {
+        name
+        for one in chosen
+        for name in one.images
+        if arguments.rmi == "all" or (name == one.image and not one.config.get("image"))
+    }
+    return sorted(name for name in names if context.images.find(name) is not None)
 
 
 def _check_services(arguments: argparse.Namespace, paths: Paths, name: str, project: Project | None) -> None:

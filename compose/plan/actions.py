@@ -24,6 +24,12 @@ class FetchImage(NamedTuple):
     renew: bool = False
 
 
+class RemoveImage(NamedTuple):
+    """Take away the name `target` of an image, and the image with its last one, unless somebody uses it."""
+
+    target: str
+
+
 class CreateNetwork(NamedTuple):
     """Make the network `target`, called `key` in the compose file; again, when only its record is there."""
 
@@ -148,6 +154,7 @@ class LeaveSandbox(NamedTuple):
 Action = (
     BuildImage
     | FetchImage
+    | RemoveImage
     | CreateNetwork
     | RemoveNetwork
     | CreateVolume
@@ -180,6 +187,7 @@ class Words(NamedTuple):
 WORDS: dict[type, Words] = {
     BuildImage: Words("Image", "build image", "Building", "Built"),
     FetchImage: Words("Image", "fetch image", "Fetching", "Fetched"),
+    RemoveImage: Words("Image", "remove image", "Removing", "Removed"),
     CreateNetwork: Words("Network", "create network", "Creating", "Created"),
     RemoveNetwork: Words("Network", "remove network", "Removing", "Removed"),
     CreateVolume: Words("Volume", "create volume", "Creating", "Created"),

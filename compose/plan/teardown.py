@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from compose.plan.actions import (
     LeaveSandbox,
     RemoveContainer,
+    RemoveImage,
     RemoveNetwork,
     RemoveSandbox,
     RemoveVolume,
@@ -24,6 +25,8 @@ class DownOptions(NamedTuple):
     services: Collection[str] = ()
     """Only these; empty: all of the project."""
     volumes: bool = False
+    images: Collection[str] = ()
+    """The names of the images to remove."""
     remove_orphans: bool = True
     timeout: float | None = None
 
@@ -97,6 +100,8 @@ def plan_down(
         plan.add(RemoveContainer(c.name, options.volumes), after=stops.get(c.name, []), cause="")
         for c in containers
     ]
+    for image in options.images:
+        plan.add(RemoveImage(image), after=removals)
     staying = len(containers) < len(observed.containers)
     if options.services and staying:
         return plan

@@ -265,3 +265,44 @@ def test_twenty_times_up_and_down(stack: Stack) -> None:
         stack.up()
         assert len(stack.ps()) == 2
         stack.run("down", "--volumes")
+
+
+def test_down_removes_the_images_that_it_is_told_to(stack: Stack) -> None:
+    stack.write("FROM IMAGE\nRUN echo built >/built\n", "Dockerfile")
+    stack.write("""
+services:
+  own: {build: ., command: [sleep, infinity]}
+  named: {build: ., image: "pycompose-test/named", command: [sleep, infinity]}
+""")
+    stack.up()
+    own, named = f"{stack.name}-own", "pycompose-test/named"
+    assert f"remove image {own}  after" in stack.run("down", "--rmi", "local", "--dry-run")
+    stack.run("down", "--rmi", "local")
+    plan = stack.run("up", "--dry-run")
+    assert f"build image {own}" in plan and f"build image {named}" not in plan
+    stack.up()
+    stack.run("down", "--rmi", "all")
+    assert f"build image {named}" in stack.run("up", "--dry-run")
+
+
+def test_an_image_that_another_project_uses_is_kept(stack: Stack) -> None:
+    stack.write("FROM IMAGE\nRUN echo built >/built\n", "Dockerfile")
+    stack.write("services: {named: {build: ., image: pycompose-test/shared, command: [sleep, infinity]}}")
+    other = f"{stack.name}x"
+    try:
+        stack.up()
+        stack.run("-p", other, "up", "-d")
+        done = stack.try_run("down", "--rmi", "all")
+        assert done.code == 0 and "it is kept" in done.err
+    finally:
+        assert stack.try_run("-p", other, "down", "--rmi", "all").code == 0
+
+
+def test_down_of_one_service_leaves_the_others(stack: Stack) -> None:
+    stack.write(TWO)
+    stack.up()
+    stack.run("down", "web")
+    assert list(stack.ps("--all")) == [f"{stack.name}-db-1"]
+    assert stack.shell("db", "echo still there") == "still there"
+    stack.run("down", "db")
+    assert stack.ps("--all") == {}

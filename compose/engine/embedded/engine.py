@@ -48,6 +48,8 @@ class EmbeddedEngine:
                 await images.build(context, action)
             case a.FetchImage():
                 await images.fetch(context, action)
+            case a.RemoveImage():
+                await images.remove(context, action.target)
             case a.CreateNetwork():
                 await networks.create(context, action)
             case a.RemoveNetwork():

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compose.errors import ImageError
+
 from .threads import in_thread
 
 if TYPE_CHECKING:
@@ -27,6 +29,17 @@ async def fetch(context: Context, action: FetchImage) -> None:
         context.images.ensure(action.target, context.detail)
 
     await in_thread(work, abandon=True)
+
+
+async def remove(context: Context, name: str) -> None:
+    """Take a name away from an image, and remove the image when that was its last one.
+
+    One that a container of another project uses is kept, which is no failure.
+    """
+    try:
+        await in_thread(context.images.remove, name)
+    except ImageError as error:
+        context.warn(f"{error.message}; it is kept")
 
 
 async def build(context: Context, action: BuildImage) -> None:

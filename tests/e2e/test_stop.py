@@ -1,0 +1,116 @@
+"""Stopping: how long it takes, and that nothing is left of what a container has started."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.command import Stack
+
+
+def host_processes(mark: str) -> list[int]:
+    """The processes of this machine that have `mark` in their command line."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                if mark.encode() in file.read():
+                    found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+# Process 1 catches the signal and goes on; children in the background, one in a session of its own, one that
+# has lost its parent, one that ignores the signal.
+TREE = """
+services:
+  tree:
+    image: IMAGE
+    stop_grace_period: 1s
+    command:
+      - sh
+      - -c
+      - |
+        trap 'echo asked' TERM
+        sleep MARK &
+        setsid sleep MARK &
+        (sleep MARK & (trap '' TERM; sleep MARK) &)
+        while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("command", [("stop",), ("restart", "-t", "0"), ("kill",), ("down", "-t", "0")])
+def test_nothing_is_left_of_a_tree_of_processes(stack: Stack, command: tuple[str, ...]) -> None:
+    mark = f"7{os.getpid()}.{abs(hash(command)) % 100000}"
+    stack.write(TREE.replace("MARK", mark))
+    stack.up()
+    before = host_processes(f"sleep\0{mark}")
+    while len(before) < 4:
+        before = host_processes(f"sleep\0{mark}")
+    stack.run(*command)
+    assert not set(before) & set(host_processes(mark))
+
+
+def test_containers_stop_at_the_same_time(stack: Stack) -> None:
+    service = "{image: IMAGE, stop_grace_period: 1s, command: [sh, -c, \"trap 'echo' TERM; %s\"]}"
+    loop = "while :; do sleep 0.1; done"
+    names = ("a", "b", "c", "d")
+    stack.write("services:\n" + "".join(f"  {name}: {service % loop}\n" for name in names))
+    stack.up()
+    said = stack.try_run("stop").err.splitlines()
+    first_done = next(place for place, line in enumerate(said) if line.endswith("Stopped"))
+    assert sum(line.endswith("Stopping") for line in said[:first_done]) == len(names)
+    codes = {str(one["Service"]): one["ExitCode"] for one in stack.ps("--all").values()}
+    assert codes == dict.fromkeys(names, 137)
+
+
+@pytest.mark.parametrize(
+    "command", ["exec sleep infinity", "trap '' TERM; while :; do sleep 1; done"], ids=["default", "ignored"]
+)
+def test_process_1_that_would_never_hear_of_it_is_stopped_at_once(stack: Stack, command: str) -> None:
+    stack.write(f"""
+services:
+  deaf: {{image: IMAGE, stop_grace_period: 10m, command: [sh, -c, "{command}"]}}
+""")
+    stack.up()
+    stack.run("stop", patience=30)
+    (found,) = stack.ps("--all").values()
+    assert (found["State"], found["ExitCode"]) == ("exited", 137)
+
+
+def test_the_stop_signal_is_the_services_and_time_is_given_by_hand(stack: Stack) -> None:
+    stack.write("""
+services:
+  polite:
+    image: IMAGE
+    stop_signal: SIGUSR1
+    stop_grace_period: 10m
+    command: [sh, -c, "trap 'exit 4' USR1; trap 'echo' TERM; while :; do sleep 0.1; done"]
+  slow:
+    image: IMAGE
+    stop_grace_period: 10m
+    command: [sh, -c, "trap 'echo' TERM; while :; do sleep 0.1; done"]
+""")
+    stack.up()
+    stack.run("stop", "-t", "1", patience=30)
+    codes = {str(one["Service"]): one["ExitCode"] for one in stack.ps("--all").values()}
+    assert codes == {"polite": 4, "slow": 137}
+
+
+@pytest.mark.parametrize("command", ["stop", "down", "kill"])
+def test_nothing_that_is_stopped_is_restarted(stack: Stack, command: str) -> None:
+    stack.write("""
+services:
+  loop: {image: IMAGE, restart: always, command: [sh, -c, "sleep 0.1"]}
+  steady: {image: IMAGE, restart: always, command: [sleep, infinity]}
+""")
+    stack.up()
+    while stack.ps()[f"{stack.name}-loop-1"]["State"] != "restarting":
+        pass
+    stack.run(command)
+    found = {one["State"] for one in stack.ps("--all").values()}
+    assert found == (set() if command == "down" else {"exited"})
