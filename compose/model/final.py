@@ -397,6 +397,7 @@ def _table() -> dict[str, Function]:
     service(pointer_count, "deploy.update_config.parallelism", "deploy.rollback_config.parallelism")
     service(_checked(_count, drop=(0,)), "ports.*.target")
     service(_checked(_weight, drop=(0,)), "blkio_config.weight")
+    service(_checked(_size), "mem_swappiness")
     service(_checked(_weight), "blkio_config.weight_device.*.weight")
     service(text, "models.*.endpoint_var", "models.*.model_var")
     service(
@@ -406,7 +407,7 @@ def _table() -> dict[str, Function]:
     )
     service(
         size,
-        *("mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "shm_size", "build.shm_size"),
+        *("mem_limit", "mem_reservation", "memswap_limit", "shm_size", "build.shm_size"),
         *("deploy.resources.limits.memory", "deploy.resources.reservations.memory", "volumes.*.tmpfs.size"),
     )
     for limit in ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"):

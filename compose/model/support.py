@@ -76,7 +76,6 @@ NOT_YET: dict[str, str] = {
     "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
     "services.*.runtime": "there is one runtime, ours",
-    "services.*.storage_opt": "the size of a container's files is not limited",
     "services.*.use_api_socket": "there is no Docker API",
     "services.*.volumes_from": "name the volumes in both services",
 }
@@ -201,6 +200,11 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
             warn(context.key_at, f"{dotted(context.path)}: not supported yet, ignored: {there}")
         return value
 
+    def storage_option(value: Any, context: Context) -> Any:
+        if context.path[-1] != "size":
+            warn(context.key_at, f"{dotted(context.path)}: not supported yet, ignored: there is size")
+        return value
+
     def owner_of_file(value: Any, context: Context) -> Any:
         """A config or secret that is a file of the host shows that file, with its owner and mode."""
         if isinstance(value, dict) and (OWNER & value.keys()):
@@ -214,6 +218,7 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
     table = {pattern: never(reason) for pattern, reason in NOT_YET.items()}
     table.update({pattern: sometimes(partly.judge) for pattern, partly in PARTLY.items()})
     table["services.*.command"] = table["services.*.entrypoint"] = words_left_out
+    table["services.*.storage_opt.*"] = storage_option
     table["services.*.logging.options.*"] = log_option
     table["services.*.configs.*"] = table["services.*.secrets.*"] = owner_of_file
     Pass(table).apply(tree)

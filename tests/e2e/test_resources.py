@@ -237,6 +237,19 @@ def groups_called(name: str) -> list[str]:
     return [f"{place}/{name}" for root in roots for place, names, _ in os.walk(root) if name in names]
 
 
+def test_the_size_of_a_containers_files_is_limited_or_the_reason_is_said(stack: Stack) -> None:
+    stack.write("""
+services:
+  a:
+    image: IMAGE
+    command: [sh, -c, "dd if=/dev/zero of=/large bs=1M count=4 2>/dev/null && echo all || echo less"]
+    storage_opt: {size: 2m}
+""")
+    said = stack.up()
+    limited = "storage_opt.size: not kept: the file system of pycompose's data has no project" not in said
+    assert ("less" if limited else "all") in stack.run("logs", "-f")
+
+
 def test_a_container_lies_below_the_group_that_was_named(stack: Stack) -> None:
     """Outside of systemd; below it a slice is asked for (test_cgroup_parent.py)."""
     name = f"{stack.name}-parent"

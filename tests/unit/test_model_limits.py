@@ -57,6 +57,7 @@ def test_a_value_that_cannot_be_kept(tmp_path: Path, line: str, words: str) -> N
         ("cpu_rt_period: '1400us'", "cpu_rt_period", 1_400),
         ("cpu_rt_period: '1400'", "cpu_rt_period", 1_400),
         ("cpu_quota: -1", "cpu_quota", -1),
+        ("mem_swappiness: 0", "mem_swappiness", "0"),
         ("mem_swappiness: -1", "mem_swappiness", "-1"),
         ("device_cgroup_rules: ['a *:* rwm']", "device_cgroup_rules", ["a *:* rwm"]),
     ],

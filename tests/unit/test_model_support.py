@@ -26,7 +26,7 @@ annotations attach blkio_config build.args build.context build.dockerfile build.
 build.no_cache build.pull build.tags build.target cap_add cap_drop command configs container_name
 cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset depends_on
 deploy.replicas deploy.resources.limits deploy.resources.reservations.memory device_cgroup_rules devices gpus
-cgroup_parent deploy.resources.reservations.devices
+cgroup_parent storage_opt deploy.resources.reservations.devices
 deploy.restart_policy dns dns_opt dns_search domainname
 entrypoint env_file environment
 expose extends extra_hosts group_add healthcheck hostname image label_file labels links logging.driver

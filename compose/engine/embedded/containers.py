@@ -25,7 +25,7 @@ from compose.runtime.spec import STATE_FILE, VERSION
 from compose.runtime.stop import SIGKILL, signal_number
 from compose.state.files import replace, replace_json
 
-from . import devices, files, hooks, networks, ports, sharing, sources
+from . import devices, files, hooks, networks, ports, quota, sharing, sources
 from .context import SERVICE_FILE
 from .seccomp import program
 from .spec.build import Attached, Identity, WrittenFile, container_spec
@@ -94,6 +94,8 @@ class Creation:
         for name in ("upper", "work", "files"):
             os.makedirs(f"{self.directory}/{name}", mode=0o755, exist_ok=True)
         os.chmod(self.directory, 0o700)
+        if self.wanted.config.get("storage_opt"):
+            quota.limit(self.wanted.config, self.directory, self.id, self.context.warn)
         for source in found.sources:
             sources.prepare(source)
         directories = {}
@@ -414,5 +416,6 @@ def _spoil(context: Context, row: ContainerRow) -> None:
 
 
 def _remove_files(context: Context, row: ContainerRow) -> None:
+    quota.release(context.paths.container(row.id))
     for directory in (context.paths.container_run(row.id), context.paths.container(row.id)):
         remove_path(directory)

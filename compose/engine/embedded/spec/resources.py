@@ -52,9 +52,8 @@ def _memory(
         memory["swap"] = swap or 2 * limit  # Docker's default: as much swap as memory
     if reservation:
         memory["reservation"] = reservation
-    swappiness = int(service.get("mem_swappiness") or -1)
-    if swappiness >= 0:
-        memory["swappiness"] = swappiness
+    if service.get("mem_swappiness") not in (None, "-1"):
+        memory["swappiness"] = int(service["mem_swappiness"])
     if service.get("oom_kill_disable"):
         memory["disableOOMKiller"] = True
     return memory
