@@ -75,7 +75,6 @@ NOT_YET: dict[str, str] = {
     "services.*.platform": "images are those of this machine",
     "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
-    "services.*.runtime": "there is one runtime, ours",
     "services.*.use_api_socket": "there is no Docker API",
     "services.*.volumes_from": "name the volumes in both services",
 }
@@ -130,12 +129,6 @@ def _network_driver(value: Any) -> str | None:
     return None if value in ("", "bridge", "default") else "networks are bridges"
 
 
-def _security(value: Any) -> str | None:
-    text = str(value)
-    known = text.startswith(("seccomp", "no-new-privileges"))
-    return None if known else "there are seccomp and no-new-privileges"
-
-
 def _pull_policy(value: Any) -> str | None:
     return None if value in ("never", "missing", "if_not_present", "build") else "`missing` is used"
 
@@ -154,7 +147,6 @@ PARTLY: dict[str, Partly] = {
     "services.*.logging.driver": Partly(_log_driver, _words(LOG_OPTIONS)),
     "services.*.network_mode": Partly(_network_mode, "none, host, bridge, service:NAME and container:NAME"),
     "services.*.pull_policy": Partly(_pull_policy, "missing, never and build"),
-    "services.*.security_opt.*": Partly(_security, "seccomp and no-new-privileges"),
     "services.*.volumes.*.type": Partly(_mount_type, "bind, volume and tmpfs"),
     "volumes.*.driver": Partly(_volume_driver, "local"),
 }

@@ -23,7 +23,7 @@ from compose.linux.namespaces import (
 )
 from compose.linux.process import PR_SET_DUMPABLE, join_session_keyring, pidfd_open, prctl
 from compose.linux.terminal import open_peer
-from compose.runtime import oom, rootfs, steps, users
+from compose.runtime import modules, oom, rootfs, steps, users
 from compose.runtime.hardening import Program, become
 from compose.runtime.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.steps import Failure, LaunchError
@@ -144,6 +144,8 @@ class _Entry:
         """The child: everything is looked up first, then it joins, and nothing is looked up any more."""
         prctl(PR_SET_DUMPABLE, 0)
         os.setsid()
+        progress.at(steps.CONFINE)
+        modules.confine(self.program.process)
         progress.at(steps.CGROUP)
         if self.cgroup is not None:
             self.cgroup.join()

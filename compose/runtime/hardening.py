@@ -39,6 +39,7 @@ _ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
 _HERE = -100  # AT_FDCWD: the working directory
 _REPORT = 3  # the descriptor of the report socket from `_arrange_descriptors` on
 _INIT = 4  # that of the init
+_LOCKS = 10  # RLIMIT_LOCKS, which Python does not know
 INIT_NAME = b"pycompose-init"
 """What /proc/1/cmdline begins with where there is an init."""
 
@@ -71,6 +72,8 @@ class Program:
         ]
         return {
             steps.USER: [name],
+            steps.GROUP_ADD: list(user.get("additionalGroups") or ()),
+            steps.CONFINE: [self.process.get("apparmorProfile") or self.process.get("selinuxLabel") or ""],
             steps.RLIMIT: limits,
             steps.WORKING_DIRECTORY: [self.directory],
             steps.EXEC: [self.process["args"][0] if self.process["args"] else ""],
@@ -110,13 +113,22 @@ def become(
 
 
 def set_limits(limits: Sequence[tuple[int, int, int]], progress: Progress) -> None:
-    """Set resource limits (number, soft, hard)."""
+    """Set resource limits (number, soft, hard); where the host gives less, what it gives, with a warning."""
     for index, (number, soft, hard) in enumerate(limits):
         progress.at(steps.RLIMIT, index)
         try:
             resource.setrlimit(number, (soft, hard))
         except ValueError:  # Python's word for EPERM: raising a hard limit, or soft above hard
-            raise Failure(steps.RLIMIT, 1 if soft <= hard or hard == -1 else 22, index) from None
+            most = resource.getrlimit(number)[1]
+            if hard != -1 and (soft == -1 or soft > hard):
+                raise Failure(steps.RLIMIT, 22, index) from None
+            resource.setrlimit(number, (_least(soft, most), _least(hard, most)))
+            progress.warn(steps.RLIMIT, steps.NOT_GIVEN, index)
+
+
+def _least(first: int, second: int) -> int:
+    """The smaller of two limits; -1 is none."""
+    return max(first, second) if -1 in (first, second) else min(first, second)
 
 
 def _arrange_descriptors(
@@ -231,7 +243,8 @@ def _environment(entries: Sequence[str]) -> dict[bytes, bytes]:
 
 
 def _limit(entry: dict[str, object]) -> tuple[int, int, int]:
-    number = getattr(resource, str(entry["type"]), None)
+    name = str(entry["type"])
+    number = _LOCKS if name == "RLIMIT_LOCKS" else getattr(resource, name, None)
     if not isinstance(number, int):
         raise LaunchError(steps.RLIMIT, 22, f"set limit {entry['type']}: this system does not know it")
     return number, _bound(entry["soft"]), _bound(entry["hard"])

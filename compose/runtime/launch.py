@@ -42,7 +42,7 @@ from compose.linux.process import (
     sethostname,
 )
 from compose.linux.terminal import open_peer
-from compose.runtime import mounts, oom, rootfs, steps, users
+from compose.runtime import modules, mounts, oom, rootfs, steps, users
 from compose.runtime.hardening import Program, become
 from compose.runtime.steps import RECORD, Failure, LaunchError, Progress
 
@@ -313,6 +313,8 @@ class Setup:
         prctl(PR_SET_DUMPABLE, 0)
         os.setsid()
         os.umask(0)  # nodes and directories get the modes that we say; 0022 before exec
+        progress.at(steps.CONFINE)
+        modules.confine(self.process)
         progress.at(steps.CGROUP)
         self.cgroup.join()
         if self.program.oom_score is not None:

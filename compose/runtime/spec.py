@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         rlimits: list[dict[str, Any]]
         noNewPrivileges: bool
         oomScoreAdj: int
+        apparmorProfile: str
+        selinuxLabel: str
 
     class OciConfig(TypedDict, total=False):
         """The parts of an OCI ``config.json`` that the runtime acts on."""

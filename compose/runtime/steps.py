@@ -50,7 +50,9 @@ RECORD = struct.Struct("=iiii")
     GONE,
     HOOK,
     INIT,
-) = range(31)
+    GROUP_ADD,
+    CONFINE,
+) = range(33)
 
 _WORDS = {
     CGROUP: "join the control group",
@@ -83,6 +85,8 @@ _WORDS = {
     GONE: "enter the container",
     HOOK: "run the hook {item}",
     INIT: "execute the init",
+    GROUP_ADD: "group_add {item}",
+    CONFINE: "confine it by {item}",
 }
 
 # Reasons that are no errno of a call: numbers above every errno.
@@ -96,6 +100,7 @@ INTERNAL = 10007
 NOT_RUNNING = 10008
 FILE_AND_DIRECTORY = 10009
 NOT_PROC = 10010
+NOT_GIVEN = 10020
 LEADS_OUT = 10011
 NOT_SHARED = 10012
 HOOK_FAILED = 10013
@@ -113,6 +118,7 @@ _REASONS = {
     NOT_SHARED: "lies on a mount of the host that is not shared, so no mounts come and go with it",
     HOOK_FAILED: "it failed; see the container's log",
     NOT_RUNNING: "it does not run any more",
+    NOT_GIVEN: "this host gives less, and the most that it gives is set; see 'ulimit -Ha' and fs.nr_open",
 }
 
 NOT_FOUND = "not found"

@@ -15,7 +15,7 @@ import os
 import stat
 
 from compose.linux.beneath import open_in_root
-from compose.runtime.steps import INVALID_ID, NO_SUCH_GROUP, NO_SUCH_USER, USER, Failure
+from compose.runtime.steps import GROUP_ADD, INVALID_ID, NO_SUCH_GROUP, NO_SUCH_USER, USER, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Account:
 def resolve(user: User, root: int) -> Identity:
     """The identity that `user` means in the root file system `root` (a directory descriptor).
 
-    Raises `Failure` of step USER with NO_SUCH_USER, NO_SUCH_GROUP or INVALID_ID.
+    Raises `Failure` of step USER or GROUP_ADD with NO_SUCH_USER, NO_SUCH_GROUP or INVALID_ID.
     """
     accounts = _accounts(read_small(root, "etc/passwd"))
     groups = read_small(root, "etc/group") if _needs_groups(user) else ""
@@ -64,7 +64,11 @@ def resolve(user: User, root: int) -> Identity:
     else:
         identity = _resolve_name(user.get("username", ""), accounts, groups)
     extra = [_checked(gid) for gid in user.get("additionalGids", ())]
-    extra += [_group_id(name, groups) for name in user.get("additionalGroups", ())]
+    for index, name in enumerate(user.get("additionalGroups", ())):
+        try:
+            extra.append(_group_id(name, groups))
+        except Failure as failure:
+            raise Failure(GROUP_ADD, failure.number, index) from None
     return Identity(identity.uid, identity.gid, [*identity.groups, *extra], identity.home)
 
 

@@ -223,10 +223,19 @@ def test_limits_and_oom_score(box: Box) -> None:
     assert box.run(spec).output.split() == ["64", "128", "500"]
 
 
-def test_a_limit_that_cannot_be_had_is_an_error(box: Box) -> None:
-    spec = box.spec("true")
-    spec["oci"]["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1 << 40, "hard": 1 << 40}]
-    assert str(box.refused(spec)) == "set limit nofile: Operation not permitted"
+def test_the_most_that_the_host_gives_is_set_with_a_warning(box: Box) -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    spec = box.spec("sh", "-c", "ulimit -n; ulimit -Hn")
+    spec["oci"]["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 1 << 40}]
+    done = box.run(spec)
+    assert done.output.split() == ["64", str(most)]
+    (warning,) = done.warnings
+    assert warning.startswith("set limit nofile: this host gives less")
+
+
+def test_an_unknown_group_is_named(box: Box) -> None:
+    spec = box.spec("id", user={"username": "app", "additionalGroups": ["7", "nosuch"]})
+    assert str(box.refused(spec)) == "group_add nosuch: no such group in the image's /etc/group"
 
 
 def test_a_pipe_ends_quietly(box: Box) -> None:

@@ -36,7 +36,7 @@ networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address network
 networks.*.mac_address networks.*.priority oom_kill_disable oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
-cgroup init ipc pid userns_mode uts
+cgroup init ipc pid runtime userns_mode uts
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
 volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume working_dir
 post_start pre_start pre_stop
@@ -125,7 +125,6 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
     ("line", "words"),
     [
         ("network_mode: other", "services.a.network_mode: `other` is not supported yet"),
-        ("security_opt: [no-new-privileges, 'label:disable']", "security_opt[1]: `label:disable` is not"),
         ("logging: {driver: splunk}", "services.a.logging.driver: `splunk` is not supported yet"),
         ("volumes: [{type: image, source: i, target: /i}]", "services.a.volumes[0].type: `image` is not"),
         ("pull_policy: always", "services.a.pull_policy: `always` is not supported yet"),

@@ -156,10 +156,14 @@ class Creation:
             namespace=namespace,
             shared=sharing.owners(self.context, service),
             hostname=hostname,
-            seccomp=program(self.context.paths, self.wanted.config),
+            seccomp=program(self.context.paths, service, self._project_directory()),
             ports=list(self.wanted.config.get("ports") or ()),
             devices=devices.find(self.wanted.config),
         )
+
+    def _project_directory(self) -> str:
+        assert self.context.project is not None
+        return self.context.project.directory
 
     def _write_own_files(self, endpoints: Sequence[Endpoint], hostname: str) -> None:
         """Write hostname, hosts and resolv.conf."""

@@ -22,7 +22,9 @@ from compose.state.index import as_text
 
 from . import devices, networks, ports, sharing
 from .containers import container_row, new_identity
+from .seccomp import program
 from .spec.check import check_service, placed
+from .spec.security import missing, security
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,12 +71,21 @@ def reserve(context: Context, plan: Plan) -> None:
 
 def _check(context: Context, name: str) -> None:
     """Refuse a service that no container can be made from, or that wants what this host does not have."""
-    assert context.project is not None
-    check_service(context.project, name, context.definitions())
+    project = context.project
+    assert project is not None
+    check_service(project, name, context.definitions())
+    config = context.wanted(name).config
+    key = ""
     try:
-        devices.find(context.wanted(name).config)
+        devices.find(config)
+        key = "security_opt"
+        options = security(config)
+        if options.seccomp:
+            program(context.paths, config, project.directory)
     except ContainerError as error:
-        raise placed(context.project, name, error) from None
+        raise placed(project, name, error, key) from None
+    for text in missing(options):
+        context.warn(f"{project.where(('services', name, 'security_opt'))}: service {name}: {text}")
 
 
 def _write_down(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from compose.runtime.modules import has_apparmor, has_selinux
 from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
 
@@ -14,6 +15,7 @@ from .mounts import bind_mount
 from .namespaces import has_own_network, mode
 from .process import arguments, environment, rlimits
 from .resources import resources
+from .security import security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..devices import HostDevices
     from .mounts import Mounts
+    from .security import Security
 
 
 class Identity(NamedTuple):
@@ -143,21 +146,11 @@ def _compose_labels(wanted: Wanted, identity: Identity) -> dict[str, str]:
     }
 
 
-def security_options(service: Mapping[str, Any]) -> dict[str, str]:
-    """``security_opt`` as a mapping; both ``key=value`` and ``key:value`` are written."""
-    found = {}
-    for option in service.get("security_opt") or ():
-        key, separator, value = str(option).partition("=")
-        if not separator:
-            key, separator, value = str(option).partition(":")
-        found[key] = value if separator else "true"
-    return found
-
-
 def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached: Attached) -> OciConfig:
     service = wanted.config
     terminal = bool(service.get("tty"))
     edits = attached.devices.edits
+    options = security(service)
     config = default_oci(
         args=arguments(service, image, identity.name),
         env=[*environment(service, image), *edits.env],
@@ -182,7 +175,7 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
             **sysctls.of_container(service),
             **({} if has_own_network(service) else sysctls.of_network(service)),
         },
-        no_new_privileges=security_options(service).get("no-new-privileges") == "true",
+        no_new_privileges=options.no_new_privileges,
         own_network=has_own_network(service),
     )
     config["mounts"] += [*_mounts(attached), *edits.mounts]
@@ -194,10 +187,25 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
     limits.update(resources(service))
     if attached.devices.blocks:
         limits["blockIO"] = attached.devices.blocks
+    _apply(config, options)
     config["process"]["rlimits"] = rlimits(service)
     config["process"]["oomScoreAdj"] = int(service.get("oom_score_adj") or 0)
     config["annotations"].update({k: str(v) for k, v in (service.get("annotations") or {}).items()})
     return config
+
+
+def _apply(config: OciConfig, options: Security) -> None:
+    """``security_opt``, but for what `default_oci` and the seccomp program take of it."""
+    if options.unconfined_paths:
+        config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    if options.writable_cgroups:
+        for mount in config["mounts"]:
+            if mount["type"] == "cgroup":
+                mount["options"] = ["rw" if word == "ro" else word for word in mount["options"]]
+    if options.apparmor and has_apparmor():
+        config["process"]["apparmorProfile"] = options.apparmor
+    if options.selinux and has_selinux():
+        config["process"]["selinuxLabel"] = options.selinux
 
 
 def _mounts(attached: Attached) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
+from compose.runtime import capabilities
 
 from . import sysctls
 from .lifecycle import healthcheck, restart_policy, restarts_unhealthy, stop_signal
@@ -17,6 +18,7 @@ from .mounts import mounts
 from .namespaces import check_conflicts, check_modes
 from .process import environment, rlimits
 from .resources import resources
+from .security import security
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[Mapping[str, Any], Definitions], object]
 
+_SAME_RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
@@ -65,6 +68,16 @@ def _mounts(service: Mapping[str, Any], definitions: Definitions) -> None:
     mounts(service, {}, definitions, inherited={}, new_name=str)
 
 
+def _runtime(service: Mapping[str, Any]) -> None:
+    """One of the runtimes that do what ours does may stand there: the containers are the same."""
+    name = str(service.get("runtime") or "")
+    if name not in ("", *_SAME_RUNTIMES):
+        raise ContainerError(
+            f"runtime: there is no {name}: pycompose runs containers itself",
+            hint="remove it, or write gpus: all" if name == "nvidia" else "remove it",
+        )
+
+
 def _mac_addresses(service: Mapping[str, Any]) -> None:
     for key, network in (service.get("networks") or {}).items():
         _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
@@ -90,6 +103,10 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("restart", _alone(lambda service: restarts_unhealthy(service, {}))),
     ("healthcheck", _alone(lambda service: healthcheck(service, {}))),
     ("logging", _alone(logging)),
+    ("security_opt", _alone(security)),
+    ("cap_add", _alone(lambda service: capabilities.select(service.get("cap_add") or ()))),
+    ("cap_drop", _alone(lambda service: capabilities.select((), service.get("cap_drop") or ()))),
+    ("runtime", _alone(_runtime)),
     ("ulimits", _alone(rlimits)),
     ("", _alone(resources)),
     ("environment", _alone(lambda service: environment(service, {}))),
