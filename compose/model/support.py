@@ -76,7 +76,6 @@ NOT_YET: dict[str, str] = {
     "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
     "services.*.use_api_socket": "there is no Docker API",
-    "services.*.volumes_from": "name the volumes in both services",
 }
 
 NETWORK_MODES = ("none", "host", "bridge")

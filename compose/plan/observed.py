@@ -37,6 +37,9 @@ class ObservedContainer(NamedTuple):
     """Kind of namespace (``network``, ``pid``, ``ipc``) -> the container that it belongs to; "": one that is
     gone."""
 
+    lenders: frozenset[str] = frozenset()
+    """The containers whose mounts it has taken over; "": one that is gone."""
+
     @property
     def running(self) -> bool:
         return self.status in ("running", "restarting", "paused")

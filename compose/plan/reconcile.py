@@ -116,7 +116,7 @@ class _Up:
         """Container name -> the operation that stopped or removed it early."""
         self.starts = Starts(self.plan, target, self.by_name)
         self.made: dict[str, int] = {}
-        """``network KEY`` or ``volume KEY`` -> the operation that makes it."""
+        """``network KEY``, ``volume KEY`` or ``container NAME`` -> the operation that makes it."""
         self.changed_networks: set[str] = set()
         self.claimed = {
             service.container(target.project, number)
@@ -329,6 +329,11 @@ class _Up:
                 return f"the container whose {kind} namespace it shares is gone"
             if owner in self.replaced:
                 return f"{owner}, whose {kind} namespace it shares, is recreated"
+        for lender in sorted(existing.lenders):
+            if not lender:
+                return "the container whose mounts it has is gone"
+            if lender in self.replaced:
+                return f"{lender}, whose mounts it has, is recreated"
         if not existing.connected and existing.running:
             return "its network is gone"
         if existing.service != service.name:
@@ -372,11 +377,15 @@ class _Up:
         # What is to be replaced may have volumes that its successor inherits; a new one has nothing to lose.
         undo = RemoveContainer(action.target, volumes=True) if action.replaces is None else None
         created = self.plan.add(action, cause=cause, after=after, undo=undo)
+        self.made[f"container {action.target}"] = created
         self.start(service, action.target, "", [created])
 
     def resources(self, service: Wanted) -> list[int]:
-        """The operations that make the networks and volumes of a service."""
+        """The operations that make the networks and volumes of a service, and whose mounts it takes over."""
         after: list[int] = []
+        for other in self.target.services:
+            if other.name in service.lenders:
+                after += self.after_making(f"container {other.container(self.target.project, 1)}")
         for key in service.config.get("networks") or {}:
             after += self.after_making(f"network {key}")
         for mount in service.config.get("volumes") or []:

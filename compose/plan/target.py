@@ -54,6 +54,12 @@ class Wanted(NamedTuple):
         return self.config.get("depends_on") or {}
 
     @property
+    def lenders(self) -> list[str]:
+        """The services of the project whose mounts its containers take over."""
+        entries = map(str, self.config.get("volumes_from") or ())
+        return [entry.partition(":")[0] for entry in entries if not entry.startswith("container:")]
+
+    @property
     def has_healthcheck(self) -> bool:
         check = self.config.get("healthcheck") or {}
         return not check.get("disable") and bool(check.get("test")) and check["test"][0] != "NONE"

@@ -157,6 +157,10 @@ if TYPE_CHECKING:
         ports: list[dict[str, Any]]
         exposed: list[str]
         """``80/tcp``: what the image and the service say that it listens on; only shown."""
+        lenders: list[str]
+        """The ids of the containers whose mounts it takes over (``volumes_from``)."""
+        lent: list[dict[str, Any]]
+        """What others may take over besides its volumes: bind mounts and images, as in `oci`."""
         volumes: list[dict[str, Any]]
         stop_signal: str
         stop_grace_period: float

@@ -38,7 +38,7 @@ pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
 cgroup init ipc pid runtime userns_mode uts
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
-volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume working_dir
+volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume volumes_from working_dir
 post_start pre_start pre_stop
 """.split()
 

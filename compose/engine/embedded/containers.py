@@ -25,7 +25,7 @@ from compose.runtime.spec import STATE_FILE, VERSION
 from compose.runtime.stop import SIGKILL, signal_number
 from compose.state.files import replace, replace_json
 
-from . import devices, files, hooks, networks, ports, quota, sharing, sources
+from . import devices, files, hooks, networks, ports, quota, sharing, sources, volumes
 from .context import SERVICE_FILE
 from .seccomp import program
 from .spec.build import Attached, Identity, WrittenFile, container_spec
@@ -76,6 +76,7 @@ class Creation:
             self.context.definitions(),
             inherited=self.inherited,
             new_name=new_identity,
+            borrow=lambda found: sharing.borrow(self.context, self.wanted.config, found),
         )
         anonymous = [use for use in found.volumes if use.anonymous]
         if anonymous:
@@ -155,6 +156,7 @@ class Creation:
             endpoints=endpoints,
             namespace=namespace,
             shared=sharing.owners(self.context, service),
+            lenders=sharing.lender_ids(self.context, service),
             hostname=hostname,
             seccomp=program(self.context.paths, service, self._project_directory()),
             ports=list(self.wanted.config.get("ports") or ()),
@@ -209,7 +211,7 @@ async def create(context: Context, action: CreateContainer) -> None:
     if action.replaces is not None:
         old = context.index.container_named(action.replaces)
         if old is not None:
-            await remove(context, old, volumes=False, successor=action)
+            await remove(context, old, with_volumes=False, successor=action)
         else:
             with context.index.change() as transaction:
                 transaction.execute(*container_row(context, action))
@@ -375,7 +377,7 @@ def drop(context: Context, identity: str, *prefixes: str) -> None:
 
 
 async def remove(
-    context: Context, row: ContainerRow, *, volumes: bool, successor: CreateContainer | None = None
+    context: Context, row: ContainerRow, *, with_volumes: bool, successor: CreateContainer | None = None
 ) -> None:
     """Remove a container, whole or half-made, running or not; the row goes last, also so that a full disk has
     room for that again.
@@ -383,7 +385,6 @@ async def remove(
     A `successor` gets its address and, unless it wants fresh ones, its anonymous volumes; it is written down
     in the same moment, so that there is always somebody who has them.
     """
-    anonymous = anonymous_volumes(context, row.id) if volumes else {}
     spec = readable_spec(context, row.id)
     with contextlib.suppress(StateError):  # damaged records; whatever runs has been stopped even so
         await in_thread(_stop, context, row, 0, False)
@@ -391,15 +392,14 @@ async def remove(
     keep_address = successor is not None and _wants_address(context, row)
     await networks.disconnect(context, row, spec, keep_address=keep_address)
     await in_thread(_remove_files, context, row)
-    for name in anonymous.values():
+    unused = volumes.unused(context, row, spec) if with_volumes else []
+    for name in unused:
         await in_thread(context.volumes.remove, name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM containers WHERE id = ?", (row.id,))
         if not keep_address:
             transaction.execute("DELETE FROM endpoints WHERE slot = ?", (networks.slot_of(row),))
-        transaction.executemany(
-            "DELETE FROM volumes WHERE name = ?", [(name,) for name in anonymous.values()]
-        )
+        transaction.executemany("DELETE FROM volumes WHERE name = ?", [(name,) for name in unused])
         if successor is not None:
             transaction.execute(*container_row(context, successor))
             if not successor.fresh_volumes:

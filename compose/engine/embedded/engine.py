@@ -96,7 +96,7 @@ class EmbeddedEngine:
     async def _remove(self, action: a.RemoveContainer) -> None:
         row = self._context.index.container_named(action.target)
         if row is not None:
-            await containers.remove(self._context, row, volumes=action.volumes)
+            await containers.remove(self._context, row, with_volumes=action.volumes)
 
     async def _wait_healthy(self, action: a.WaitHealthy) -> None:
         from compose.runtime.records import read_spec

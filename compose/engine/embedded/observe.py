@@ -72,6 +72,7 @@ def _container(
         config=config,
         networks=frozenset(network_names.get(one["network"], "") for one in spec.get("endpoints") or ()),
         shares=_shares(context, spec),
+        lenders=_lenders(context, spec),
         volumes=frozenset(use["name"] for use in spec.get("volumes") or () if not use.get("anonymous")),
     )
 
@@ -82,6 +83,14 @@ def _shares(context: Context, spec: ContainerSpec) -> dict[str, str]:
         return {}
     names = {row.id: row.name for row in context.index.containers()}
     return {kind: names.get(identity, "") for kind, identity in shared.items()}
+
+
+def _lenders(context: Context, spec: ContainerSpec) -> frozenset[str]:
+    identities = spec.get("lenders")
+    if not identities:
+        return frozenset()
+    names = {row.id: row.name for row in context.index.containers()}
+    return frozenset(names.get(identity, "") for identity in identities)
 
 
 def _service(path: str) -> dict[str, Any] | None:

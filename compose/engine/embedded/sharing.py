@@ -1,4 +1,4 @@
-"""Whose namespaces a container shares: ``service:NAME`` and ``container:NAME`` -> a container's id.
+"""Whose namespaces or mounts a container has: ``service:NAME`` and ``container:NAME`` -> a container's id.
 
 A service stands for its first container, as with docker compose. Whoever shares a network with a container
 that has it from a third one is led to that one: its namespace is pinned and outlives restarts.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from compose.errors import PlanError, StateError
 from compose.runtime import records
 
+from .spec.lending import lenders, lent, take_over
 from .spec.namespaces import KINDS, mode, shares
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .context import Context
+    from .spec.mounts import Mounts
     from .spec.namespaces import Share
 
 
@@ -54,6 +56,22 @@ def network_owner(context: Context, service: Mapping[str, Any]) -> Owner | None:
     return Owner(owner, str(spec["oci"].get("hostname") or socket.gethostname()), path)
 
 
+def lender_ids(context: Context, service: Mapping[str, Any]) -> list[str]:
+    """The ids of the containers that ``volumes_from`` names, in its order. Raises `PlanError`."""
+    return [identity(context, "volumes_from", one.service, one.container) for one in lenders(service)]
+
+
+def borrow(context: Context, service: Mapping[str, Any], found: Mounts) -> None:
+    """Take over the mounts of the containers that ``volumes_from`` names; the last one wins over the others.
+
+    Raises `PlanError` and `StateError`: they must be there and whole.
+    """
+    pairs = zip(lenders(service), lender_ids(context, service), strict=True)
+    for lender, lender_id in reversed(list(pairs)):
+        spec = records.read_spec(context.paths, lender_id)
+        take_over(found, lent(spec, read_only=lender.read_only))
+
+
 def hostname_of(service: Mapping[str, Any], identity: str) -> str:
     """The service's host name; the host's own where its name or network is used; else the id's beginning."""
     if service.get("hostname"):
@@ -66,6 +84,11 @@ def hostname_of(service: Mapping[str, Any], identity: str) -> str:
 def check(context: Context, name: str) -> None:
     """Refuse what is not there to be shared, before anything is made. Raises `PlanError`."""
     assert context.project is not None
+    try:
+        lender_ids(context, context.project.services[name])
+    except PlanError as error:
+        at = context.project.where(("services", name, "volumes_from"))
+        raise PlanError(f"{at}: service {name}: {error.message}", hint=error.hint) from None
     for share in shares(context.project.services[name]):
         try:
             identity = _identity(context, share)
@@ -96,20 +119,17 @@ def _namespace(context: Context, service: Mapping[str, Any], identity: str) -> s
 
 
 def _identity(context: Context, share: Share) -> str:
-    found = _of_service(context, share.service) if share.service else _of_name(context, share)
+    return identity(context, share.key, share.service, share.container)
+
+
+def identity(context: Context, key: str, service: str, container: str) -> str:
+    """The id of the first container of `service`, or of the one called `container`. Raises `PlanError`."""
+    found = _of_service(context, service) if service else _of_name(context, container)
     if found:
         return found
-    who = (
-        f"service {share.service} has no container"
-        if share.service
-        else f"there is no container {share.container}"
-    )
-    hint = (
-        f"start {share.service} as well"
-        if share.service
-        else "start it first; a service is named as service:NAME"
-    )
-    raise PlanError(f"{share.key}: {who} to share with", hint=hint)
+    who = f"service {service} has no container" if service else f"there is no container {container}"
+    hint = f"start {service} as well" if service else "start it first, or name a service of this file"
+    raise PlanError(f"{key}: {who} to share with", hint=hint)
 
 
 def _of_service(context: Context, service: str) -> str:
@@ -127,12 +147,22 @@ def _of_service(context: Context, service: str) -> str:
     return min(rows, key=lambda row: row.number).id if rows else ""
 
 
-def _of_name(context: Context, share: Share) -> str:
-    row = context.index.container_named(share.container)
+def _of_name(context: Context, name: str) -> str:
+    row = context.index.container_named(name)
     if row is not None:
         return row.id
-    ids = [row.id for row in context.index.containers() if row.id.startswith(share.container)]
-    return ids[0] if len(ids) == 1 and len(share.container) >= 12 else ""
+    ids = [row.id for row in context.index.containers() if row.id.startswith(name)]
+    return ids[0] if len(ids) == 1 and len(name) >= 12 else ""
 
 
-__all__ = ["KINDS", "Owner", "check", "hostname_of", "network_owner", "owners"]
+__all__ = [
+    "KINDS",
+    "Owner",
+    "borrow",
+    "check",
+    "hostname_of",
+    "identity",
+    "lender_ids",
+    "network_owner",
+    "owners",
+]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
+
+from compose.errors import StateError
+from compose.runtime import records
+from compose.runtime.spec import SPEC_FILE
 
 from .threads import in_thread
 
 if TYPE_CHECKING:
+    from compose.runtime.spec import ContainerSpec
+    from compose.state.index import ContainerRow
+
     from .context import Context
 
 
@@ -15,3 +24,34 @@ async def remove(context: Context, name: str) -> None:
     await in_thread(context.volumes.remove, name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM volumes WHERE name = ?", (name,))
+
+
+def unused(context: Context, row: ContainerRow, spec: ContainerSpec | None) -> list[str]:
+    """The anonymous volumes that nobody has any more, now that the files of a container are gone.
+
+    They are its own, and those that it had from a container that went before it (``volumes_from``). Of
+    several that go at once the last one finds them.
+    """
+    had = {use["name"] for use in (spec or {}).get("volumes") or ()}
+    found = [
+        volume.name
+        for volume in context.index.volumes()
+        if volume.container == row.id
+        or (volume.container and volume.name in had and not _has_files(context, volume.container))
+    ]
+    used = _used(context, row.id) if found else set()
+    return [name for name in found if name not in used]
+
+
+def _has_files(context: Context, identity: str) -> bool:
+    return os.path.exists(f"{context.paths.container(identity)}/{SPEC_FILE}")
+
+
+def _used(context: Context, but: str) -> set[str]:
+    names: set[str] = set()
+    for row in context.index.containers():
+        if row.id != but:
+            with contextlib.suppress(StateError):
+                spec = records.read_spec(context.paths, row.id)
+                names.update(use["name"] for use in spec.get("volumes") or ())
+    return names

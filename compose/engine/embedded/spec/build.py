@@ -62,6 +62,8 @@ class Attached(NamedTuple):
     mounts: Mounts
     volume_directories: Mapping[str, str]
     written: list[WrittenFile]
+    lenders: list[str]
+    """The ids of the containers whose mounts it takes over."""
     endpoints: list[Endpoint]
     namespace: str
     """Path of the network namespace; empty: the host's."""
@@ -108,6 +110,8 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "endpoints": attached.endpoints,
         "ports": attached.ports,
         "exposed": _exposed(service, of_image),
+        "lenders": list(attached.lenders),
+        "lent": [mount for mount in attached.mounts.oci if mount["type"] != "tmpfs"],
         "volumes": [use._asdict() for use in attached.mounts.volumes],
         "stop_signal": stop_signal(service, of_image),
         "stop_grace_period": grace_period(service),

@@ -12,6 +12,7 @@ from compose.errors import ContainerError
 from compose.runtime import capabilities
 
 from . import sysctls
+from .lending import lenders
 from .lifecycle import healthcheck, restart_policy, restarts_unhealthy, stop_signal
 from .logging import logging
 from .mounts import mounts
@@ -111,6 +112,7 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("", _alone(resources)),
     ("environment", _alone(lambda service: environment(service, {}))),
     ("volumes", _mounts),
+    ("volumes_from", _alone(lenders)),
     ("", _alone(_mac_addresses)),
 )
 """An empty key is the one that the message begins with."""

@@ -79,11 +79,12 @@ def mounts(
     *,
     inherited: Mapping[str, str],
     new_name: Callable[[], str],
+    borrow: Callable[[Mounts], None] | None = None,
 ) -> Mounts:
     """Sort out everything that is mounted; raises `ContainerError`.
 
-    `definitions` holds the project's ``volumes``, ``configs`` and ``secrets``. Anonymous volumes take the
-    names in `inherited` (target -> name) or a `new_name`.
+    `borrow` adds what other containers lend. `definitions` holds the project's ``volumes``, ``configs`` and
+    ``secrets``. Anonymous volumes take the names in `inherited` (target -> name) or a `new_name`.
     """
     found = Mounts([], [], [], [])
     for mount in service.get("volumes") or ():
@@ -93,6 +94,8 @@ def mounts(
         found.oci.append(_tmpfs(clean(target), options))
     for file in given(service, definitions):
         _file(found, file)
+    if borrow is not None:
+        borrow(found)
     covered = found.targets()
     for target in map(clean, image.get("Volumes") or ()):
         if target not in covered:
