@@ -71,13 +71,15 @@ def _containers(scope: Scope, arguments: argparse.Namespace, service: str) -> li
 
 
 @contextlib.contextmanager
-def _side(scope: Scope, container: Container) -> Iterator[Side]:
+def _side(scope: Scope, container: Container, event: str) -> Iterator[Side]:
     """The container's file system; where nothing runs in it, nothing begins to meanwhile."""
     from compose.engine.embedded.transfer import Side
     from compose.runtime.outside import opened
+    from compose.state import events
 
     with scope.steady(container, "cp") as now, opened(now.spec, now.state) as root:
         yield Side(root, f"container {container.row.name}")
+        events.record(scope.paths, now.spec, event)
 
 
 @contextlib.contextmanager
@@ -95,7 +97,7 @@ def _out(scope: Scope, arguments: argparse.Namespace, container: Container, sour
     from compose.cli.project import warn
     from compose.engine.embedded.transfer import Rules, archive, copy
 
-    with _side(scope, container) as side:
+    with _side(scope, container, "archive-path") as side:
         if target == "-":
             archive(side, source, sys.stdout.buffer.write, follow=arguments.follow_link)
             sys.stdout.flush()
@@ -116,7 +118,7 @@ def _in(
     if source == "-":
         with _rewindable(sys.stdin.buffer, len(found)) as stream:
             for container in found:
-                with _side(scope, container) as side:
+                with _side(scope, container, "extract-to-dir") as side:
                     extract(stream, side, target, rules)
                 if len(found) > 1:
                     stream.seek(0)
@@ -124,7 +126,7 @@ def _in(
         return
     with _host() as host:
         for container in found:
-            with _side(scope, container) as side:
+            with _side(scope, container, "extract-to-dir") as side:
                 copy(host, _absolute(source), side, target, rules)
             _say(arguments, container)
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class Session:
     """A process that a client started in the container."""
 
-    __slots__ = ("connection", "pid", "pidfd")
+    __slots__ = ("connection", "identity", "pid", "pidfd")
 
-    def __init__(self, connection: Socket, pid: int, pidfd: int) -> None:
+    def __init__(self, connection: Socket, identity: str, pid: int, pidfd: int) -> None:
         self.connection: Socket | None = connection
+        self.identity = identity
+        """What events call it."""
         self.pid = pid
         self.pidfd = pidfd
 
@@ -144,8 +146,12 @@ class Control:
         if not tty and len(received) != 3:
             raise ContainerError("exec without a terminal needs three descriptors")
         stdio = received if not tty else [0, 0, 0]
+        program, *rest = what["args"]
+        identity, command = os.urandom(32).hex(), f"{program} {' '.join(rest)}"  # as docker has it
+        monitor.event(f"exec_create: {command}", execID=identity)
         launched = monitor.enter(what, *stdio)  # type: ignore[arg-type]
-        session = Session(connection, launched.pid, launched.pidfd)
+        monitor.event(f"exec_start: {command}", execID=identity)
+        session = Session(connection, identity, launched.pid, launched.pidfd)
         self._sessions.append(session)
         masters = [launched.master] if launched.master is not None else []
         started = records.start_time(launched.pid)
@@ -185,3 +191,5 @@ class Control:
             protocol.answer(session.connection, exit_code=code)
             session.connection.close()
         adopt.reap(session.pid)
+        exit_code = "unknown" if code is None else code
+        self._monitor.event("exec_die", execID=session.identity, exitCode=exit_code)

@@ -29,9 +29,10 @@ from compose.runtime.loop import Loop
 from compose.runtime.memory import MemoryWatch
 from compose.runtime.probe import Prober
 from compose.runtime.restarter import Restarter, exit_code_of
-from compose.runtime.spec import VERSION
+from compose.runtime.spec import VERSION, health_of
 from compose.runtime.stop import SIGKILL, SIGTERM, Stopper, signal_number
 from compose.runtime.streams import Streams
+from compose.state import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Monitor:
         self._stopper: Stopper | None = None
         self._kill_timer: Timer | None = None
         self._kills = 0
+        self._stopped = False
+        """Whether somebody wants this run ended."""
         self._closed = False
         self._restarter = Restarter(self)
         self._shipper: Shipper | None = None
@@ -330,6 +333,7 @@ class Monitor:
         """One process was killed; when it was process 1 the end of the run will say so again."""
         self.state["oom_killed"] = True
         self.write()
+        self.event("oom")
 
     def _record_start(self) -> None:
         for key in ("error", "exit_code", "finished_at", "resume_at_boot", "restarting_unhealthy"):
@@ -353,6 +357,7 @@ class Monitor:
             self.state["health"] = {"status": "starting", "failing_streak": 0, "log": []}
         self.write()
         records.reserve_state(self.paths, self.identity)
+        self.event("start")
 
     def write(self, *, durable: bool = False) -> None:
         """Replace state.json. A full disk must not end a container, so that failing is no error here."""
@@ -364,6 +369,10 @@ class Monitor:
             records.write_state(self.paths, self.identity, self.state, durable=durable)
         except OSError:
             self.loop.after(_RETRY_OUTPUT, self.write)
+
+    def event(self, action: str, **attributes: object) -> None:
+        """Write down what has happened, for whoever watches."""
+        events.record(self.paths, self.spec, action, **attributes)
 
     def enter(self, what: Process, stdin: int, stdout: int, stderr: int) -> Any:
         """Put one more process into the container. Raises `ContainerError`."""
@@ -393,8 +402,11 @@ class Monitor:
     def _health_changed(self) -> None:
         if self.prober is not None and self.pidfd >= 0:
             health = self.prober.machine.record()
+            before = health_of(self.state)
             self.state["health"] = health
             self.write()
+            if health["status"] not in ("starting", before):
+                self.event(f"health_status: {health['status']}")
             self._restarter.health_changed(health)
 
     def _guard_probe(self, pidfd: int | None) -> None:
@@ -421,6 +433,7 @@ class Monitor:
         if self.pidfd < 0:
             return
         self.write()
+        self._stopped = True
         self._end(number, grace)
 
     def end_run(self) -> None:
@@ -432,6 +445,7 @@ class Monitor:
     def _end(self, signal: int, grace: float) -> None:
         if self._stopper is not None:
             self._stopper.cancel()
+        self.event("kill", signal=signal)
         self._stopper = Stopper(self.loop, self.pid, self.pidfd, signal, grace, self.kill_everything)
         if self.state.get("status") == "paused":
             self.pause(paused=False)
@@ -453,6 +467,7 @@ class Monitor:
             self.state["stopped_by_user"] = True
             self.write()
         process.pidfd_send_signal(self.pidfd, number)
+        self.event("kill", signal=number)
         if fatal and self.state.get("status") == "paused":
             self.pause(paused=False)
 
@@ -467,6 +482,8 @@ class Monitor:
         except (OSError, ContainerError):
             pass
         self._kills += 1
+        if self._kills == 1:
+            self.event("kill", signal=SIGKILL)
         if self._kills == _MOST_KILLS and self.control is not None:
             self.control.give_up_stopping(
                 ContainerError(f"container {self.identity[:12]}: the kernel cannot end its processes yet")
@@ -489,6 +506,7 @@ class Monitor:
         if self.prober is not None:
             self.prober.pause(paused=paused)
         self.write()
+        self.event("pause" if paused else "unpause")
 
     def _exited(self) -> None:
         """Process 1 has ended, and with it every process of its pid namespace."""
@@ -531,6 +549,10 @@ class Monitor:
         )
         if code is None:
             self.state["error"] = "how the container ended could not be learnt"
+        self.event("die", exitCode="unknown" if code is None else code)
+        if self._stopped:
+            self._stopped = False
+            self.event("stop")
         self._restarter.ended(code)
 
     def _end_stragglers(self) -> None:

@@ -6,6 +6,7 @@
       containers/ID/                  spec.json, state.json, upper/, work/, files/, log/
       hooks/PROJECT.json              which pre_start hooks have succeeded
       volumes/NAME/                   volume.json, data/
+      events/PROJECT.jsonl            what happened to containers (state/events.py)
       cache/                          what can be made again: models, seccomp programs
 
     RUN   /run/pycompose, or $PYCOMPOSE_RUN_DIR
@@ -82,6 +83,10 @@ class Paths:
     @property
     def cache(self) -> str:
         return f"{self.data}/cache"
+
+    @property
+    def events(self) -> str:
+        return f"{self.data}/events"
 
     @property
     def containers(self) -> str:

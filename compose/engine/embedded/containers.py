@@ -23,6 +23,7 @@ from compose.runtime import protocol, records
 from compose.runtime.client import Keeper, read_state
 from compose.runtime.spec import STATE_FILE, VERSION
 from compose.runtime.stop import SIGKILL, signal_number
+from compose.state import events
 from compose.state.files import replace, replace_json
 
 from . import devices, files, hooks, networks, ports, quota, sharing, sources, volumes
@@ -197,6 +198,7 @@ class Creation:
     def complete(self) -> None:
         """The container is whole."""
         records.write_state(self.context.paths, self.id, {"version": VERSION, "status": "created"})
+        note(self.context, self.id, "create")
 
 
 def _write_bundle(spec: ContainerSpec) -> None:
@@ -257,6 +259,13 @@ def readable_spec(context: Context, identity: str) -> ContainerSpec | None:
         return records.read_spec(context.paths, identity)
     except StateError:
         return None
+
+
+def note(context: Context, identity: str, event: str) -> None:
+    """Write down what has happened to a container, for `events`."""
+    spec = readable_spec(context, identity)
+    if spec is not None:
+        events.record(context.paths, spec, event)
 
 
 # Start and stop ---------------------------------------------------------------------------------------------
@@ -405,6 +414,8 @@ async def remove(
             if not successor.fresh_volumes:
                 new = context.identities[successor.target]
                 transaction.execute("UPDATE volumes SET container = ? WHERE container = ?", (new, row.id))
+    if spec is not None:
+        events.record(context.paths, spec, "destroy")
 
 
 def _wants_address(context: Context, row: ContainerRow) -> bool:

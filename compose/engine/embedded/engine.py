@@ -75,6 +75,7 @@ class EmbeddedEngine:
             case a.RestartContainer():
                 await containers.stop(context, action.target, action.grace_period)
                 await containers.start(context, action.target)
+                containers.note(context, context.row(action.target).id, "restart")
             case a.KillContainer():
                 await containers.kill(context, action.target, action.signal)
             case a.PauseContainer():
