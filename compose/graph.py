@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Graph = nx.DiGraph[str]
 
-_EFFORT = 200_000
+_EFFORT = 50_000
 
 
 def service_graph(services: Mapping[str, Any]) -> Graph:

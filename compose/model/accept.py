@@ -86,12 +86,13 @@ class Shapes:
         self.document = document
         self.made: dict[int, Shape] = {}
 
-    def accept(self, value: Any, *, partial: bool) -> bool:
+    def accept(self, value: Any, *, partial: bool, schema: Any = None) -> bool:
         """Whether the schema surely accepts a value; False means no more than that jsonschema must be asked.
 
-        In a `partial` value, which is yet to be laid over another one, keys may lack and values be empty.
+        `schema` is a part of the document, where it is not the whole. In a `partial` value, which is yet to
+        be laid over another one, keys may lack and values be empty.
         """
-        return self._accept(value, self.document, partial)
+        return self._accept(value, self.document if schema is None else schema, partial)
 
     def _shape(self, schema: dict[str, Any]) -> Shape:
         shape = self.made.get(id(schema))
@@ -157,11 +158,24 @@ class Shapes:
     def _array(self, value: list[Any], shape: Shape, partial: bool) -> bool:
         if shape.items is not True and not all(self._accept(item, shape.items, partial) for item in value):
             return False
-        return not shape.unique or _unique(value)
+        return not shape.unique or second(value) is None
 
 
-def _unique(items: list[Any]) -> bool:
-    try:
-        return len(set(items)) == len(items)
-    except TypeError:
-        return all(item not in items[:index] for index, item in enumerate(items))
+def second(items: list[Any]) -> int | None:
+    """The index of the first item that was there before, as JSON schema compares them; None if all differ."""
+    seen: set[Any] = set()
+    for index, item in enumerate(items):
+        key = item if type(item) is str else ("", _comparable(item))
+        if key in seen:
+            return index
+        seen.add(key)
+    return None
+
+
+def _comparable(value: Any) -> Any:
+    """Equal for what JSON schema calls equal: 1 and 1.0, but not 1 and true; whatever the keys' order."""
+    if isinstance(value, dict):
+        return "{", frozenset((key, _comparable(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return "[", tuple(map(_comparable, value))
+    return isinstance(value, bool), value

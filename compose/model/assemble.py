@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.errors import UsageError
 from compose.model import find, parse
+from compose.model.budget import NoCollector
 from compose.model.check import check
 from compose.model.environment import read_env_files, read_label_files
 from compose.model.final import canonical
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from compose.model.request import Request
 
 
+MAX_WARNINGS = 1000
+
+
 class Loading:
     """One load on its way: what was found, which variables there are, what was warned of."""
 
@@ -38,7 +42,7 @@ class Loading:
         self.environment_lookup = lookup_in(self.variables, self.inputs.variable)
         self.warnings: list[str] = list(self.found.warnings)
         self._warned = set(self.warnings)
-        self.interpolator = Interpolator(self.lookup, self.warn)
+        self.interpolator = Interpolator(self.lookup, self.warn, self.inputs.budget)
         self.watch: Callable[[Map, Path], None] | None = None
         self.name = ""
 
@@ -53,7 +57,15 @@ class Loading:
         line = f"{at}: {text}"
         if line not in self._warned:
             self._warned.add(line)
-            self.warnings.append(line)
+            if len(self._warned) <= MAX_WARNINGS:
+                self.warnings.append(line)
+
+    def all_warnings(self) -> list[str]:
+        """What there is to say; nobody reads a thousand lines."""
+        more = len(self._warned) - MAX_WARNINGS
+        return (
+            [*self.warnings, f"{more} more warnings of this kind are left out"] if more > 0 else self.warnings
+        )
 
     def has(self, switch: str) -> bool:
         """Whether a pass is switched off, such as ``no-interpolate``."""
@@ -130,7 +142,12 @@ class Loading:
 
 def assemble(request: Request, watch: Callable[[Map, Path], None] | None = None) -> tuple[Project, Inputs]:
     """The project, and the record of what was read for it; `watch` sees each tree before it is merged."""
-    loading = Loading(request)
+    with NoCollector():
+        return _assemble(Loading(request), watch)
+
+
+def _assemble(loading: Loading, watch: Callable[[Map, Path], None] | None) -> tuple[Project, Inputs]:
+    request = loading.request
     loading.watch = watch
     tree = loading.tree()
     if not isinstance(tree.get("services"), Map):
@@ -156,7 +173,8 @@ def assemble(request: Request, watch: Callable[[Map, Path], None] | None = None)
 
 def assemble_tree(request: Request) -> dict[str, Any]:
     """The merged files as plain values, before the canonical form."""
-    tree: dict[str, Any] = plain(Loading(request).tree())
+    with NoCollector():
+        tree: dict[str, Any] = plain(Loading(request).tree())
     for kind in ("services", *RESOURCES):
         if not tree.get(kind):
             tree.pop(kind, None)
@@ -171,7 +189,8 @@ def assemble_variables(request: Request) -> tuple[dict[str, Variable], dict[str,
     for file in loading.found.files:
         for document, _ in parse.documents(loading.inputs.read(file), loading.inputs.shown(file)):
             collect(document, wanted)
-    values = {**loading.found.dotenv, **request.environment, "COMPOSE_PROJECT_NAME": loading.name}
+    values = {**loading.found.dotenv, "PWD": request.cwd, **request.environment}
+    values["COMPOSE_PROJECT_NAME"] = loading.name
     return wanted, values
 
 
@@ -233,7 +252,7 @@ def _project(loading: Loading, tree: Map, disabled: Map, profiles: list[str], or
     data["files"] = list(loading.found.files)
     data["profiles"] = profiles
     data["order"] = order
-    data["warnings"] = loading.warnings
+    data["warnings"] = loading.all_warnings()
     data["positions"] = _positions(tree)
     return Project(data)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from compose.model.budget import Budget
 from compose.model.interpolate import MAX_TOTAL, InvalidTemplate, MissingVariable, Template, TooLong
 from compose.model.tree import Position, error
 
@@ -26,6 +27,8 @@ MAX_SIZE = 1 << 20
 """Bytes of a file of variables; the kernel gives a program no more than 2 MiB of them."""
 
 _BLANK = " \t\v\f\r\x85\xa0"
+_NO_STATEMENT = re.compile(r"(?:\s++|#[^\n]*+)*+")
+_PLAIN = {quote: re.compile(rf"[^\\{quote}]+") for quote in ("'", '"')}
 _ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
 _ESCAPES = {
     "a": "\a",
@@ -47,11 +50,14 @@ def parse(
     lookup: Callable[[str], str | None],
     known: dict[str, str] | None = None,
     note: Note | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, str]:
     """The variables of a file; added to `known`, which later values may refer to."""
     _check_size(data, file)
+    budget = budget or Budget()
+    budget.read(data, file)
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    parser = _Parser(text, file, lookup, {} if known is None else known)
+    parser = _Parser(text, file, lookup, {} if known is None else known, budget)
     parser.note = note
     return parser.parse()
 
@@ -62,15 +68,19 @@ def parse_raw(
     lookup: Callable[[str], str | None],
     known: dict[str, str],
     note: Note | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, str]:
     """``format: raw``: each line is NAME=VALUE as it stands; comments and empty lines are left out."""
     _check_size(data, file)
+    budget = budget or Budget()
+    budget.read(data, file)
     lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
     for number, line in enumerate(lines, 1):
         text = line.lstrip()
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
+        budget.assigned(lambda: Position(file, number, 1))  # noqa: B023 (called at once)
         found = value if equals else lookup(name)
         if found is not None:
             known[name] = found
@@ -91,7 +101,12 @@ def _check_size(data: bytes, file: str) -> None:
 
 class _Parser:
     def __init__(
-        self, text: str, file: str, lookup: Callable[[str], str | None], known: dict[str, str]
+        self,
+        text: str,
+        file: str,
+        lookup: Callable[[str], str | None],
+        known: dict[str, str],
+        budget: Budget,
     ) -> None:
         self.text = text
         self.file = file
@@ -99,8 +114,9 @@ class _Parser:
         self.known = known
         self.index = 0
         self.note: Note | None = None
+        self.budget = budget
         self.line, self.counted, self.total = 1, 0, 0
-        self.template = Template(self._value_of)
+        self.template = Template(self._value_of, budget=budget)
 
     def _value_of(self, name: str) -> str | None:
         found = self.lookup(name)
@@ -126,6 +142,7 @@ class _Parser:
             if " " in name:
                 raise self._error(start, f"`{name}` is not a name: it contains a space", "write NAME=value")
             value = self.lookup(name) if inherited else self._value()
+            self.budget.assigned(lambda: self._at(start))  # noqa: B023 (called at once)
             if value is not None:
                 self.total += len(value)
                 if self.total > MAX_TOTAL:
@@ -137,16 +154,8 @@ class _Parser:
 
     def _to_statement(self) -> bool:
         """Skip blanks, empty lines and comments; False at the end."""
-        text = self.text
-        while self.index < len(text):
-            if text[self.index].isspace():
-                self.index += 1
-            elif text[self.index] == "#":
-                end = text.find("\n", self.index)
-                self.index = len(text) if end < 0 else end
-            else:
-                return True
-        return False
+        self.index = _NO_STATEMENT.match(self.text, self.index).end()  # type: ignore[union-attr]
+        return self.index < len(self.text)
 
     def _name(self) -> tuple[str, bool]:
         exported = re.compile(r"export[ \t\v\f\r\x85\xa0\n]+").match(self.text, self.index)
@@ -186,17 +195,19 @@ class _Parser:
     def _quoted(self, quote: str) -> str:
         start = self.index
         characters: list[str] = []
-        escaped = False
-        for index in range(start + 1, len(self.text)):
-            character = self.text[index]
-            if character == quote and not escaped:
+        index = start + 1
+        while index < len(self.text):
+            plain = _PLAIN[quote].match(self.text, index)
+            if plain is not None:
+                characters.append(plain.group())
+                index = plain.end()
+            elif self.text[index] == quote:
                 self.index = index + 1
                 return "".join(characters)
-            if escaped and character != quote:
-                characters.append("\\")
-            escaped = character == "\\" and not escaped
-            if not escaped:
-                characters.append(character)
+            else:
+                escaped = self.text[index + 1 : index + 2]
+                characters.append(escaped if escaped == quote else f"\\{escaped}")
+                index += 2
         raise self._error(start, f"the value that begins with {quote} here has no closing {quote}")
 
     def _expand(self, value: str, start: int) -> str:

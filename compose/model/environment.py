@@ -70,9 +70,9 @@ def _read(
         raise error(at, path, f"{inputs.shown(file)} {what}", "create it, or say `required: false`")
     kind = entry.get("format") or ""
     if kind == "raw":
-        dotenv.parse_raw(inputs.read(file), inputs.shown(file), lookup, known, note)
+        dotenv.parse_raw(inputs.read(file), inputs.shown(file), lookup, known, note, inputs.budget)
     elif kind == "":
-        dotenv.parse(inputs.read(file), inputs.shown(file), lookup, known, note)
+        dotenv.parse(inputs.read(file), inputs.shown(file), lookup, known, note, inputs.budget)
     else:
         raise error(
             at, path, f"`{kind}` is not a format", similar(kind, ["raw"]) or "write `raw`, or leave it out"
@@ -89,7 +89,8 @@ def read_label_files(service: Map, name: str, inputs: Inputs, *, keep: bool = Fa
         if inputs.kind(str(file)) != "file":
             path = ("services", name, "label_file", index)
             raise error(at, path, f"{inputs.shown(str(file))} is not there", "create it, or remove the entry")
-        dotenv.parse(inputs.read(str(file)), inputs.shown(str(file)), known.get, known)
+        data, shown = inputs.read(str(file)), inputs.shown(str(file))
+        dotenv.parse(data, shown, known.get, known, budget=inputs.budget)
     own = service.get("labels")
     result = Map(files.start)
     for key, value in known.items():

@@ -20,7 +20,7 @@ from compose.model.interpolate import (
     MissingVariable,
     Template,
     TooLong,
-    closing_brace,
+    closing_braces,
 )
 from compose.model.loader import similar
 from compose.model.tree import Map, Path, Position, Seq, clone, dotted, plain
@@ -143,7 +143,7 @@ def _operators(name: str, use: _Use) -> Iterator[str]:
     index = 0
     while (index := use.text.find("${" + name, index)) >= 0:
         try:
-            rest = use.text[index + 2 + len(name) : closing_brace(use.text, index + 1)]
+            rest = use.text[index + 2 + len(name) : closing_braces(use.text).get(index + 1, -1)]
         except InvalidTemplate:
             return
         if rest and rest[0] in ":-?+":

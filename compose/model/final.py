@@ -46,7 +46,7 @@ def _boolean(value: Any) -> bool:
 def _integer(value: Any) -> int:
     if isinstance(value, str):
         return values.integer(value)
-    return int(value)
+    return values.whole(value)
 
 
 def _count(value: Any) -> int:

@@ -161,4 +161,4 @@ def read_dotenv(inputs: Inputs, path: str, variables: dict[str, str]) -> None:
     def note(name: str, at: Position, value: str) -> None:
         inputs.assignments.append((name, at, value))
 
-    dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables, note)
+    dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables, note, inputs.budget)

@@ -10,6 +10,7 @@ import os
 import stat
 
 from compose.errors import ModelError
+from compose.model.budget import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
     from compose.model.tree import Position
 
-MAX_FILE_SIZE = 8 << 20
+MAX_FILE_SIZE = 2 << 20
+"""Bytes. The largest file of four thousand of other projects has 100 kB; a config of Docker may have 1 MB."""
 
 
 class Inputs:
     """Files and variables as seen from one directory; `files` and `variables` record what was asked for."""
 
-    __slots__ = ("assignments", "contents", "cwd", "environment", "files", "included", "variables")
+    __slots__ = ("assignments", "budget", "contents", "cwd", "environment", "files", "included", "variables")
 
     def __init__(self, environment: Mapping[str, str], cwd: str) -> None:
         self.environment = environment
@@ -32,15 +34,17 @@ class Inputs:
         self.contents: dict[str, bytes] = {}
         self.files: dict[str, str] = {}
         self.variables: set[str] = set()
+        self.budget = Budget()
         self.included = 0
         """How many times a file was included."""
         self.assignments: list[tuple[str, Position, str]] = []
         """What the .env files set, for interpolation: name, place, value; later ones win."""
 
     def variable(self, name: str) -> str | None:
-        """The value of a variable of the process's environment."""
+        """The value of a variable of the process's environment; PWD is known without a shell too."""
         self.variables.add(name)
-        return self.environment.get(name)
+        found = self.environment.get(name)
+        return self.cwd if found is None and name == "PWD" else found
 
     def kind(self, path: str) -> str:
         """``file``, ``dir`` or ``none``; what is there now is part of the record."""

@@ -11,10 +11,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ModelError
+from compose.model.budget import MAX_USES, Budget
 from compose.model.tree import Map, Path, Position, Seq, error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MAX_NESTING = 64
 MAX_LENGTH = 1 << 20
@@ -23,6 +24,7 @@ MAX_TOTAL = 32 << 20
 """What all values of a load that hold variables may come to."""
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_BRACE = re.compile(r"[{}]")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
 
@@ -41,44 +43,59 @@ class MissingVariable(Exception):
 class Template:
     """Substitutes variables; `lookup` returns None for what is not set, `unset` hears of what is missing."""
 
-    __slots__ = ("lookup", "unset")
+    __slots__ = ("budget", "lookup", "unset")
 
     def __init__(
-        self, lookup: Callable[[str], str | None], unset: Callable[[str], None] | None = None
+        self,
+        lookup: Callable[[str], str | None],
+        unset: Callable[[str], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.lookup = lookup
         self.unset = unset
+        self.budget = budget or Budget()
 
-    def substitute(self, text: str, depth: int = 0) -> str:
+    def substitute(self, text: str) -> str:
         """The text with its variables replaced; raises InvalidTemplate, MissingVariable or TooLong."""
         if "$" not in text:
             return text
+        if len(text) > MAX_LENGTH:
+            raise TooLong(f"is longer than {MAX_LENGTH >> 20} MiB, and holds variables")
+        self.budget.uses -= text.count("$")
+        if self.budget.uses < 0:
+            raise TooLong(f"more than {MAX_USES} uses of variables in all")
+        return self._part(text, 0, len(text), 0, closing_braces(text))
+
+    def _part(self, text: str, index: int, end: int, depth: int, closings: Mapping[int, int]) -> str:
+        """What a part of the text comes to."""
         if depth > MAX_NESTING:
             raise InvalidTemplate(f"variables are nested more than {MAX_NESTING} levels deep")
         result = []
-        index, length = 0, 0
-        if len(text) > MAX_LENGTH:
-            raise TooLong(f"is longer than {MAX_LENGTH >> 20} MiB, and holds variables")
+        length = 0
         while True:
-            dollar = text.find("$", index)
+            dollar = text.find("$", index, end)
             if dollar < 0:
-                result.append(text[index:])
+                result.append(text[index:end])
                 return "".join(result)
             result.append(text[index:dollar])
-            value, index = self._one(text, dollar, depth)
+            value, index = self._one(text, dollar, end, depth, closings)
             result.append(value)
             length += len(value)
             if length > MAX_LENGTH:
                 raise TooLong(f"comes to more than {MAX_LENGTH >> 20} MiB")
 
-    def _one(self, text: str, dollar: int, depth: int) -> tuple[str, int]:
-        following = text[dollar + 1 : dollar + 2]
+    def _one(
+        self, text: str, dollar: int, end: int, depth: int, closings: Mapping[int, int]
+    ) -> tuple[str, int]:
+        following = text[dollar + 1 : dollar + 2] if dollar + 1 < end else ""
         if following == "$":
             return "$", dollar + 2
         if following == "{":
-            end = closing_brace(text, dollar + 1)
-            return self._braced(text[dollar + 2 : end], depth), end + 1
-        name = _NAME.match(text, dollar + 1)
+            closing = closings.get(dollar + 1)
+            if closing is None:
+                raise InvalidTemplate(f"`{_shorten(text[dollar:])}` is not closed with `}}`")
+            return self._braced(text, dollar + 2, closing, depth, closings), closing + 1
+        name = _NAME.match(text, dollar + 1, end)
         if name is None:
             return "$", dollar + 1
         return self._plain(name.group()), name.end()
@@ -91,41 +108,41 @@ class Template:
             return ""
         return value
 
-    def _braced(self, inner: str, depth: int) -> str:
-        found = _NAME.match(inner)
+    def _braced(self, text: str, index: int, end: int, depth: int, closings: Mapping[int, int]) -> str:
+        """What stands between the braces: a name, and perhaps an operator with its operand."""
+        found = _NAME.match(text, index, end)
         if found is None:
-            raise InvalidTemplate(f"`${{{_shorten(inner)}}}` does not begin with the name of a variable")
-        name, rest = found.group(), inner[found.end() :]
-        if not rest:
+            raise InvalidTemplate(
+                f"`${{{_shorten(text[index:end])}}}` does not begin with the name of a variable"
+            )
+        name, after = found.group(), found.end()
+        if after == end:
             return self._plain(name)
-        operator = next((one for one in _OPERATORS if rest.startswith(one)), None)
-        if operator is None or "\n" in rest:
-            what = "has a line break" if operator else f"has `{_shorten(rest)}` after the name"
-            raise InvalidTemplate(f"`${{{_shorten(inner)}}}` {what}")
-        operand = rest[len(operator) :]
+        operator = next((one for one in _OPERATORS if text.startswith(one, after, end)), None)
+        if operator is None or text.find("\n", after, end) >= 0:
+            what = "has a line break" if operator else f"has `{_shorten(text[after:end])}` after the name"
+            raise InvalidTemplate(f"`${{{_shorten(text[index:end])}}}` {what}")
+        operand = after + len(operator)
         value = self.lookup(name)
         there = value is not None and (value != "" or operator[0] != ":")
-        if operator[-1] == "-":
-            return value or "" if there else self.substitute(operand, depth + 1)
-        if operator[-1] == "+":
-            return self.substitute(operand, depth + 1) if there else value or ""
-        if not there:
-            reason = self.substitute(operand, depth + 1)
+        if operator[-1] == ("+" if there else "-"):
+            return self._part(text, operand, end, depth + 1, closings)
+        if operator[-1] == "?" and not there:
+            reason = self._part(text, operand, end, depth + 1, closings)
             raise MissingVariable(f"the variable {name} is needed" + (f": {reason}" if reason else ""))
         return value or ""
 
 
-def closing_brace(text: str, opening: int) -> int:
-    """The index of the brace that closes the one at `opening`; pairs inside of it are skipped."""
-    depth = 0
-    for index in range(opening, len(text)):
-        if text[index] == "{":
-            depth += 1
-        elif text[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return index
-    raise InvalidTemplate(f"`{_shorten(text[opening - 1 :])}` is not closed with `}}`")
+def closing_braces(text: str) -> dict[int, int]:
+    """Where each brace that is opened is closed: the index of the one by that of the other."""
+    closings: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text) if "${" in text else ():
+        if brace.group() == "{":
+            opened.append(brace.start())
+        elif opened:
+            closings[opened.pop()] = brace.start()
+    return closings
 
 
 def _shorten(text: str) -> str:
@@ -136,17 +153,22 @@ def _shorten(text: str) -> str:
 class Interpolator:
     """Interpolates a tree in place and remembers which unset variables it has warned of."""
 
-    def __init__(self, lookup: Callable[[str], str | None], warn: Callable[[Position, str], None]) -> None:
+    def __init__(
+        self,
+        lookup: Callable[[str], str | None],
+        warn: Callable[[Position, str], None],
+        budget: Budget | None = None,
+    ) -> None:
         self._lookup = lookup
         self._warn = warn
         self._warned: set[str] = set()
         self._total = [0]
         self._at: Position | None = None
-        self._template = Template(lookup, self._unset)
+        self._template = Template(lookup, self._unset, budget)
 
     def with_lookup(self, lookup: Callable[[str], str | None]) -> Interpolator:
         """An interpolator with other values that warns of the same variable only once."""
-        other = Interpolator(lookup, self._warn)
+        other = Interpolator(lookup, self._warn, self._template.budget)
         other._warned = self._warned
         other._total = self._total
         return other

@@ -18,7 +18,7 @@ from compose.model.merge import UNIQUE, merge, strip_resets
 from compose.model.places import DEFAULTS, Places
 from compose.model.rules import check_rules
 from compose.model.schema import validate
-from compose.model.short import SHORT_FORMS
+from compose.model.short import SHORT_FORMS, check_numbers
 from compose.model.tree import RESET, Map, Path, Position, Seq, clone, error, plain
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from compose.model.inputs import Inputs
 
 MAX_INCLUDES = 300
+_ASKED = 500
+"""So many names are looked through for one that was meant."""
 CONTENT = "x-#content"
 """Where the value behind `environment` of a config or secret waits for the canonical form."""
 
@@ -98,7 +100,7 @@ class Group:
 
     def documents(self, file: str) -> list[tuple[Any, Position]]:
         """The documents of a file, as it stands."""
-        return parse.documents(self.inputs.read(file), self.inputs.shown(file))
+        return parse.documents(self.inputs.read(file), self.inputs.shown(file), self.inputs.budget)
 
     def _prepared(self, document: Any, at: Position, *, partial: bool = True) -> Map:
         if not isinstance(document, Map):
@@ -108,7 +110,9 @@ class Group:
             CASTS.apply(document)
         UNIQUE.apply(document)
         validate(document, partial=partial)
+        check_numbers(document)
         SHORT_FORMS.apply(document)
+        self.inputs.budget.take(document, at)
         UNIQUE.apply(document)
         return document
 
@@ -286,6 +290,7 @@ class Extends:
         base = self._whole(wanted, base_services, base_file, (*chain, (file, name)))
         if not isinstance(base, Map):
             return service
+        self.group.inputs.budget.take(base, at, path)
         merged = clone(base)
         strip_resets(merged)
         self.group.check_base(merged, service, at, path)
@@ -331,5 +336,5 @@ def similar(name: str, known: Any) -> str | None:
     """A hint with the known name that looks most like `name`."""
     import difflib
 
-    close = difflib.get_close_matches(name, list(known), 1, 0.6)
+    close = difflib.get_close_matches(name, list(known)[:_ASKED], 1, 0.6)
     return f"did you mean `{close[0]}`?" if close else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from compose.model.budget import MAX_WRITTEN, Budget
 from compose.model.scalars import Date, resolve
 from compose.model.tree import RESET, Map, Position, Seq, clone, error
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from compose.errors import ModelError
 
 MAX_DEPTH = 64
-MAX_NODES = 120_000
-"""Values of a file, aliases counted as what they stand for: some 3,000 services."""
 TEXT_OF_A_NODE = 256
 """So many characters of a scalar count as one value more, for aliases of long texts."""
 
@@ -44,10 +43,12 @@ class _Frame:
         self.size = 1
 
 
-def documents(data: bytes, file: str) -> list[tuple[Any, Position]]:
+def documents(data: bytes, file: str, budget: Budget | None = None) -> list[tuple[Any, Position]]:
     """Each document of a file with its position; empty ones are left out."""
+    if budget is not None:
+        budget.read(data, file)
     text = _decode(data, file)
-    builder = _Builder(file)
+    builder = _Builder(file, budget.written if budget else MAX_WRITTEN)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.feed(event)
@@ -60,6 +61,8 @@ def documents(data: bytes, file: str) -> list[tuple[Any, Position]]:
         ) from None
     except yaml.YAMLError as problem:
         raise error(Position(file, 0, 0), (), f"is not YAML: {_one_line(problem)}") from None
+    if budget is not None:
+        budget.parsed(builder.nodes)
     return builder.documents
 
 
@@ -111,12 +114,13 @@ def _syntax_error(problem: yaml.MarkedYAMLError, file: str, text: str) -> ModelE
 class _Builder:
     """Turns events into trees."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, limit: int) -> None:
         self.file = file
+        self.limit = limit
         self.documents: list[tuple[Any, Position]] = []
         self._stack: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int, Position] | None] = {}
-        self._nodes = 0
+        self.nodes = 0
 
     def feed(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
@@ -135,9 +139,12 @@ class _Builder:
         return Position(self.file, mark.line + 1, mark.column + 1)
 
     def _count(self, nodes: int, at: Position) -> None:
-        self._nodes += nodes
-        if self._nodes > MAX_NODES:
-            raise error(at, self._path(), f"the file stands for more than {MAX_NODES} values", None)
+        self.nodes += nodes
+        if self.nodes > self.limit:
+            problem = f"the files stand for more than {MAX_WRITTEN} values"
+            raise error(
+                at, self._path(), problem, "a compose file describes services; keep data in other files"
+            )
 
     def _path(self) -> tuple[str | int, ...]:
         path: list[str | int] = []

@@ -62,11 +62,11 @@ class Places:
         self.directory = directory
         self._pass = Pass(
             {
-                "configs.*.file": self._path,
-                "secrets.*.file": self._path,
+                "configs.*.file": self._mount_path,
+                "secrets.*.file": self._mount_path,
                 "services.*.build.additional_contexts.*": self._build_context,
                 "services.*.build.context": self._build_context,
-                "services.*.build.ssh.*": self._path,
+                "services.*.build.ssh.*": self._mount_path,
                 "services.*.develop.watch.*.path": self._linked,
                 "services.*.env_file.*.path": self._path,
                 "services.*.extends.file": self._path,
@@ -86,12 +86,18 @@ class Places:
             home = self.inputs.variable("HOME")
             if home:
                 text = posixpath.normpath(f"{home}/{text[1:]}")
-        if not text or text.startswith("/") or _windows_absolute(text):
+        if not text or text.startswith("/"):
             return text
         return posixpath.normpath(f"{self.directory}/{text}")
 
     def _path(self, value: Any, context: Context) -> Any:
         return self.absolute(value) if isinstance(value, str) else value
+
+    def _mount_path(self, value: Any, context: Context) -> Any:
+        """A path that may be one of Windows; an empty one is the directory itself, as in docker compose."""
+        if not isinstance(value, str) or _windows_absolute(value):
+            return value
+        return self.absolute(value) or self.directory
 
     def _linked(self, value: Any, context: Context) -> Any:
         if not isinstance(value, str):
@@ -107,9 +113,9 @@ class Places:
 
     def _volume(self, value: Any, context: Context) -> Any:
         if isinstance(value, Map) and value.get("type") == "bind":
-            if not value.get("source"):
+            if value.get("source") is None:
                 raise context.error("a bind mount needs a source", "add `source: ./directory`")
-            value["source"] = self.absolute(value["source"])
+            value["source"] = self._mount_path(value["source"], context)
         return value
 
     def _named_volume(self, value: Any, context: Context) -> Any:
@@ -117,7 +123,7 @@ class Places:
             value.get("driver_opts") if isinstance(value, Map) and value.get("driver") == "local" else None
         )
         if isinstance(options, Map) and options.get("o") == "bind" and isinstance(options.get("device"), str):
-            options["device"] = self.absolute(options["device"])
+            options["device"] = self._mount_path(options["device"], context)
         return value
 
 

@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from compose.model.project import Project
 
 _ORDER = ("name", "services", "networks", "volumes", "configs", "secrets", "models")
+_NAMED = frozenset(
+    {
+        *("additional_contexts", "annotations", "args", "aux_addresses", "depends_on", "driver_opts"),
+        *("environment", "labels", "models", "networks", "options", "storage_opt", "sysctls", "ulimits"),
+    }
+)
+"""Keys whose value maps names that the user chooses."""
 _SECTIONS = ("configs", "networks", "secrets", "services", "volumes", "models")
 
 
 def document(project: Project, kind: str) -> dict[str, Any]:
     """The project as one mapping; `kind` is ``json`` or ``yaml``, which differ in extensions and models."""
-    result: dict[str, Any] = {"name": project.name, **project.extensions}
+    extensions = project.extensions
+    if kind == "json":
+        extensions = {key: _empty_lists_as_null(value) for key, value in extensions.items()}
+    result: dict[str, Any] = {"name": project.name, **extensions}
     for section in _SECTIONS:
         values = getattr(project, section)
         if values and not (section == "models" and kind == "json"):
@@ -95,11 +105,25 @@ def _as_peer_spells(service: dict[str, Any]) -> None:
             blkio[key] = [{name.capitalize(): value for name, value in one.items()} for one in devices]
 
 
-def _without_extensions(value: Any) -> Any:
+def _without_extensions(value: Any, *, named: bool = False) -> Any:
+    """What is no extension; below `_NAMED` keys are the user's own, and none of them is one."""
     if isinstance(value, dict):
-        return {key: _without_extensions(item) for key, item in value.items() if not key.startswith("x-")}
+        return {
+            key: _without_extensions(item, named=key in _NAMED)
+            for key, item in value.items()
+            if named or not key.startswith("x-")
+        }
     if isinstance(value, list):
         return [_without_extensions(item) for item in value]
+    return value
+
+
+def _empty_lists_as_null(value: Any) -> Any:
+    """An extension as docker compose's JSON has it: where nothing was in a list, it has lost the list."""
+    if isinstance(value, dict):
+        return {key: _empty_lists_as_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_empty_lists_as_null(item) for item in value] or None
     return value
 
 

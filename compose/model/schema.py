@@ -10,10 +10,12 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from compose.model.accept import Shapes
+from compose.model.accept import Shapes, second
 from compose.model.tree import RESET, Map, Path, Position, Seq, error, locate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import jsonschema
 
     from compose.errors import ModelError
@@ -22,6 +24,7 @@ _documents: dict[str, dict[str, Any]] = {}
 _shapes: dict[str, Shapes] = {}
 _validators: dict[str, jsonschema.protocols.Validator] = {}
 
+_SUSPECTS = 20
 _TYPES = {
     "object": "a mapping",
     "array": "a list",
@@ -63,7 +66,9 @@ def validator(name: str = "compose") -> jsonschema.protocols.Validator:
     if name not in _validators:
         import jsonschema
 
-        _validators[name] = jsonschema.Draft7Validator(document(name))
+        extend: Any = jsonschema.validators.extend
+        kind = extend(jsonschema.Draft7Validator, {"uniqueItems": _unique_items})
+        _validators[name] = kind(document(name))
     return _validators[name]
 
 
@@ -78,16 +83,39 @@ def validate(tree: Map, *, partial: bool, name: str = "compose") -> None:
 
 def refuse(tree: Map, *, partial: bool, name: str = "compose") -> None:
     """Ask jsonschema; raise ModelError for the first thing that it refuses."""
-    found: list[tuple[Position, jsonschema.ValidationError]] = []
-    for problem in validator(name).iter_errors(tree):
-        if problem.instance is RESET:
+    for suspect in (_suspect(tree, partial=partial, name=name), tree):
+        found: list[tuple[Position, jsonschema.ValidationError]] = []
+        for problem in validator(name).iter_errors(suspect):
+            if problem.instance is RESET:
+                continue
+            if partial and (problem.validator == "required" or problem.instance is None):
+                continue
+            found.append((_position(tree, problem), problem))
+        if found:
+            at, problem = min(found, key=lambda pair: (pair[0][1], pair[0][2]))
+            raise explain(problem, at)
+
+
+def _suspect(tree: Map, *, partial: bool, name: str) -> Map:
+    """The tree without the services, networks and so on that are surely right, and not too many others.
+
+    jsonschema needs a second for some thousands of services; the first mistake is all that is said.
+    """
+    judge, sections = shapes(name), document(name).get("properties", {})
+    result = tree.copy()
+    for key, section in tree.items():
+        if not isinstance(section, Map) or key not in sections:
             continue
-        if partial and (problem.validator == "required" or problem.instance is None):
-            continue
-        found.append((_position(tree, problem), problem))
-    if found:
-        at, problem = min(found, key=lambda pair: (pair[0][1], pair[0][2]))
-        raise explain(problem, at)
+        rest = Map(section.start)
+        for entry, value in section.items():
+            alone = Map(section.start)
+            alone[entry] = value
+            if not judge.accept(alone, partial=partial, schema=sections[key]):
+                rest.put(entry, value, section.at.get(entry))
+                if len(rest) == _SUSPECTS:
+                    break
+        result[key] = rest
+    return result
 
 
 def _position(tree: Map, problem: jsonschema.ValidationError) -> Position:
@@ -104,7 +132,7 @@ def _position(tree: Map, problem: jsonschema.ValidationError) -> Position:
     if problem.validator == "required":
         return places[0]
     if problem.validator == "uniqueItems" and isinstance(problem.instance, Seq):
-        return problem.instance.where(_second(problem.instance))
+        return problem.instance.where(second(problem.instance) or 0)
     return at
 
 
@@ -114,12 +142,12 @@ def _at(tree: Any, path: Path) -> Any:
     return tree
 
 
-def _second(items: list[Any]) -> int:
-    """The index of the first item that was there before."""
-    for index, item in enumerate(items):
-        if item in items[:index]:
-            return index
-    return 0
+def _unique_items(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    """jsonschema's own compares each item with all others: half a minute for a list of 50,000."""
+    import jsonschema
+
+    if wanted and isinstance(instance, list) and second(instance) is not None:
+        yield jsonschema.ValidationError("has non-unique elements")
 
 
 def _unknown(problem: Any) -> list[str]:
@@ -152,7 +180,7 @@ def explain(problem: Any, at: Position) -> ModelError:
     if keyword == "pattern":
         return error(at, path, f"`{instance}` is not allowed here", _pattern_hint(path))
     if keyword == "uniqueItems":
-        index = _second(instance)
+        index = second(instance) or 0
         return error(
             at, (*path, index), f"`{_short(instance[index])}` is in the list twice", "remove one of them"
         )

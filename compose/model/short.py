@@ -7,6 +7,7 @@ interpolation is off.
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 
 from compose.model.passes import Pass
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from compose.model.tree import Position
 
 PROPAGATIONS = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})
-MAX_PORTS = 20_000
-"""Of one service, ranges counted as what they stand for: each port is a listener."""
+MOST = {"ports": 20_000, "volumes": 10_000, "devices": 10_000, "configs": 10_000, "secrets": 10_000}
+"""So many of them may a file have, ranges of ports counted as what they stand for: each is a listener."""
+MAX_COMMANDS = 512 << 10
+"""Characters of all commands of a file that are written as one string."""
+_FEWER = {"ports": "publish fewer, or use network_mode: host"}
 PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 
@@ -161,13 +165,39 @@ def _ports(value: Any, context: Context) -> Any:
         if isinstance(item, str) and "${" not in item:
             for port in parse_port(item, here):
                 result.add(mapping(at, port), at)
-                if len(result) > MAX_PORTS:
-                    raise here.error(
-                        f"more than {MAX_PORTS} ports", "publish fewer, or use network_mode: host"
-                    )
         else:
             result.add(item, at)
     return result
+
+
+_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})(?:/[a-zA-Z]*)?\Z")
+
+
+def check_numbers(document: Map) -> None:
+    """An error where what is yet to be written out would come to more than anybody means."""
+    services = document.get("services")
+    left = dict(MOST)
+    characters = MAX_COMMANDS
+    for name, service in services.items() if isinstance(services, Map) else ():
+        for key in ("command", "entrypoint") if isinstance(service, Map) else ():
+            characters -= len(service[key]) if isinstance(service.get(key), str) else 0
+            if characters < 0:
+                at = service.where(key)[1]
+                problem = f"the commands come to more than {MAX_COMMANDS >> 10} KiB"
+                raise Context(("services", name, key), at, at).error(problem, "write scripts into files")
+        for key in MOST if isinstance(service, Map) else ():
+            items = service.get(key)
+            for index, item in enumerate(items if isinstance(items, Seq) else ()):
+                left[key] -= _stands_for(item)
+                if left[key] < 0:
+                    at = items.where(index)
+                    context = Context(("services", name, key, index), at, at)
+                    raise context.error(f"more than {MOST[key]} {key}", _FEWER.get(key))
+
+
+def _stands_for(item: Any) -> int:
+    found = _RANGE.search(item) if isinstance(item, str) else None
+    return max(1, int(found[2]) - int(found[1]) + 1) if found else 1
 
 
 def _expose(value: Any, context: Context) -> Any:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 Path = tuple["str | int", ...]
+_LONGEST = 2000
+"""Characters of a message: the values that it shows may be as long as the file."""
 
 
 class Position(tuple[str, int, int]):
@@ -166,6 +168,8 @@ def dotted(path: Path) -> str:
 
 def error(at: Position | None, path: Path, problem: str, hint: str | None = None) -> ModelError:
     """The one form of every message about a file: where, which key, what is wrong; what to write instead."""
+    if len(problem) > _LONGEST:
+        problem = f"{problem[: _LONGEST // 2]} ... {problem[-_LONGEST // 2 :]}"
     parts = [str(part) for part in (at, dotted(path)) if part]
     return ModelError(": ".join([*parts, problem]), hint=hint)
 

@@ -28,10 +28,16 @@ _NANOSECONDS = {
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([kmgtpe]?)i?b?\Z", re.IGNORECASE)
 _EXPONENTS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 MAX_INTEGER = 2**63 - 1
+MAX_COMMAND = 128 << 10
+"""Characters of a command in one string; the kernel takes no argument that is longer."""
+MAX_WORD = 100
+"""Characters of a duration or size."""
 
 
 def nanoseconds(text: str) -> int:
     """``1m30s``, ``1d``, ``500ms`` -> nanoseconds."""
+    if len(text) > MAX_WORD:
+        raise ValueError(f"`{text[:10]}...` is too long for a duration")
     body = text.strip()
     sign = -1 if body.startswith("-") else 1
     body = body[1:] if body[:1] in ("+", "-") else body
@@ -92,9 +98,9 @@ def byte_size(value: str | int | float) -> int:
     if isinstance(value, bool):
         raise ValueError(f"`{str(value).lower()}` is not a size; write a number and a unit, such as 64m")
     if isinstance(value, (int, float)):
-        return int(value)
+        return whole(value)
     text = value.strip()
-    if re.match(r"[-+]?[0-9]+\Z", text):
+    if re.match(r"[-+]?[0-9]{1,30}\Z", text):
         size = int(text)
     else:
         found = _SIZE.match(text)
@@ -102,10 +108,19 @@ def byte_size(value: str | int | float) -> int:
             raise ValueError(f"`{value}` is not a size; write a number and a unit, such as 512k, 64m or 1.5g")
         number, unit = found.groups()
         factor = 1024 ** _EXPONENTS[unit.lower()]
-        size = int(number) * factor if number.isdigit() else int(float(number) * factor)
+        size = (
+            int(number) * factor if number.isdigit() and len(number) < 30 else whole(float(number) * factor)
+        )
     if abs(size) > MAX_INTEGER:
         raise ValueError(f"`{value}` is more than any machine has")
     return size
+
+
+def whole(number: int | float) -> int:
+    """The whole part of a number, which may be none: 1e400 is infinite."""
+    if number != number or abs(number) > 2.0**64:
+        raise ValueError(f"`{go_text(number)}` is out of range")
+    return int(number)
 
 
 def port_range(text: str) -> tuple[int, int]:
@@ -123,7 +138,7 @@ def port_range(text: str) -> tuple[int, int]:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
+    if not re.match(r"[0-9]{1,30}\Z", text, re.ASCII) or int(text) > 65535:
         raise ValueError(text)
     return int(text)
 
@@ -189,7 +204,7 @@ def boolean(text: str) -> bool:
 
 def integer(text: str) -> int:
     """A decimal integer."""
-    if not re.match(r"[-+]?[0-9]+\Z", text) or abs(int(text)) > MAX_INTEGER:
+    if not re.match(r"[-+]?[0-9]{1,30}\Z", text) or abs(int(text)) > MAX_INTEGER:
         raise ValueError(f"`{text}` is not a whole number")
     return int(text)
 
@@ -219,7 +234,15 @@ def dropped_command(text: str) -> str:
     return _split(text)[1]
 
 
+_SPECIAL = re.compile(r"[\\'\";&|<>()]")
+_BLANKS = re.compile(r"[ \t\r\n]+")
+
+
 def _split(text: str) -> tuple[list[str], str]:
+    if len(text) > MAX_COMMAND:
+        raise ValueError(f"is longer than {MAX_COMMAND >> 10} KiB, more than a program can be given")
+    if not _SPECIAL.search(text):
+        return [word for word in _BLANKS.split(text) if word], ""
     words: list[str] = []
     word: list[str] = []
     inside = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from compose.model.interpolate import InvalidTemplate, closing_brace
+from compose.model.interpolate import closing_braces
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 
@@ -34,14 +34,14 @@ def collect(value: Any, found: dict[str, Variable]) -> None:
 
 def _text(text: str, found: dict[str, Variable]) -> None:
     index = 0
+    closings = closing_braces(text)
     while (dollar := text.find("$", index)) >= 0:
         index = dollar + 2
         if text[dollar + 1 : index] == "$":
             continue
         if text[dollar + 1 : index] == "{":
-            try:
-                end = closing_brace(text, dollar + 1)
-            except InvalidTemplate:
+            end = closings.get(dollar + 1, -1)
+            if end < 0:
                 continue
             _braced(text[dollar + 2 : end], found)
             index = end + 1
