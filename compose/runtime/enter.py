@@ -56,7 +56,7 @@ def enter(
     the result has a `master` from the container's own devpts, and `stdio` is not used. Afterwards the
     caller's children are born in the container's pid namespace. Raises LaunchError.
     """
-    program = Program(process, seccomp)
+    program = _program(process, seccomp)
     own = pidfd is None
     held = _open_pid(pid) if pidfd is None else pidfd
     root = -1
@@ -70,6 +70,19 @@ def enter(
             os.close(root)
         if own:
             os.close(held)
+
+
+_last: tuple[Process, str | bytes, Program] | None = None
+
+
+def _program(process: Process, seccomp: str | bytes) -> Program:
+    """What is to be run; that of the last call where it is the very same object, as with health probes."""
+    global _last
+    if _last is not None and _last[0] is process and _last[1] == seccomp:
+        return _last[2]
+    program = Program(process, seccomp)
+    _last = process, seccomp, program
+    return program
 
 
 def open_root(pid: int, pidfd: int) -> int:

@@ -14,7 +14,7 @@ import stat
 
 from compose.linux import files
 from compose.linux.beneath import open_in_root
-from compose.linux.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, capset, prctl
+from compose.linux.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, capset, prctl
 from compose.linux.seccomp import Filter
 from compose.linux.signals import set_mask
 from compose.linux.terminal import set_controlling_terminal, set_window_size
@@ -35,6 +35,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ON_JOINED: Callable[[], None] | None = None
 """Called in the child once it is inside the container's root; tests install an audit hook here."""
 
+_SIGKILL = 9
 _ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
 _HERE = -100  # AT_FDCWD: the working directory
 _REPORT = 3  # the descriptor of the report socket from `_arrange_descriptors` on
@@ -53,6 +54,7 @@ class Program:
         self.arguments = [os.fsencode(argument) for argument in process["args"]]
         self.environment = _environment(process.get("env") or ())
         self.directory = process.get("cwd") or "/"
+        self.dies_with_monitor = bool(process.get("diesWithMonitor"))
         self.no_new_privileges = bool(process.get("noNewPrivileges"))
         self.oom_score = process.get("oomScoreAdj", oom.original())
         self.limits = [_limit(entry) for entry in process.get("rlimits") or ()]
@@ -105,6 +107,8 @@ def become(
     os.umask(0o022)
     set_limits(program.limits, progress)  # not earlier: few descriptors may be too few for us
     _set_identity(program, identity, progress)
+    if program.dies_with_monitor:  # not earlier: a change of the user takes it back
+        prctl(PR_SET_PDEATHSIG, _SIGKILL)
     set_mask()
     progress.at(steps.EXEC)
     if program.init >= 0:

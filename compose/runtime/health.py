@@ -45,6 +45,18 @@ def command(test: list[str]) -> list[str] | None:
     return rest if kind == "CMD" else [kind, *rest]
 
 
+def same_health(former: Health | None, health: Health) -> bool:
+    """Whether a probe has said nothing new: what it says differs only in when that was."""
+    if former is None or not former["log"] or not health["log"]:
+        return False
+    last, now = former["log"][-1], health["log"][-1]
+    return (
+        (former["status"], former["failing_streak"]) == (health["status"], health["failing_streak"])
+        and last["exit_code"] == now["exit_code"]
+        and last["output"] == now["output"]
+    )
+
+
 class HealthMachine:
     """The health of one run of a container. Times are seconds since it started."""
 

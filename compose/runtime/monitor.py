@@ -22,14 +22,14 @@ from compose.errors import ComposeError, ContainerError
 from compose.linux import process, sockets
 from compose.runtime import adopt, children, protocol, records, sharing
 from compose.runtime.attachment import Attachments
+from compose.runtime.checkup import Checkup
 from compose.runtime.control import Control
 from compose.runtime.follow import Follower
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
 from compose.runtime.memory import MemoryWatch
-from compose.runtime.probe import Prober
 from compose.runtime.restarter import Restarter, exit_code_of
-from compose.runtime.spec import VERSION, health_of
+from compose.runtime.spec import VERSION
 from compose.runtime.stop import SIGKILL, SIGTERM, Stopper, signal_number
 from compose.runtime.streams import Streams
 from compose.state import events
@@ -100,7 +100,7 @@ class Monitor:
         self.streams.on_output = self._moved
         self.files = Follower(self.loop, self.link)
         self.control: Control | None = None
-        self.prober: Prober | None = None
+        self._checkup = Checkup(self)
         self.pid = 0
         self.pidfd = -1
         self.cgroup: Any = None
@@ -112,7 +112,7 @@ class Monitor:
         self._stopped = False
         """Whether somebody wants this run ended."""
         self._closed = False
-        self._restarter = Restarter(self)
+        self.restarter = Restarter(self)
         self._shipper: Shipper | None = None
 
     def _moved(self) -> None:
@@ -164,7 +164,7 @@ class Monitor:
             self.link.done()
             self.loop.stop()
             return
-        self._kill_probe()
+        self._checkup.end_left_probe()
         self._prepare()
         self._go_on(self.state)
 
@@ -183,7 +183,7 @@ class Monitor:
             return
         self._end_stragglers()
         if status == "restarting":
-            self._restarter.plan()
+            self.restarter.plan()
             return
         self._failed(ContainerError(_STARTING_ERROR))
         self._close()
@@ -203,9 +203,9 @@ class Monitor:
         self._watch_memory()
         self.files.resume(self.spec["oci"].get("mounts") or (), self.state.get("files") or {})
         self.files.begin(self.pidfd)
-        self._begin_probing(resumed=True)
-        if self.state.get("status") == "paused" and self.prober is not None:
-            self.prober.pause(paused=True)
+        self._checkup.begin(resumed=True)
+        if self.state.get("status") == "paused":
+            self._checkup.pause(paused=True)
         if self.state.get("restarting_unhealthy"):
             self.end_run()
 
@@ -225,15 +225,6 @@ class Monitor:
             return pidfd
         os.close(pidfd)
         return -1
-
-    def _kill_probe(self) -> None:
-        """A probe whose monitor died has nobody to time it out."""
-        for pidfd in self.link.own("probe"):
-            try:
-                process.pidfd_send_signal(pidfd, SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.link.release("probe")
 
     def _prepare(self) -> None:
         """Everything that lies around the container, new or from the predecessor; the keeper holds it too."""
@@ -296,7 +287,7 @@ class Monitor:
         self.loop.reader(self.pidfd, self._exited)
         self._watch_memory()
         self.files.begin(self.pidfd)
-        self._begin_probing(resumed=False)
+        self._checkup.begin(resumed=False)
         warnings = list(launched.warnings)
         if self.cgroup.unavailable:
             from compose.runtime.cgroups import missing
@@ -383,39 +374,6 @@ class Monitor:
         seccomp = self.spec.get("seccomp") or ""
         return isolation.enter(self.pid, what, stdio, pidfd=self.pidfd, cgroup=self.cgroup, seccomp=seccomp)
 
-    # health -------------------------------------------------------------------------------------------------
-
-    def _begin_probing(self, *, resumed: bool) -> None:
-        check = self.spec.get("healthcheck")
-        if not check:
-            return
-        started = self.state["started_at"]
-        what = self.spec["oci"]["process"]
-        self.prober = Prober(
-            self.loop, check, what, self.enter, started, self._health_changed, self._guard_probe
-        )
-        known = self.state.get("health")
-        if resumed and known:
-            self.prober.machine.resume(known, (time.time_ns() - started) / 1e9)
-        self.prober.begin()
-
-    def _health_changed(self) -> None:
-        if self.prober is not None and self.pidfd >= 0:
-            health = self.prober.machine.record()
-            before = health_of(self.state)
-            self.state["health"] = health
-            self.write()
-            if health["status"] not in ("starting", before):
-                self.event(f"health_status: {health['status']}")
-            self._restarter.health_changed(health)
-
-    def _guard_probe(self, pidfd: int | None) -> None:
-        """The keeper holds the pidfd of a running probe, so that our successor can end it."""
-        if pidfd is not None:
-            self.link.put_own({"probe": [os.dup(pidfd)]})
-        else:
-            self.link.release("probe")
-
     # ending -------------------------------------------------------------------------------------------------
 
     def stop(self, signal: str | int | None, grace: float | None, *, resume: bool = False) -> None:
@@ -427,7 +385,7 @@ class Monitor:
         if grace is None:
             grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
         self.state["resume_at_boot" if resume else "stopped_by_user"] = True
-        if self._restarter.cancel():
+        if self.restarter.cancel():
             self.finish_for_good()
             return
         if self.pidfd < 0:
@@ -503,8 +461,7 @@ class Monitor:
         """Freeze or thaw every process of the container. Raises `ContainerError`, `OSError`."""
         self.cgroup.freeze(frozen=paused)
         self.state["status"] = "paused" if paused else "running"
-        if self.prober is not None:
-            self.prober.pause(paused=paused)
+        self._checkup.pause(paused=paused)
         self.write()
         self.event("pause" if paused else "unpause")
 
@@ -525,9 +482,7 @@ class Monitor:
                 timer.cancel()
         self._stopper = self._kill_timer = None
         self._kills = 0
-        if self.prober is not None:
-            self.prober.end()
-            self.prober = None
+        self._checkup.end()
         if self._memory is not None:
             self._memory.close()
         self._end_stragglers()
@@ -553,7 +508,7 @@ class Monitor:
         if self._stopped:
             self._stopped = False
             self.event("stop")
-        self._restarter.ended(code)
+        self.restarter.ended(code)
 
     def _end_stragglers(self) -> None:
         """Kill what is left in the control group after process 1: processes that share a pid namespace."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Enter = Callable[[Process, int, int, int], Any]
 
 _SIGKILL = 9
+_SHORT = 0.25
+"""Seconds after which the keeper holds a probe's pidfd as well."""
 
 
 class Prober:
@@ -37,16 +39,19 @@ class Prober:
     ) -> None:
         """`process` is the container's own, whose user, environment and directory a probe gets. `enter` puts
         a process with three descriptors into the container; `changed` is called after every probe; `guard`
-        gets the pidfd of a running probe, and None after it, so that a successor can end it."""
+        gets the pidfd of a probe that takes its time, and None after it, so that a successor can end it."""
         self.machine = health.HealthMachine(check)
         arguments = health.command(check["test"])
         self._process: Process = {**process, "args": arguments or ["true"], "terminal": False}
+        self._process["diesWithMonitor"] = True
         self._loop = loop
         self._enter = enter
         self._started_at = started_at
         self._changed = changed
         self._guard = guard
         self._timer: Timer | None = None
+        self._guarding: Timer | None = None
+        self._guarded = False
         self._pid = 0
         self._pidfd = self._pipe = -1
         self._output = b""
@@ -100,10 +105,16 @@ class Prober:
             os.close(null)
             os.close(write)
         self._pid, self._pidfd, self._pipe = launched.pid, launched.pidfd, read
-        self._guard(self._pidfd)
         self._loop.reader(self._pipe, self._read)
         self._loop.reader(self._pidfd, self._exited)
         self._timer = self._loop.after(self.machine.timeout, self._time_out)
+        self._guarding = self._loop.after(_SHORT, self._begin_guarding)
+
+    def _begin_guarding(self) -> None:
+        """Most probes have ended by now, and cost nobody else anything."""
+        self._guarding = None
+        self._guarded = True
+        self._guard(self._pidfd)
 
     def _read(self) -> None:
         """Keep the first bytes of the probe's output, and read on, so that it never waits for us."""
@@ -122,10 +133,9 @@ class Prober:
         self._kill()
 
     def _kill(self) -> None:
-        from compose.linux import process
-
+        """End the probe and what it has started: its process group, which is named by a child of ours."""
         try:
-            process.pidfd_send_signal(self._pidfd, _SIGKILL)
+            os.killpg(self._pid, _SIGKILL)
         except ProcessLookupError:
             pass
 
@@ -141,14 +151,17 @@ class Prober:
             self._finish(exit_code(status), output)
 
     def _let_go(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._guarding):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._guarding = None
         for descriptor in (self._pidfd, self._pipe):
             self._loop.forget(descriptor)
             os.close(descriptor)
         self._pidfd = self._pipe = -1
-        self._guard(None)
+        if self._guarded:
+            self._guarded = False
+            self._guard(None)
 
     def _finish(self, code: int, output: str) -> None:
         self.machine.end(self._began, self._now(), code, output, self._started_at)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         oomScoreAdj: int
         apparmorProfile: str
         selinuxLabel: str
+        diesWithMonitor: bool
+        """Not of OCI: whether it is killed when the monitor that started it ends."""
 
     class OciConfig(TypedDict, total=False):
         """The parts of an OCI ``config.json`` that the runtime acts on."""

@@ -302,6 +302,30 @@ def test_a_probe_that_hangs_is_killed_and_counts(stand: Stand) -> None:
     assert "timeout of 0.2 s: working" in state["health"]["log"][-1]["output"]
 
 
+def test_what_a_probe_has_started_ends_with_it(stand: Stand) -> None:
+    healthcheck = check("sleep 777 & sleep 888", interval=0.1, timeout=0.3)
+    identity = stand.run("sleep", "1000", healthcheck=healthcheck)
+    stand.until(identity, has_health("unhealthy"))
+    stand.keeper.pause(identity)  # no further probe
+    pids = companions(stand.state(identity)["pid"])
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            found.append(file.read())
+    stand.keeper.unpause(identity)
+    assert b"sleep\x001000\x00" in found
+    assert sum(b"777" in line for line in found) <= 1  # that of a probe which is under way
+
+
+def test_probes_that_say_the_same_are_not_written_down_each_time(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000", healthcheck=check("echo x >> /runs", interval=0.01))
+    stand.until(identity, has_health("healthy"))
+    before = os.stat(f"{stand.paths.container(identity)}/state.json").st_ino
+    runs = f"{stand.paths.container(identity)}/upper"
+    wait_for(runs, lambda: os.path.getsize(f"{runs}/runs") > 20)
+    assert os.stat(f"{stand.paths.container(identity)}/state.json").st_ino == before
+
+
 def test_a_probe_may_write_more_than_is_kept(stand: Stand) -> None:
     identity = stand.run("sleep", "1000", healthcheck=check("yes | head -c 500000"))
     state = stand.until(identity, has_health("healthy"))
