@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from compose.model import Project
+    from compose.model.types import ServiceConfig
     from compose.plan.target import Target
     from compose.state.index import Index
 
@@ -117,7 +118,7 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
     for name in project.order:
         if name not in needed:
             continue
-        config = project.services[name]
+        config = _on_a_network(project, name)
         count = (scale or {}).get(name, project.scale(name))
         image = config.get("image") or f"{project.name}-{name}"
         own_name, separator = config.get("container_name"), project.separator
@@ -151,6 +152,22 @@ def narrowed(target: Target, services: Collection[str]) -> Target:
         if service.name in needed:
             needed |= service.dependencies.keys()
     return target._replace(services=tuple(s for s in target.services if s.name in needed))
+
+
+def _on_a_network(project: Project, name: str) -> ServiceConfig:
+    """A service's configuration; ``network_mode: bridge`` means the project's default network.
+
+    Docker's own bridge is one network for all projects, without names; here no project sees another one's
+    containers unless it asks for that.
+    """
+    config = project.services[name]
+    if config.get("network_mode") not in ("bridge", "default"):
+        return config
+    project.networks.setdefault("default", {"name": f"{project.name}_default", "ipam": {}})
+    config = {**config, "networks": {"default": None}}
+    del config["network_mode"]
+    project.services[name] = config
+    return config
 
 
 def _check_scale(project: Project, scale: Mapping[str, int]) -> None:

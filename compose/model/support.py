@@ -66,19 +66,17 @@ NOT_YET: dict[str, str] = {
     "services.*.deploy.rollback_config": _SWARM,
     "services.*.deploy.update_config": _SWARM,
     "services.*.develop": "files are not watched",
-    "services.*.external_links": "services are found by their names and aliases",
     "services.*.gpus.*.options": _OPTIONS,
     "services.*.isolation": _WINDOWS,
     "services.*.models": "no models are run",
-    "services.*.networks.*.driver_opts": "networks have no options",
-    "services.*.networks.*.link_local_ips": "a container has one address a network",
     "services.*.platform": "images are those of this machine",
     "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
     "services.*.use_api_socket": "there is no Docker API",
 }
 
-NETWORK_MODES = ("none", "host", "bridge")
+ENDPOINT_OPTIONS = ("com.docker.network.endpoint.sysctls", "com.docker.network.endpoint.ifname")
+NETWORK_MODES = ("none", "host", "bridge", "default")
 _ANY_LOG = {"max-size", "max-file"}
 _SENT_LOG = {*_ANY_LOG, "tag", "labels", "labels-regex", "env", "env-regex"}
 LOG_OPTIONS: dict[str, set[str]] = {
@@ -182,6 +180,12 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
             warn(context.key_at, f'{text}; write ["sh", "-c", "..."]')
         return value
 
+    def endpoint_option(value: Any, context: Context) -> Any:
+        if context.path[-1] not in ENDPOINT_OPTIONS:
+            there = f"there are {_words(sorted(ENDPOINT_OPTIONS))}"
+            warn(context.key_at, f"{dotted(context.path)}: not supported yet, ignored: {there}")
+        return value
+
     def log_option(value: Any, context: Context) -> Any:
         section = ((tree.get("services") or {}).get(str(context.path[1])) or {}).get("logging") or {}
         known = LOG_OPTIONS.get(str(section.get("driver") or ""), _ANY_LOG)
@@ -211,5 +215,6 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
     table["services.*.command"] = table["services.*.entrypoint"] = words_left_out
     table["services.*.storage_opt.*"] = storage_option
     table["services.*.logging.options.*"] = log_option
+    table["services.*.networks.*.driver_opts.*"] = endpoint_option
     table["services.*.configs.*"] = table["services.*.secrets.*"] = owner_of_file
     Pass(table).apply(tree)

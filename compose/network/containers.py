@@ -320,7 +320,7 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
     defaults = {4: False, 6: False}
     for number, endpoint in enumerate(one.endpoints):
         index = links.index_of(endpoint.interface, inside.route.fileno())
-        if endpoint.ipv6:
+        if endpoint.ipv6 or any(":" in address for address in endpoint.link_local):
             namespaces.enter(inside.descriptor)
             set_sysctl(f"net/ipv6/conf/{endpoint.interface}/disable_ipv6", "0")
         messages.append(_interface_up(endpoint.interface))
@@ -328,6 +328,7 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
             messages.append(_ipv4_address(index, endpoint.ipv4))
         if endpoint.ipv6:
             messages.append(links.add_address(index, endpoint.ipv6))
+        messages += [links.add_address(index, address) for address in endpoint.link_local]
         for version, address, gateway in (
             (4, endpoint.ipv4, endpoint.gateway),
             (6, endpoint.ipv6, endpoint.gateway6),
@@ -347,6 +348,11 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
     failures = inside.route.attempt([*messages, *routes])
     if failures:
         raise NetworkError(f"configure the network of container {one.id[:12]}: {failures[0]}")
+    for endpoint in one.endpoints:
+        if endpoint.sysctls:
+            namespaces.enter(inside.descriptor)
+            for name, value in endpoint.sysctls.items():
+                set_sysctl(name, value)
 
 
 def _wait(namespaces: Namespaces, project: str, containers: Sequence[ContainerLinks]) -> None:

@@ -62,6 +62,10 @@ class Endpoint(NamedTuple):
     """The sandbox that holds the network's bridge; empty: that of the project which asks."""
     mtu: int = 0
     """0: that of the bridge."""
+    link_local: Sequence[str] = ()
+    """More addresses, with prefix lengths."""
+    sysctls: Mapping[str, str] = {}
+    """Settings of the interface, by their paths below /proc/sys; written when it is up."""
 
     @classmethod
     def of(cls, value: Endpoint | spec.Endpoint | Mapping[str, Any]) -> Endpoint:

@@ -87,6 +87,10 @@ if TYPE_CHECKING:
         internal: bool
         sandbox: str
         """The project in whose namespace the network lives."""
+        link_local: list[str]
+        """More addresses, with prefix lengths."""
+        sysctls: dict[str, str]
+        """Settings of the interface, by their paths below /proc/sys."""
 
     class Healthcheck(TypedDict):
         """What decides whether the container is healthy; ``test`` begins with CMD or CMD-SHELL."""

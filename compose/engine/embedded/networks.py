@@ -20,6 +20,7 @@ from compose.runtime.records import boot_id
 from compose.state.files import read_json, replace, replace_json
 
 from . import hooks
+from .spec.interfaces import interface_name, interface_sysctls, link_local
 from .spec.namespaces import has_own_network
 from .spec.sysctls import of_network
 from .threads import in_thread
@@ -206,6 +207,9 @@ def write_names(
     for link in wanted.config.get("links") or ():
         service, _, alias = str(link).partition(":")
         links[alias or service] = service
+    for link in wanted.config.get("external_links") or ():
+        container, _, alias = str(link).partition(":")
+        links[alias or container] = container
     resolvers = [str(server) for server in wanted.config.get("dns") or ()]
     os.makedirs(context.paths.network_run(row.id), mode=0o700, exist_ok=True)
     replace_json(
@@ -246,7 +250,8 @@ def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
         return int((attached[key] or {}).get(option) or 0)
 
     order = sorted(attached, key=lambda key: (-number_of(key, "priority"), key))
-    nameless = [key for key in order if not (attached[key] or {}).get("interface_name")]
+    names = {key: interface_name(attached[key] or {}) for key in order}
+    nameless = [key for key in order if not names[key]]
     found: list[Endpoint] = []
     for key in sorted(order, key=lambda key: (rows[key].internal, -number_of(key, "gw_priority"))):
         options, row = attached[key] or {}, rows[key]
@@ -254,7 +259,7 @@ def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
         endpoint: Endpoint = {
             "network": row.id,
             "key": key,
-            "interface": str(options.get("interface_name") or f"eth{nameless.index(key)}"),
+            "interface": names[key] or f"eth{nameless.index(key)}",
             "ipv4": ipv4,
             "gateway": "" if row.internal else row.gateway,
             "ipv6": ipv6,
@@ -265,6 +270,10 @@ def endpoints(context: Context, wanted: Wanted, number: int) -> list[Endpoint]:
         mac = options.get("mac_address") or (wanted.config.get("mac_address") if key == order[0] else None)
         if mac:
             endpoint["mac"] = str(mac).replace("-", ":")
+        if addresses_of_link := link_local(options):
+            endpoint["link_local"] = addresses_of_link
+        if settings := interface_sysctls(options, endpoint["interface"]):
+            endpoint["sysctls"] = settings
         found.append(endpoint)
     return found
 

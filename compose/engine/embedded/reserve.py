@@ -52,6 +52,7 @@ def reserve(context: Context, plan: Plan) -> None:
         context.identities[action.target] = new_identity()
     for service in services:
         sharing.check(context, service)
+        sharing.check_external_links(context, service)
     made = [
         action for action in actions if isinstance(action, (CreateContainer, CreateNetwork, CreateVolume))
     ]

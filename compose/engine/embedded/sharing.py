@@ -6,6 +6,7 @@ that has it from a third one is led to that one: its namespace is pinned and out
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,6 +103,31 @@ def check(context: Context, name: str) -> None:
             raise PlanError(f"{at}: service {name}: {error.message}", hint=error.hint) from None
 
 
+def check_external_links(context: Context, name: str) -> None:
+    """Refuse a link to a container that is not there, or that is in no network of the service."""
+    assert context.project is not None and context.target is not None
+    service = context.project.services[name]
+    keys = service.get("networks") or {}
+    rows = [context.index.network_named(context.target.networks[key].name) for key in keys]
+    own = {row.id for row in rows if row is not None}
+    for link in service.get("external_links") or ():
+        container = str(link).partition(":")[0]
+        other = _of_name(context, container)
+        at = context.project.where(("services", name, "external_links"))
+        if not other:
+            raise PlanError(
+                f"{at}: service {name}: external_links: there is no container {container}",
+                hint="start it first; a service of this project is named in links",
+            )
+        with contextlib.suppress(StateError):
+            endpoints = records.read_spec(context.paths, other).get("endpoints") or ()
+            if not own & {endpoint["network"] for endpoint in endpoints}:
+                raise PlanError(
+                    f"{at}: service {name}: external_links: {container} is in none of its networks",
+                    hint="join a network of that container with 'external: true'",
+                )
+
+
 def _is_shareable(context: Context, share: Share, identity: str) -> bool:
     assert context.project is not None
     if share.service:
@@ -160,6 +186,7 @@ __all__ = [
     "Owner",
     "borrow",
     "check",
+    "check_external_links",
     "hostname_of",
     "identity",
     "lender_ids",

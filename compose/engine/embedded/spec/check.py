@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from compose.errors import ContainerError
 from compose.runtime import capabilities
 
+from .. import files
 from . import sysctls
+from .interfaces import check_interfaces
 from .lending import lenders
 from .lifecycle import healthcheck, restart_policy, restarts_unhealthy, stop_signal
 from .logging import logging
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     Check = Callable[[Mapping[str, Any], Definitions], object]
 
 _SAME_RUNTIMES = ("runc", "crun", "io.containerd.runc.v2")
-_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 def check_service(project: Project, name: str, definitions: Definitions) -> None:
@@ -69,6 +70,12 @@ def _mounts(service: Mapping[str, Any], definitions: Definitions) -> None:
     mounts(service, {}, definitions, inherited={}, new_name=str)
 
 
+def _own_files(service: Mapping[str, Any]) -> None:
+    name, domain = str(service.get("hostname") or "x"), str(service.get("domainname") or "")
+    files.hosts(name, domain, (), [str(entry) for entry in service.get("extra_hosts") or ()], "192.0.2.1")
+    files.resolv_conf(service, "", own_names=True)
+
+
 def _runtime(service: Mapping[str, Any]) -> None:
     """One of the runtimes that do what ours does may stand there: the containers are the same."""
     name = str(service.get("runtime") or "")
@@ -79,25 +86,10 @@ def _runtime(service: Mapping[str, Any]) -> None:
         )
 
 
-def _mac_addresses(service: Mapping[str, Any]) -> None:
-    for key, network in (service.get("networks") or {}).items():
-        _check_mac(f"networks.{key}.mac_address", (network or {}).get("mac_address"))
-    _check_mac("mac_address", service.get("mac_address"))
-
-
-def _check_mac(key: str, address: Any) -> None:
-    if address is None:
-        return
-    parts = str(address).replace("-", ":").split(":")
-    if [len(part) for part in parts] != [2] * 6 or not all(_HEXADECIMAL.issuperset(part) for part in parts):
-        raise ContainerError(f"{key}: {address} is not an address", hint="write 02:42:ac:11:00:02")
-    if int(parts[0], 16) & 1:
-        raise ContainerError(f"{key}: {address} is a group address", hint="begin it with 02")
-
-
 _CHECKS: tuple[tuple[str, Check], ...] = (
     ("", _alone(check_modes)),
     ("", _alone(check_conflicts)),
+    ("", _alone(_own_files)),
     ("sysctls", _alone(sysctls.of_container)),
     ("stop_signal", _alone(lambda service: stop_signal(service, {}))),
     ("restart", _alone(restart_policy)),
@@ -113,6 +105,6 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("environment", _alone(lambda service: environment(service, {}))),
     ("volumes", _mounts),
     ("volumes_from", _alone(lenders)),
-    ("", _alone(_mac_addresses)),
+    ("", _alone(check_interfaces)),
 )
 """An empty key is the one that the message begins with."""
