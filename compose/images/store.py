@@ -364,7 +364,7 @@ class ImageStore:
         except (ImageError, KeyError, TypeError):
             return ""
         for spec in self._container_specs():
-            if spec.get("image") == identity:
+            if identity in (spec.get("image"), *(mount.get("image") for mount in _image_mounts(spec))):
                 return str(spec.get("name") or spec.get("id"))
         return ""
 
@@ -407,6 +407,8 @@ class ImageStore:
         for spec in self._container_specs():
             for path in (spec.get("rootfs") or {}).get("lower") or []:
                 layers.add("sha256:" + os.path.basename(os.path.dirname(path)))
+            for mount in _image_mounts(spec):
+                layers.update("sha256:" + os.path.basename(os.path.dirname(path)) for path in mount["layers"])
         return blobs, layers
 
     def _cached_layers(self) -> set[str]:
@@ -559,6 +561,11 @@ class Session:
         kept += [{**plain, "annotations": {_NAME: name}} for name in full]
         kept.append(plain)
         self.store._write_index(_tidy(kept), self.path)
+
+
+def _image_mounts(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The mounts of a container that show other images."""
+    return [mount for mount in (spec.get("oci") or {}).get("mounts") or () if "layers" in mount]
 
 
 def _tidy(descriptors: list[dict[str, Any]]) -> list[dict[str, Any]]:

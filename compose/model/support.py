@@ -97,7 +97,7 @@ _HELD_ANYWAY = {
 }
 """Options that ask for what is done without them, as long as they have one of these values."""
 OWNER = {"uid", "gid", "mode"}
-MOUNT_TYPES = ("bind", "volume", "tmpfs")
+MOUNT_TYPES = ("bind", "volume", "tmpfs", "image")
 
 
 def _words(names: Iterable[str]) -> str:
@@ -115,7 +115,7 @@ def _log_driver(value: Any) -> str | None:
 
 
 def _mount_type(value: Any) -> str | None:
-    return None if value in MOUNT_TYPES else "there are bind, volume and tmpfs mounts"
+    return None if value in MOUNT_TYPES else "there are bind, volume, tmpfs and image mounts"
 
 
 def _volume_driver(value: Any) -> str | None:
@@ -144,7 +144,7 @@ PARTLY: dict[str, Partly] = {
     "services.*.logging.driver": Partly(_log_driver, _words(LOG_OPTIONS)),
     "services.*.network_mode": Partly(_network_mode, "none, host, bridge, service:NAME and container:NAME"),
     "services.*.pull_policy": Partly(_pull_policy, "missing, never and build"),
-    "services.*.volumes.*.type": Partly(_mount_type, "bind, volume and tmpfs"),
+    "services.*.volumes.*.type": Partly(_mount_type, "bind, volume, tmpfs and image"),
     "volumes.*.driver": Partly(_volume_driver, "local"),
 }
 

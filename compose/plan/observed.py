@@ -37,6 +37,8 @@ class ObservedContainer(NamedTuple):
     """Kind of namespace (``network``, ``pid``, ``ipc``) -> the container that it belongs to; "": one that is
     gone."""
 
+    mounted_images: frozenset[str] | None = None
+    """The ids of the images that it has mounted; None: not known."""
     lenders: frozenset[str] = frozenset()
     """The containers whose mounts it has taken over; "": one that is gone."""
 

@@ -57,9 +57,13 @@ def plan_images(target: Target, observed: Observed, *, build: bool = False, pull
     """
     plan = Plan()
     seen: set[str] = set()
-    for service in target.services:
-        if service.image in seen:
+    builders = {
+        service.image: service for service in reversed(target.services) if service.config.get("build")
+    }
+    for user in target.services:
+        if user.image in seen:
             continue
+        service = builders.get(user.image, user)
         seen.add(service.image)
         buildable = bool(service.config.get("build"))
         policy = pull or service.config.get("pull_policy")
@@ -80,7 +84,8 @@ def plan_images(target: Target, observed: Observed, *, build: bool = False, pull
     for service in target.services:
         for name in service.images:
             if name not in seen and name not in observed.images:
-                plan.add(FetchImage(name), cause=f"pre_start of {service.name}")
+                use = "mount" if name in service.mounted_images else "pre_start"
+                plan.add(FetchImage(name), cause=f"{use} of {service.name}")
             seen.add(name)
     return plan
 
@@ -361,7 +366,7 @@ class _Up:
     def attached(
         self, service: Wanted, existing: ObservedContainer
     ) -> Iterator[tuple[str, str, str, frozenset[str] | None]]:
-        """The networks and named volumes that a container should have: kind, key, name; and what it has."""
+        """What a container should be attached to, networks, volumes, images: kind, key, name; what it is."""
         for key in service.config.get("networks") or {}:
             if key in self.target.networks:
                 yield "network", key, self.target.networks[key].name, existing.networks
@@ -369,6 +374,9 @@ class _Up:
             if mount.get("type") == "volume" and mount.get("source") in self.target.volumes:
                 key = mount["source"]
                 yield "volume", key, self.target.volumes[key].name, existing.volumes
+        for name in service.mounted_images:
+            if name in self.observed.images:
+                yield "image", name, self.observed.images[name], existing.mounted_images
 
     def create_and_start(
         self, service: Wanted, action: CreateContainer, cause: str, stops: list[int]

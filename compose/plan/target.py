@@ -45,9 +45,14 @@ class Wanted(NamedTuple):
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The names of the images that it needs: its own, and those of its `pre_start` hooks."""
+        """The names of the images that it needs: its own, those of its `pre_start` hooks, mounted ones."""
         of_hooks = (hook.get("image") for hook in self.config.get("pre_start") or ())
-        return (self.image, *(str(name) for name in of_hooks if name))
+        return (self.image, *(str(name) for name in of_hooks if name), *self.mounted_images)
+
+    @property
+    def mounted_images(self) -> tuple[str, ...]:
+        mounts = self.config.get("volumes") or ()
+        return tuple(mount["source"] for mount in mounts if mount["type"] == "image" and mount.get("source"))
 
     @property
     def dependencies(self) -> Mapping[str, Mapping[str, Any]]:

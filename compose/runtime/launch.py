@@ -42,7 +42,7 @@ from compose.linux.process import (
     sethostname,
 )
 from compose.linux.terminal import open_peer
-from compose.runtime import modules, mounts, oom, rootfs, steps, users
+from compose.runtime import image_mounts, modules, mounts, oom, rootfs, steps, users
 from compose.runtime.hardening import Program, become
 from compose.runtime.steps import RECORD, Failure, LaunchError, Progress
 
@@ -327,6 +327,7 @@ class Setup:
         if self.hooks is not None:
             self.hooks.prepare()
         self._enter_namespaces(progress)
+        sources.update(image_mounts.open_images(self.mounts, progress))
         root = self._make_root(progress)
         groups = self.cgroup.open_mounts() if any(e.get("type") == "cgroup" for e in self.mounts) else None
         mounts.attach_all(root, self.mounts, sources, groups, progress, self.floors)

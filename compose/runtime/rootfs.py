@@ -7,6 +7,7 @@ that was put together as a string.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -18,7 +19,7 @@ from compose.runtime.steps import LAYER, NOT_A_DIRECTORY_OF_THE_IMAGE, ROOT, UNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from compose.runtime.spec import RootFilesystem
     from compose.runtime.steps import Progress
@@ -58,38 +59,68 @@ def mount_overlay(layers: Sequence[int], *, writable: bool, target: str) -> int:
     nor the 4096 bytes of mount(2)'s options limit their number then, and the container's /proc/mounts does
     not tell where they lie. `lowerdir+` needs Linux 6.7; before that mount(2) does it.
     """
+    names = [str(number) for number in layers]
+    lower = names[:-2] if writable else names
+    options = _options()
+    if writable:
+        options.update(upperdir=names[-2], workdir=names[-1])
+    with _among_descriptors():
+        return _mount_overlay(lower, options, target)
+
+
+def read_only_overlay(layers: Sequence[int]) -> int:
+    """A detached overlay of `layers`, uppermost first; of a single one a clone of it. Nothing is attached.
+
+    Before Linux 6.7 the layers have to fit into 255 bytes, which is some eighty of them.
+    """
+    if len(layers) == 1:
+        return m.clone_tree(layers[0])
+    names = [str(number) for number in layers]
+    with _among_descriptors():
+        try:
+            return _overlay([("lowerdir+", name) for name in names], _options())
+        except OSError as error:
+            if error.errno != 22:  # EINVAL
+                raise
+            return _overlay([("lowerdir", ":".join(names))], _options())
+
+
+def _options() -> dict[str, str]:
+    return _OVERLAY_OPTIONS | ({} if initial_user_namespace() else {"userxattr": ""})
+
+
+@contextlib.contextmanager
+def _among_descriptors() -> Iterator[None]:
+    """Names are those of our descriptors meanwhile."""
     former = os.open(".", _O_PATH_DIRECTORY)
     try:
         os.chdir("/proc/self/fd")
-        names = [str(number) for number in layers]
-        lower = names[:-2] if writable else names
-        options = dict(_OVERLAY_OPTIONS)
-        if writable:
-            options.update(upperdir=names[-2], workdir=names[-1])
-        if not initial_user_namespace():
-            options["userxattr"] = ""
-        return _mount_overlay(lower, options, target)
+        yield
     finally:
         os.fchdir(former)
         os.close(former)
 
 
+def _overlay(lower: Sequence[tuple[str, str]], options: dict[str, str]) -> int:
+    context = m.fsopen("overlay")
+    try:
+        m.fsconfig_string(context, "source", "overlay")
+        for key, value in lower:
+            m.fsconfig_string(context, key, value)
+        for key, value in options.items():
+            if value:
+                m.fsconfig_string(context, key, value)
+            else:
+                m.fsconfig_flag(context, key)
+        m.fsconfig_create(context)
+        return m.fsmount(context)
+    finally:
+        os.close(context)
+
+
 def _mount_overlay(lower: list[str], options: dict[str, str], target: str) -> int:
     try:
-        context = m.fsopen("overlay")
-        try:
-            m.fsconfig_string(context, "source", "overlay")
-            for name in lower:
-                m.fsconfig_string(context, "lowerdir+", name)
-            for key, value in options.items():
-                if value:
-                    m.fsconfig_string(context, key, value)
-                else:
-                    m.fsconfig_flag(context, key)
-            m.fsconfig_create(context)
-            root = m.fsmount(context)
-        finally:
-            os.close(context)
+        root = _overlay([("lowerdir+", name) for name in lower], options)
     except OSError as error:
         if error.errno != 22:  # EINVAL: an option that this kernel does not know
             raise

@@ -126,7 +126,7 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
     [
         ("network_mode: other", "services.a.network_mode: `other` is not supported yet"),
         ("logging: {driver: splunk}", "services.a.logging.driver: `splunk` is not supported yet"),
-        ("volumes: [{type: image, source: i, target: /i}]", "services.a.volumes[0].type: `image` is not"),
+        ("volumes: [{type: npipe, source: i, target: /i}]", "services.a.volumes[0].type: `npipe` is not"),
         ("pull_policy: always", "services.a.pull_policy: `always` is not supported yet"),
         ("logging: {options: {tag: x, max-size: 1m}}", "services.a.logging.options.tag: not supported yet"),
         (

@@ -100,6 +100,7 @@ class Creation:
             quota.limit(self.wanted.config, self.directory, self.id, self.context.warn)
         for source in found.sources:
             sources.prepare(source)
+        self._find_images(found)
         directories = {}
         for use in found.volumes:
             directories[use.name] = self.context.volumes.create(use.name)
@@ -111,6 +112,15 @@ class Creation:
             _write_bundle(spec)
         records.write_spec(self.context.paths, spec)
         return spec
+
+    def _find_images(self, found: Mounts) -> None:
+        """Complete the mounts of images; those that are taken over from others are."""
+        for mount in found.oci:
+            if mount["type"] == "image" and "layers" not in mount:
+                image = self.context.images.find(mount["source"])
+                if image is None:
+                    raise StateError(f"image {mount['source']} is no longer in the store")
+                mount.update(layers=list(reversed(image.layers)), image=image.id)
 
     def _copier(self, target: str) -> Callable[[str], object]:
         return lambda into: self.context.images.copy_content(self.image, target, into)

@@ -136,6 +136,8 @@ def _mount(
         found.volumes.append(_volume(mount, target, volumes, inherited, new_name))
     elif kind == "bind":
         _bind(found, mount, target)
+    elif kind == "image":
+        found.oci.append(_image(mount, target))
     elif kind == "tmpfs":
         found.oci.append(_tmpfs(target, tmpfs.long(mount)))
 
@@ -154,6 +156,15 @@ def _volume(
         return VolumeUse(volumes[source]["name"], target, read_only, copy, subpath=subpath)
     name, labels = inherited.get(target) or new_name(), options.get("labels") or None
     return VolumeUse(name, target, read_only, copy, anonymous=True, subpath=subpath, labels=labels)
+
+
+def _image(mount: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """Layers and id are added by whoever has the store."""
+    if not mount.get("source"):
+        raise ContainerError(f"mount {target}: an image mount needs a source", hint="write `source: IMAGE`")
+    found = {"destination": target, "type": "image", "source": mount["source"], "options": ["ro"]}
+    subpath = _subpath(target, str((mount.get("image") or {}).get("subpath") or ""))
+    return {**found, "subpath": subpath} if subpath else found
 
 
 def _subpath(target: str, path: str) -> str:
