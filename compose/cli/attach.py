@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from compose.cli.scope import boolean
+from compose.cli.switch import add_switch
 from compose.errors import ContainerError
 from compose.ui.streams import say
 
@@ -22,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--detach-keys", metavar="KEYS", help="the keys that detach (default ctrl-p,ctrl-q)")
     add("--index", type=int, default=0, help="which container of the service (default: the first)")
     add("--no-stdin", action="store_true", help="do not pass standard input on")
-    add("--sig-proxy", nargs="?", const=True, default=True, type=boolean, metavar="BOOL",
-        help="pass signals on to the process (default true)")  # fmt: skip
+    add_switch(parser, "sig-proxy", default=True, help="pass signals on to the process (default)")
     add("service", metavar="SERVICE")
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from compose.cli.port import bracketed, published
-from compose.cli.scope import boolean
+from compose.cli.switch import add_switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", default="table", metavar="FORMAT", help="table, json, or a Go template")
     add("--status", action="append", default=[], metavar="STATUS", help="only containers in this state")
     add("--no-trunc", action="store_true", help="do not cut the command short")
-    add("--orphans", nargs="?", const=True, default=True, type=boolean, metavar="BOOL",
-        help="also containers of services that are not in the file (default true)")  # fmt: skip
+    text = "also containers of services that are not in the file (default)"
+    add_switch(parser, "orphans", default=True, help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 RUNNING = ("running", "paused", "restarting")
 
 
-def boolean(text: str) -> bool:
-    """An option's ``true`` or ``false``, for argparse."""
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
-
-
 class Container:
     """A container: its row in the index, its spec and its state when it was looked at."""
 

@@ -13,8 +13,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from compose.errors import ImageError
 from compose.images import tar
-from compose.images.unpack import keep_xattr
+from compose.images.unpack import OPAQUE, OPAQUE_MARK, WHITEOUT_PREFIX, keep_xattr
 from compose.linux.beneath import open_plain
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ class File:
         return data
 
 
-def walk(parent: int, name: bytes, shown: bytes) -> Iterator[Pair]:
+def walk(parent: int, name: bytes, shown: bytes, *, layer: bool = False) -> Iterator[Pair]:
     """The entries of what is called `name` in the directory `parent`, with `shown` instead of that name.
 
     An empty `name` stands for the directory itself. A file's content can be read until the next entry is
-    asked for. Sockets, which no archive can hold, are left out. Raises `OSError` when `name` is not there.
+    asked for. Sockets, which no archive can hold, are left out. With `layer` the tree is the upper directory
+    of an overlay, whose whiteouts get the form that they have in images. Raises `OSError` when `name` is not
+    there.
     """
-    walker = _Walker(parent)
+    walker = _Walker(parent, layer=layer)
     found = os.stat(name or b".", dir_fd=parent, follow_symlinks=False)
     yield from walker.one(name, shown, found)
     pending = [(name, shown)] if stat.S_ISDIR(found.st_mode) else []
@@ -74,8 +77,9 @@ def _join(path: bytes, name: bytes) -> bytes:
 
 
 class _Walker:
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, layer: bool) -> None:
         self._root = root
+        self._layer = layer
         self._links: dict[tuple[int, int], bytes] = {}
 
     def children(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
@@ -124,7 +128,16 @@ class _Walker:
         )
         if kind == stat.S_IFDIR:
             yield entry._replace(name=shown + b"/", xattrs=_xattrs(descriptor)), File(-1, 0)
+            if self._layer and OPAQUE in os.listxattr(f"/proc/self/fd/{descriptor}"):
+                yield _mark(_join(shown, OPAQUE_MARK)), File(-1, 0)
             return
+        if self._layer:
+            above, _, name = shown.rpartition(b"/")
+            if name.startswith(WHITEOUT_PREFIX):
+                raise ImageError(f"a file of the name {os.fsdecode(shown)} cannot be kept in a layer")
+            if kind == stat.S_IFCHR and status.st_rdev == 0:
+                yield _mark(_join(above, WHITEOUT_PREFIX + name)), File(-1, 0)
+                return
         if status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), shown)
             if first != shown:
@@ -144,6 +157,11 @@ class _Walker:
             yield entry._replace(size=size, xattrs=_xattrs(place)), File(descriptor, size)
         finally:
             os.close(descriptor)
+
+
+def _mark(name: bytes) -> tar.Entry:
+    """A whiteout as images have it."""
+    return tar.Entry(name, stat.S_IFREG, 0, 0, 0, 0, 0, b"", (0, 0), {})
 
 
 def _xattrs(place: int) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPAQUE = "trusted.overlay.opaque"
 WHITEOUT_PREFIX = b".wh."
-_OPAQUE_MARK = b".wh..wh..opq"
+OPAQUE_MARK = b".wh..wh..opq"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_PARENTS = 64
@@ -179,7 +179,7 @@ class Unpacker:
         self.close()
 
     def _whiteout(self, parent: int, name: bytes) -> None:
-        if name == _OPAQUE_MARK:
+        if name == OPAQUE_MARK:
             os.setxattr(parent, OPAQUE, b"y")
             return
         if name.startswith(b".wh..wh."):  # aufs's own bookkeeping

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import stat
 import subprocess
 import tarfile
@@ -195,3 +197,72 @@ def test_devices_that_a_container_made_are_not_opened_and_not_copied(box: Stack)
     done = box.try_run("cp", "box:/tmp/d", "d")
     assert done.code == 0 and "zero is a device and was left out" in done.err
     assert sorted(path.name for path in (box.directory / "d").iterdir()) == ["fifo", "file"]
+
+
+CHANGED = """
+services:
+  box:
+    image: IMAGE
+    command: [sh, -c, 'echo $$COLOUR; exec sleep infinity']
+    environment: {COLOUR: red}
+    volumes: ['data:/data']
+volumes: {data: {}}
+"""
+CHANGES = (
+    "echo new > /new; ln /new /again; rm /etc/group; rm -r /home && mkdir /home; "
+    "chown 12:13 /new; chmod 4755 /new; echo x > /data/volume; mknod /made c 1 3"
+)
+
+
+def test_export_is_the_whole_file_system_without_what_is_mounted(stack: Stack) -> None:
+    stack.write(CHANGED)
+    stack.up()
+    stack.shell("box", CHANGES)
+    stack.run("export", "-o", "out.tar", "box")
+    with tarfile.open(stack.directory / "out.tar") as tar:
+        names = set(tar.getnames())
+        first, second = tar.getmember("again"), tar.getmember("new")
+        content = tar.extractfile("new")
+        assert content is not None
+        assert content.read() == b"new\n"
+    assert {"bin/busybox", "etc/passwd", "home", "data", "proc"} <= names
+    assert not {"etc/group", "data/volume", "proc/1"} & names
+    assert second.islnk() and second.linkname == "again" and first.mode == 0o4755
+    assert (first.uid, first.gid) == (12, 13)
+    process: Any = stack.start("export", "box", text=False)
+    with process:
+        out, _ = process.communicate(timeout=30)
+    assert out == (stack.directory / "out.tar").read_bytes()
+    assert "not running container #2" in stack.fails("export", "--index", "2", "box")
+
+
+def test_a_committed_container_is_an_image_that_up_starts(stack: Stack) -> None:
+    stack.write(CHANGED)
+    stack.up()
+    stack.shell("box", CHANGES)
+    name = f"{stack.name}/made:one"
+    arguments = ["-a", "Me", "-m", "why", "-c", "ENV SIZE=big", "-c", 'LABEL "a b"=c']
+    said = stack.try_run("commit", *arguments, "box", name)
+    assert said.code == 0 and "Committed as sha256:" in said.err
+    again = CHANGED.replace("environment: {COLOUR: red}", "labels: {x: y}").replace("IMAGE", name)
+    stack.write(re.sub("    command.*\n", "", again))
+    stack.up()
+    with stack.start("logs", "-f", "box") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith("| red\n")
+        process.terminate()
+    shown = "cat /new /again; stat -c '%a %u %h' /new; ls /home; ls /etc/group; echo $SIZE; stat -c %F /made"
+    assert stack.shell("box", f"({shown}) 2>&1").splitlines() == [
+        *("new", "new", "4755 12 2", "ls: /etc/group: No such file or directory", "big"),
+        "character special file",
+    ]
+    assert json.loads(stack.run("images", "--format", "json"))[0]["Tag"] == "one"
+
+
+def test_a_commit_that_cannot_be_leaves_the_container_running(stack: Stack) -> None:
+    stack.write(CHANGED)
+    stack.up()
+    assert "RUN changes more than settings" in stack.fails("commit", "-c", "RUN true", "box")
+    assert "--change:1" in stack.fails("commit", "-c", "EXPOSE x", "box")
+    assert "not valid" in stack.fails("commit", "box", "Not:A:Name")
+    assert stack.ps()[f"{stack.name}-box-1"]["State"] == "running"

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from compose.images.store import Image, ImageStore, Layer, Progress, Session
 
-_STEPS: dict[str, type[Step]] = {
+STEPS: dict[str, type[Step]] = {
     "ADD": Add,
     "ARG": Arg,
     "CMD": Cmd,
@@ -169,7 +169,7 @@ def plan_stages(dockerfile: Dockerfile) -> Plan:
                 raise instruction.place.error(f"there are two stages of the name {begin.name}")
             stages.append(Stage(len(stages), begin, []))
             continue
-        step = _STEPS[instruction.name](instruction, dockerfile.escape)
+        step = STEPS[instruction.name](instruction, dockerfile.escape)
         if stages:
             stages[-1].steps.append(step)
         elif isinstance(step, Arg):
@@ -339,7 +339,7 @@ class _Builder:
             for instruction in parse(text.encode(), shown).instructions:
                 if instruction.name in ("FROM", "ONBUILD", "MAINTAINER"):
                     raise stage.begin.place.error(f"the base image has ONBUILD {instruction.name}")
-                steps.append(_STEPS[instruction.name](instruction, "\\"))
+                steps.append(STEPS[instruction.name](instruction, "\\"))
         self._total += len(steps)
         return steps
 
