@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Tests make device nodes and rename into a store, which /tmp is no place for: on Debian 13 it is a tmpfs, nodev.
+# Tests make device nodes and rename into a store: not in /tmp, which on Debian 13 is a tmpfs without devices.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
 
 PRIVILEGED = tuple(os.path.join(HERE, tier) + os.sep for tier in ("system", "e2e"))

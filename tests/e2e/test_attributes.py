@@ -143,7 +143,12 @@ ROWS = [
     ),
     Row("pids_limit", "pids_limit: 33", LIMIT.format("pids.max", "pids/pids.max"), "33"),
     Row("pids_limit without limit", "pids_limit: -1", LIMIT.format("pids.max", "pids/pids.max"), "max"),
-    Row("cpus", "cpus: 0.5", f"({LIMIT}) | cut -d ' ' -f 1".format("cpu.max", "cpu/cpu.cfs_quota_us"), "50000"),
+    Row(
+        "cpus",
+        "cpus: 0.5",
+        f"({LIMIT}) | cut -d ' ' -f 1".format("cpu.max", "cpu/cpu.cfs_quota_us"),
+        "50000",
+    ),
     Row("cpuset", "cpuset: '0'", STATUS.format("Cpus_allowed_list"), "Cpus_allowed_list: 0"),
     Row(
         "deploy.resources",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.network import names
+from compose.network.resolvers import PATIENCE
 from tests.support.network_lab import CONTAINER, NETWORK, PROJECT, TARGET, Lab, Server, private_memory, until
 
 if TYPE_CHECKING:
@@ -192,10 +193,10 @@ def test_a_dead_resolver_costs_a_second_once(lab: Lab) -> None:
         lab.name_service()
         lab.start()
         assert addresses(ask(lab, "a.example.org")) == [AWAY]
-        began = time.monotonic()
+        assert len(silent.asked) == 1
         for number in range(20):
             assert addresses(ask(lab, f"b{number}.example.org")) == [AWAY]
-        assert time.monotonic() - began < 0.9
+        assert len(silent.asked) == 1
         assert addresses(ask_tcp(lab, names.query("a.example.org"))[0]) == [AWAY]
 
 
@@ -207,9 +208,8 @@ def test_a_resolver_that_refuses_or_is_not_there_is_passed_over_at_once(lab: Lab
     with contextlib.closing(refusing), contextlib.closing(good):
         lab.name_service()
         lab.start()
-        began = time.monotonic()
         assert addresses(ask(lab, "a.example.org")) == [AWAY]
-        assert time.monotonic() - began < 0.6
+        assert (len(refusing.asked), len(good.asked)) == (1, 1)  # a try that is waited for is made again
 
 
 def test_no_resolver_at_all(lab: Lab) -> None:
@@ -218,7 +218,7 @@ def test_no_resolver_at_all(lab: Lab) -> None:
     lab.start()
     began = time.monotonic()
     assert code(ask(lab, "a.example.org")) == names.SERVER_FAILURE
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < PATIENCE  # what it would take if it waited for somebody
 
 
 def test_a_container_may_have_resolvers_of_its_own(lab: Lab) -> None:

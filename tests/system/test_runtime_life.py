@@ -7,7 +7,6 @@ import os
 import select
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -281,12 +280,10 @@ def has_health(status: str) -> Callable[[ContainerState], bool]:
 
 
 def test_health_is_noticed_long_before_the_first_interval(stand: Stand) -> None:
-    began = time.monotonic()
-    healthcheck = check("cat /ready && echo fine")
+    healthcheck = check("cat /ready && echo fine", interval=3000.0, start_interval=3000.0)
     identity = stand.shell("sleep 0.3; touch /ready; sleep 1000", healthcheck=healthcheck)
     assert stand.state(identity)["health"] is not None
     state = stand.until(identity, has_health("healthy"))
-    assert time.monotonic() - began < 5
     assert state["health"] is not None
     log = state["health"]["log"]
     assert log[-1]["output"] == "fine\n"
@@ -392,9 +389,7 @@ def test_nothing_is_restarted_while_the_project_stops(stand: Stand) -> None:
 
 def test_a_process_that_cannot_hear_is_killed_at_once(stand: Stand) -> None:
     identity = stand.run("sleep", "1000")
-    began = time.monotonic()
-    state = stand.keeper.stop(identity)
-    assert time.monotonic() - began < 3
+    state = stand.keeper.stop(identity, grace=3000.0)
     assert (state["exit_code"], state["stopped_by_user"]) == (137, True)
 
 
