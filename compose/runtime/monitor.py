@@ -250,7 +250,12 @@ class Monitor:
     def launch(self) -> list[str]:
         """Start process 1; returns warnings. Raises `ContainerError`, `OSError`; nothing of it runs then."""
         isolation = self.context.isolation
-        resources = (self.spec["oci"].get("linux") or {}).get("resources")
+        linux = self.spec["oci"].get("linux") or {}
+        if linux.get("devices"):
+            from compose.runtime.renumber import renumber
+
+            renumber(linux)
+        resources = linux.get("resources")
         try:
             self._enter_parent()
             self.cgroup = isolation.create(self._base(), self.identity, resources)

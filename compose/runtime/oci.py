@@ -184,7 +184,7 @@ def device_rule(node: Mapping[str, Any], access: str) -> dict[str, Any]:
 
 def host_devices() -> list[dict[str, Any]]:
     """Every device of the host, for a privileged container; not its terminals and shared memory."""
-    return [_device(path, path) for path in _walk("/dev")]
+    return [{**_device(path, path), "optional": True} for path in _walk("/dev")]
 
 
 _NOT_PASSED = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"})
@@ -211,6 +211,7 @@ def _device(source: str, path: str) -> dict[str, Any]:
         raise OSError(19, f"{source}: not a device")
     return {
         "path": path,
+        "source": source,
         "type": kind,
         "major": os.major(found.st_rdev),
         "minor": os.minor(found.st_rdev),

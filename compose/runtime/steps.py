@@ -121,6 +121,12 @@ _REASONS = {
     NOT_GIVEN: "this host gives less, and the most that it gives is set; see 'ulimit -Ha' and fs.nr_open",
 }
 
+_HINTS = {
+    (RLIMIT, 1): "lower it: 'ulimit -H -a' shows the most that can be given here without CAP_SYS_RESOURCE",
+    (OOM_SCORE, 13): "raise it: without CAP_SYS_RESOURCE it cannot be lower than that of the shell you use",
+}
+"""What to do about an errno of a step, where that can be said."""
+
 NOT_FOUND = "not found"
 PERMISSION = "permission"
 OTHER = "other"
@@ -134,7 +140,7 @@ class LaunchError(ContainerError):
     """
 
     def __init__(self, step: int, number: int, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint or _HINTS.get((step, number)))
         self.step = step
         self.number = number
         self.reason = OTHER

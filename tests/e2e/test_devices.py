@@ -93,6 +93,26 @@ services:
     assert output(stack, "again") == ["written"] * 3
 
 
+def test_a_device_that_was_numbered_anew_is_found_again(stack: Stack, node: str) -> None:
+    stack.write(f"""
+services:
+  a:
+    image: IMAGE
+    command: [sh, -c, "stat -c '%t:%T' /dev/x; {WRITE.format("/dev/x")}; {READ.format("/dev/x")}"]
+    devices: ["{node}/device:/dev/x:w"]
+""")
+    os.unlink(f"{node}/device")
+    os.mknod(f"{node}/device", stat.S_IFCHR | 0o600, os.makedev(1, 7))  # a standard device
+    stack.up()
+    assert output(stack, "a") == ["1:7", "written", "read"]
+    os.unlink(f"{node}/device")
+    os.mknod(f"{node}/device", stat.S_IFCHR | 0o600, KMSG)  # a boot later
+    stack.run("start")
+    assert output(stack, "a")[3:] == ["1:b", "written", "refused"]
+    os.unlink(f"{node}/device")
+    assert "is not there any more" in stack.fails("start")
+
+
 def describe(stack: Stack, kind: str, *devices: dict[str, object]) -> None:
     """Write a vendor's description, and let the stack find it."""
     directory = stack.directory / "cdi"

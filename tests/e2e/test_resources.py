@@ -216,6 +216,7 @@ services:
     [
         ("mem_limit: 1m", "service a: mem_limit: 1048576 bytes are too few"),
         ("cpus: 1, cpu_quota: 5000", "service a: cpus: says the same as cpu_quota"),
+        ("cpuset: 0-4999", "service a: cpuset: there is no CPU "),
         ("devices: [/dev/no-such]", "service a: devices[0]: /dev/no-such: No such file"),
         (
             "blkio_config: {device_read_bps: [{path: /dev/null, rate: 1}]}",

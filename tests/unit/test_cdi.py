@@ -76,7 +76,8 @@ def test_a_node_is_completed_by_the_hosts(directories: tuple[Path, Path], tmp_pa
     node = {"path": "/dev/x", "hostPath": str(tmp_path / "host")}
     (directories[1] / "x.json").write_text(device("v.com/x", "a", deviceNodes=[node]))
     found = registry(directories).edits(["v.com/x=a"])
-    assert found.nodes == [{"path": "/dev/x", "type": "c", "major": 1, "minor": 11}]
+    host = str(tmp_path / "host")
+    assert found.nodes == [{"path": "/dev/x", "source": host, "type": "c", "major": 1, "minor": 11}]
     assert found.rules[0]["access"] == "rwm"
 
 

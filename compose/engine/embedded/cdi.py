@@ -189,13 +189,17 @@ def _add_node(found: Edits, node: Mapping[str, Any]) -> None:
     """A device node; what the file does not say is taken from the host's node."""
     path = str(node["path"])
     kind, major, minor = str(node.get("type") or ""), node.get("major"), node.get("minor")
+    source = ""
     if not kind or (kind != "p" and not major):
-        host = os.stat(str(node.get("hostPath") or path))
+        source = str(node.get("hostPath") or path)
+        host = os.stat(source)
         real = _KINDS.get(stat.S_IFMT(host.st_mode))
         if real is None or (kind and {"u": "c"}.get(kind, kind) != real):
-            raise ValueError(f"{node.get('hostPath') or path} is not such a device")
+            raise ValueError(f"{source} is not such a device")
         kind, major, minor = real, os.major(host.st_rdev), os.minor(host.st_rdev)
     entry: dict[str, Any] = {"path": path, "type": kind, "major": int(major or 0), "minor": int(minor or 0)}
+    if source and kind != "p":
+        entry["source"] = source
     for key in ("fileMode", "uid", "gid"):
         if node.get(key) is not None:  # YAML 1.1 takes 0o640 for text
             entry[key] = int(str(node[key]), 0)

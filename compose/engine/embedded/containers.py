@@ -311,6 +311,8 @@ async def start(context: Context, name: str) -> None:
             await start(context, name)
             return
         if error.reason != protocol.RUNNING:  # a command that was killed may have got as far as this
+            if not error.message.startswith("container "):
+                error.message = f"container {name}: {error.message}"
             raise
     await in_thread(hooks.run_inside, context, row, "post_start")
 

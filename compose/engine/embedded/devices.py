@@ -1,4 +1,4 @@
-"""Devices of the host that a service asks for, looked up: nodes, rules of access, limits of block devices."""
+"""What of the host's hardware a service asks for, looked up: devices, limits of block devices, CPUs."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class HostDevices(NamedTuple):
 
 def find(service: Mapping[str, Any]) -> HostDevices:
     """Look up everything that `service` names. Raises `ContainerError` for what this host does not have."""
+    _check_cpus(str(service.get("cpuset") or ""))
     described = _described(service)
     edits = Registry().edits(described) if described else no_edits()
     privileged = bool(service.get("privileged"))
@@ -111,6 +112,27 @@ def _kind_of_gpus(driver: str, registry: Registry) -> str:
         return f"{driver}/gpu" if "." in driver else f"{driver}.com/gpu"
     there = [kind for kind in registry.kinds() if kind.endswith("/gpu")]
     return there[0] if len(there) == 1 else _NVIDIA
+
+
+def _check_cpus(wanted: str) -> None:
+    """Refuse CPUs that this host does not have, in words instead of the kernel's ERANGE."""
+    if not wanted:
+        return
+    with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+        online = file.read().strip()
+    if missing := _cpus(wanted) - _cpus(online):
+        raise ContainerError(
+            f"cpuset: there is no CPU {min(missing)}", hint=f"choose of those that there are: {online}"
+        )
+
+
+def _cpus(text: str) -> set[int]:
+    """``0-2,5`` as numbers; only so many as a machine may have."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), min(int(last or first), 65_536) + 1))
+    return found
 
 
 def cgroup_rules(text: str) -> list[dict[str, Any]]:
