@@ -64,10 +64,10 @@ def test_a_bad_file_is_named_with_line_and_column(stack: Stack, name: str) -> No
 def test_a_key_that_nothing_acts_on_is_warned_about_once(stack: Stack) -> None:
     stack.write(
         "services:\n  web:\n    image: IMAGE\n    command: [sleep, infinity]\n"
-        "    blkio_config: {weight: 300}\n"
+        "    isolation: process\n"
     )
     error = stack.up()
-    assert error.count("blkio_config") == 1
+    assert error.count("isolation") == 1
     assert "compose.yaml:5" in error
 
 
