@@ -69,7 +69,6 @@ NOT_YET: dict[str, str] = {
     "services.*.gpus.*.options": _OPTIONS,
     "services.*.isolation": _WINDOWS,
     "services.*.models": "no models are run",
-    "services.*.platform": "images are those of this machine",
     "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
     "services.*.use_api_socket": "there is no Docker API",

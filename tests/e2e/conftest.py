@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.images import platforms
 from compose.images.store import ImageStore
 from tests.support.command import Stack
 
@@ -36,7 +37,7 @@ def home(territory: Territory, busybox_root: str) -> Paths:
         shutil.copytree(busybox_root, f"{directory}/layer/tree", symlinks=True, dirs_exist_ok=True)
         layer = session.add_layer(directory)
         settings = {"Cmd": ["sh"], "Env": ["PATH=/bin"]}
-        config = {"architecture": "amd64", "os": "linux", "config": settings}
+        config = {"architecture": platforms.host().architecture, "os": "linux", "config": settings}
         session.add_image(config, [layer], [TINY])
     return paths
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.images.store import ImageStore
 from compose.runtime import modules
 from tests.support.attribute_rows import STATUS, Row, services, wrong
 
@@ -60,6 +61,7 @@ ROWS = [
         "wc -l < /proc/keys; touch /proc/sys/kernel/domainname 2>&1 | grep -o 'Read.*'",
         "0\nRead-only file system",
     ),
+    Row("platform", "platform: linux", "uname -s", "Linux"),
     Row("runtime", "runtime: runc", "echo ok", "ok"),
     Row("annotations and labels", "annotations: {a: b}, labels: {c: d}", "echo ok", "ok"),
     Row(
@@ -128,3 +130,27 @@ def test_what_the_host_cannot_give_is_said_once(stack: Stack) -> None:
 def test_a_group_that_is_not_there_is_named_by_its_key(stack: Stack) -> None:
     stack.write("services:\n  a: {image: IMAGE, user: app, group_add: [nosuch]}\n")
     assert "group_add nosuch: no such group in the image's /etc/group" in stack.fails("up", "-d")
+
+
+FOREIGN = "pycompose-test/foreign"
+
+
+def test_an_image_of_another_platform(stack: Stack) -> None:
+    store = ImageStore(stack.paths)
+    with store.session() as session:
+        layer = session.add_layer(session.directory())
+        config = {"architecture": "vax", "os": "linux", "config": {"Cmd": ["/program"]}}
+        session.add_image(config, [layer], [FOREIGN])
+    text = f"services:\n  a:\n    image: {FOREIGN}\n"
+    stack.write(text + "    platform: linux/amd64\n")
+    said = stack.fails("up", "-d")
+    assert (
+        f"compose.yaml:4:5: service a: platform: image {FOREIGN} is for linux/vax, not for linux/amd64"
+        in said
+    )
+    stack.write(text + "    platform: linux/vax\n")
+    assert "service a: platform: nothing is known of vax" in stack.fails("up", "-d")
+    stack.write(text)
+    said = stack.fails("up", "-d")  # warned of, and tried nevertheless
+    assert f"warning: compose.yaml:2:3: service a: image {FOREIGN} is for linux/vax" in said
+    assert "exec /program" in said

@@ -36,7 +36,8 @@ networks.*.gw_priority networks.*.interface_name networks.*.ipv4_address network
 networks.*.mac_address networks.*.priority oom_kill_disable oom_score_adj
 pids_limit ports privileged profiles pull_policy read_only restart
 scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits
-cgroup external_links networks.*.driver_opts networks.*.link_local_ips init ipc pid runtime userns_mode uts
+cgroup external_links init ipc networks.*.driver_opts networks.*.link_local_ips pid platform
+runtime userns_mode uts
 user volumes.*.bind volumes.*.consistency volumes.*.read_only volumes.*.source volumes.*.target
 volumes.*.tmpfs volumes.*.type volumes.*.image volumes.*.volume volumes_from working_dir
 post_start pre_start pre_stop

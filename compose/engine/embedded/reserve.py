@@ -20,7 +20,7 @@ from compose.plan.actions import (
 from compose.runtime.client import Keeper
 from compose.state.index import as_text
 
-from . import devices, networks, ports, sharing
+from . import devices, networks, platform, ports, sharing
 from .containers import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
@@ -85,6 +85,7 @@ def _check(context: Context, name: str) -> None:
             program(context.paths, config, project.directory)
     except ContainerError as error:
         raise placed(project, name, error, key) from None
+    platform.check(context, name)
     for text in missing(options):
         context.warn(f"{project.where(('services', name, 'security_opt'))}: service {name}: {text}")
 
