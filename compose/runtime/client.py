@@ -160,6 +160,18 @@ class Keeper:
         self._tell(identity, "stop", signal=signal, grace=grace, resume=resume)
         return self._settled(identity)
 
+    def restart(
+        self, identity: str, grace: float | None = None, warn: Callable[[str], None] | None = None
+    ) -> bool:
+        """Stop a container and start it, all by its monitor: its ports stay open, and whoever follows its log
+        goes on. False, and nothing has happened, when it does not run. Raises `ContainerError`.
+        """
+        answer = self._tell(identity, "restart", grace=grace)
+        for text in (answer or {}).get("warnings", ()):
+            if warn is not None:
+                warn(text)
+        return answer is not None
+
     def kill(self, identity: str, signal: str | int = "SIGKILL") -> None:
         """Send a signal to process 1; raises `ContainerError` when the container does not run."""
         if self._tell(identity, "kill", signal=signal) is None:

@@ -41,6 +41,7 @@ class Control:
         self._listener = listener
         self._waiting: list[Socket] = []
         self._stopping: list[Socket] = []
+        self._restarting: list[Socket] = []
         self._sessions: list[Session] = []
         listener.setblocking(False)
         self._loop.reader(listener.fileno(), self._accept)
@@ -54,11 +55,26 @@ class Control:
         """Tell everybody that the container has ended for good."""
         for session in list(self._sessions):
             self._session_ended(session)
+        self.refuse_restarting(ContainerError("the container was stopped while it was restarted"))
         for connection in (*self._waiting, *self._stopping):
             protocol.answer(connection)
             connection.close()
         self._waiting.clear()
         self._stopping.clear()
+
+    def answer_restarting(self, warnings: list[str]) -> None:
+        """Tell those who wanted the container restarted that it runs again."""
+        for connection in self._restarting:
+            protocol.answer(connection, warnings=warnings)
+            connection.close()
+        self._restarting.clear()
+
+    def refuse_restarting(self, error: Exception) -> None:
+        """Tell those who wanted the container restarted why it does not run."""
+        for connection in self._restarting:
+            protocol.refuse(connection, error)
+            connection.close()
+        self._restarting.clear()
 
     def give_up_stopping(self, error: ContainerError) -> None:
         """Tell those who want the container stopped why it is not; it may end later."""
@@ -104,6 +120,10 @@ class Control:
                 except ComposeError:
                     self._stopping.remove(connection)
                     raise
+                return True
+            case "restart":
+                self._restarting.append(connection)
+                monitor.restart(message.get("grace"))
                 return True
             case "wait":
                 self._waiting.append(connection)

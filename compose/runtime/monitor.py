@@ -399,11 +399,27 @@ class Monitor:
         self._stopped = True
         self._end(number, grace)
 
-    def end_run(self) -> None:
-        """Stop the container on nobody's behalf: its restarter starts it again."""
+    def end_run(self, grace: float | None = None) -> None:
+        """Stop the container for its restarter, which starts it again."""
         if self.pidfd >= 0 and self._stopper is None:
             self.write()
-            self._end(self._stop_signal(), self.spec.get("stop_grace_period", _DEFAULT_GRACE))
+            if grace is None:
+                grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
+            self._end(self._stop_signal(), grace)
+
+    def restart(self, grace: float | None) -> None:
+        """Stop the container and start it; `Control` hears of it. Its ports stay open meanwhile."""
+        self._restarter.by_hand(grace)
+
+    def answer_restart(self, warnings: list[str]) -> None:
+        """It runs again."""
+        if self.control is not None:
+            self.control.answer_restarting(warnings)
+
+    def refuse_restart(self, error: Exception) -> None:
+        """It could not be started again."""
+        if self.control is not None:
+            self.control.refuse_restarting(error)
 
     def _end(self, signal: int, grace: float) -> None:
         if self._stopper is not None:

@@ -32,8 +32,8 @@ class Restarter:
         state = self._monitor.state
         if state.get("restart_count", 0) and restart.counts(self._policy(), self._ran_for()):
             state["restart_attempts"] = state.get("restart_attempts", 0) + 1
-        unhealthy = bool(state.get("restarting_unhealthy")) and not self._given_up()
-        if unhealthy or self._wanted(code):
+        asked = bool(state.get("restarting_unhealthy") or state.get("restarting_by_hand"))
+        if (asked and not self._given_up()) or self._wanted(code):
             self.plan()
         else:
             self._monitor.finish_for_good()
@@ -50,10 +50,23 @@ class Restarter:
         monitor.state["restarting_unhealthy"] = True
         monitor.end_run()
 
+    def by_hand(self, grace: float | None) -> None:
+        """Start it anew on a user's behalf, whatever its policy says: at once, without a trace of earlier
+        failures."""
+        monitor = self._monitor
+        monitor.state["restarting_by_hand"] = True
+        if self.cancel():
+            self.plan()
+        else:
+            monitor.end_run(grace)
+
     def plan(self) -> None:
         """Start it again after a while; also what a successor does that finds it waiting."""
         monitor = self._monitor
-        self._delay = restart.next_delay(self._delay, self._ran_for(), self._policy())
+        if monitor.state.get("restarting_by_hand"):
+            self._delay = 0.0
+        else:
+            self._delay = restart.next_delay(self._delay, self._ran_for(), self._policy())
         monitor.state["status"] = "restarting"
         monitor.write()
         self._timer = monitor.loop.after(self._delay, self._restart)
@@ -93,14 +106,18 @@ class Restarter:
             monitor.finish_for_good()
             return
         self._was_healthy = False
-        monitor.state["restart_count"] = monitor.state.get("restart_count", 0) + 1
+        by_hand = monitor.state.pop("restarting_by_hand", False)
+        monitor.state["restart_count"] = 0 if by_hand else monitor.state.get("restart_count", 0) + 1
+        if by_hand:
+            monitor.state.pop("restart_attempts", None)
         if monitor.state.pop("restarting_unhealthy", False):
             monitor.state["restart_reason"] = "unhealthy"
         else:
             monitor.state.pop("restart_reason", None)
         try:
-            monitor.launch()
+            monitor.answer_restart(monitor.launch())
         except (ComposeError, OSError) as error:
+            monitor.refuse_restart(error)
             now = time.time_ns()
             monitor.state.update({"error": str(error), "started_at": now, "finished_at": now})
             monitor.state["exit_code"] = exit_code_of(error)

@@ -211,6 +211,8 @@ if TYPE_CHECKING:
         """``unhealthy`` when that is why the present run began; missing otherwise."""
         restarting_unhealthy: bool
         """The container is being ended, to be started again, because it is unhealthy."""
+        restarting_by_hand: bool
+        """Set while a user's ``restart`` is under way: the next start belongs to it."""
         resume_at_boot: bool
         """It was stopped because the machine goes down."""
         files: dict[str, str]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compose.runtime.records import read_state
+from compose.state.index import Index
 from tests.support.command import Lines
 from tests.support.patience import MOMENT
 
@@ -62,6 +66,33 @@ services:
         assert stack.ps()[name]["State"] == "running"  # there is no room for all that it has to say
         data = process.stdout.read()
     assert len(data) == count and not data.strip(b"\0")
+
+
+def test_no_byte_is_lost_or_doubled_when_the_monitor_is_killed(stack: Stack) -> None:
+    stack.write("services: {box: {image: IMAGE, logging: {options: {max-size: 1m, max-file: '2'}}}}")
+    arguments = ("run", "--rm", "-q", "box", "seq", "1", "2000000")
+    process: Any = stack.start(*arguments, text=False)
+    digest, expected = hashlib.sha256(), hashlib.sha256()
+    with process:
+        for block in range(20):  # between blocks it waits for us, sooner or later
+            digest.update(process.stdout.read(100_000))
+            if block % 5 == 4:
+                kill_monitor(stack)
+        while data := process.stdout.read(1 << 16):
+            digest.update(data)
+    for number in range(1, 2_000_001, 10_000):
+        expected.update("".join(f"{n}\n" for n in range(number, number + 10_000)).encode())
+    assert process.returncode == 0
+    assert digest.digest() == expected.digest()
+
+
+def kill_monitor(stack: Stack) -> None:
+    """Kill the monitor of the only container."""
+    ((name, found),) = stack.ps().items()
+    identity = next(row.id for row in Index(stack.paths).containers(stack.name) if row.name == name)
+    assert identity.startswith(found["ID"])
+    with contextlib.suppress(ProcessLookupError):  # its successor is not there yet
+        os.kill(read_state(stack.paths, identity)["monitor_pid"], signal.SIGKILL)
 
 
 def wait_for(stack: Stack, number: int) -> list[str]:

@@ -352,6 +352,19 @@ def _stop(context: Context, row: ContainerRow, grace_period: float | None, resum
     drop(context, row.id, "listen/")
 
 
+async def restart(context: Context, name: str, grace_period: float | None) -> None:
+    """Stop a container and start it again, with its hooks; one that does not run is only started."""
+    row = context.row(name)
+    failure = await in_thread(_before_stop, context, row)
+    if failure is not None:
+        raise failure
+    keeper = Keeper(context.paths, context.name)
+    if await in_thread(keeper.restart, row.id, grace_period, context.warn):
+        await in_thread(hooks.run_inside, context, row, "post_start")
+    else:
+        await start(context, name)
+
+
 async def kill(context: Context, name: str, signal: str) -> None:
     """Send a signal to process 1. SIGKILL cannot be refused: its effect is waited for, as Docker does."""
     row = context.row(name)

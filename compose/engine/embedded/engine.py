@@ -73,8 +73,7 @@ class EmbeddedEngine:
                     regardless=action.regardless,
                 )
             case a.RestartContainer():
-                await containers.stop(context, action.target, action.grace_period)
-                await containers.start(context, action.target)
+                await containers.restart(context, action.target, action.grace_period)
                 containers.note(context, context.row(action.target).id, "restart")
             case a.KillContainer():
                 await containers.kill(context, action.target, action.signal)
