@@ -206,7 +206,7 @@ class Monitor:
         self._checkup.begin(resumed=True)
         if self.state.get("status") == "paused":
             self._checkup.pause(paused=True)
-        if self.state.get("restarting_unhealthy"):
+        if self.state.get("restarting_unhealthy") or self.state.get("restarting_by_hand"):
             self.end_run()
 
     def _own_pidfd(self) -> int:
@@ -409,7 +409,7 @@ class Monitor:
 
     def restart(self, grace: float | None) -> None:
         """Stop the container and start it; `Control` hears of it. Its ports stay open meanwhile."""
-        self._restarter.by_hand(grace)
+        self.restarter.by_hand(grace)
 
     def answer_restart(self, warnings: list[str]) -> None:
         """It runs again."""
