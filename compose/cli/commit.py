@@ -69,8 +69,5 @@ def _paused(scope: Scope, container: Container, *, wanted: bool) -> Iterator[Non
     if not wanted or container.status != "running":
         yield
         return
-    scope.keeper.pause(container.row.id)
-    try:
+    with scope.keeper.held(container.row.id):
         yield
-    finally:
-        scope.keeper.unpause(container.row.id)

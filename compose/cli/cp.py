@@ -113,13 +113,14 @@ def _in(
     scope: Scope, arguments: argparse.Namespace, found: list[Container], source: str, target: str
 ) -> None:
     from compose.engine.embedded.transfer import Rules, copy, extract
+    from compose.images.tar import uncompressed
 
     rules = Rules(follow=arguments.follow_link)
     if source == "-":
         with _rewindable(sys.stdin.buffer, len(found)) as stream:
             for container in found:
                 with _side(scope, container, "extract-to-dir") as side:
-                    extract(stream, side, target, rules)
+                    extract(uncompressed(stream), side, target, rules)
                 if len(found) > 1:
                     stream.seek(0)
                 _say(arguments, container)

@@ -357,10 +357,14 @@ def _block(
 def uncompressed(file: IO[bytes]) -> Readable:
     """The stream inside `file`, by its first bytes: gzip, bzip2, xz or none; raises `ImageError` for zstd.
 
-    `file` must be seekable and stand at its beginning.
+    `file` must be buffered or seekable, and stand at its beginning.
     """
-    magic = file.read(6)
-    file.seek(-len(magic), os.SEEK_CUR)
+    peek = getattr(file, "peek", None)
+    if peek is not None:
+        magic = peek(6)[:6]
+    else:
+        magic = file.read(6)
+        file.seek(-len(magic), os.SEEK_CUR)
     if magic.startswith(b"\x1f\x8b"):
         import gzip
 

@@ -14,6 +14,7 @@ shared by threads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -25,7 +26,7 @@ from compose.runtime.records import read_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from compose.linux.sockets import Socket
@@ -186,6 +187,21 @@ class Keeper:
         """Thaw every process of the container."""
         if self._tell(identity, "unpause") is None:
             raise ContainerError(f"container {identity[:12]} is not running")
+
+    @contextlib.contextmanager
+    def held(self, identity: str) -> Iterator[None]:
+        """Freeze every process of the container as long as the block lasts, or this process lives."""
+        connection = self.connection(identity)
+        if connection is None:
+            raise ContainerError(f"container {identity[:12]} is not running")
+        try:
+            protocol.request(connection, "hold")
+            protocol.check(protocol.receive(connection)[0])
+            yield
+        finally:
+            connection.close()
+            with contextlib.suppress(ContainerError):  # it runs again already, or was stopped
+                self.unpause(identity)
 
     def wait(self, identity: str) -> ContainerState:
         """The state of a container when it has ended for good: not while its restart policy starts it

@@ -139,6 +139,11 @@ class Control:
             case "pause" | "unpause":
                 self._pause(paused=message["op"] == "pause")
                 protocol.answer(connection)
+            case "hold":
+                self._pause(paused=True)
+                protocol.answer(connection)
+                self._loop.reader(connection.fileno(), lambda: self._let_go(connection))
+                return True
             case "attach":
                 monitor.attach(connection)
                 return True
@@ -154,6 +159,13 @@ class Control:
         if status != ("running" if paused else "paused"):
             raise ContainerError(f"container {self._monitor.identity[:12]} is {status}")
         self._monitor.pause(paused=paused)
+
+    def _let_go(self, connection: Socket) -> None:
+        """Whoever wanted the container paused is done with it, or has died."""
+        self._loop.forget(connection.fileno())
+        connection.close()
+        if self._monitor.state.get("status") == "paused":
+            self._monitor.pause(paused=False)
 
     # exec ---------------------------------------------------------------------------------------------------
 

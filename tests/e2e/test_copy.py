@@ -8,10 +8,14 @@ import os
 import re
 import stat
 import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from compose.runtime.client import Keeper
+from tests.support.containers import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +121,7 @@ def test_a_directory_is_never_replaced_by_a_file(box: Stack) -> None:
 
 def test_archives_go_in_and_out(box: Stack) -> None:
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         entry = tarfile.TarInfo("new/file")
         entry.size = 3
         tar.addfile(entry, io.BytesIO(b"abc"))
@@ -257,6 +261,23 @@ def test_a_committed_container_is_an_image_that_up_starts(stack: Stack) -> None:
         "character special file",
     ]
     assert json.loads(stack.run("images", "--format", "json"))[0]["Tag"] == "one"
+
+
+def test_a_commit_that_is_killed_leaves_nothing_paused(stack: Stack) -> None:
+    stack.write(CHANGED)
+    stack.up()
+    identity = stack.run("ps", "-q").strip()
+    with Keeper(stack.paths, stack.name).held(identity):
+        assert list(stack.ps().values())[0]["State"] == "paused"
+    code = f"""if True:
+        from compose.runtime.client import Keeper
+        from compose.state.paths import Paths
+        import os
+        with Keeper(Paths({stack.paths.data!r}, {stack.paths.run!r}), {stack.name!r}).held({identity!r}):
+            os.kill(os.getpid(), 9)
+    """
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    wait_for(stack.paths.container(identity), lambda: list(stack.ps().values())[0]["State"] == "running")
 
 
 def test_a_commit_that_cannot_be_leaves_the_container_running(stack: Stack) -> None:
