@@ -30,7 +30,6 @@ NOT_YET: dict[str, str] = {
     "networks.*.enable_ipv4": "networks are IPv4",
     "networks.*.ipam.driver": _IPAM,
     "networks.*.ipam.options": _IPAM,
-    "volumes.*.driver_opts": "volumes are directories",
     "configs.*.labels": _SWARM,
     "configs.*.template_driver": _SWARM,
     "secrets.*.driver": _SWARM,

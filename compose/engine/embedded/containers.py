@@ -102,8 +102,10 @@ class Creation:
             sources.prepare(source)
         self._find_images(found)
         directories = {}
-        for use in found.volumes:
+        for number, use in enumerate(found.volumes):
             directories[use.name] = self.context.volumes.create(use.name)
+            if self.context.volumes.is_read_only(use.name):
+                found.volumes[number] = use._replace(read_only=True)
             if use.copy:
                 self.context.volumes.fill(use.name, self._copier(use.target))
         spec = container_spec(self.wanted, self.image, self._identity(), self._attached(found, directories))
@@ -287,9 +289,10 @@ async def start(context: Context, name: str) -> None:
     Its `pre_start` hooks run before, its `post_start` hooks when it runs.
     """
     row = context.row(name)
+    spec = readable_spec(context, row.id)
+    await in_thread(volumes.mount, context, spec)
     await in_thread(hooks.before_start, context, row)
     taken = context.listeners.pop(name, None)
-    spec = readable_spec(context, row.id)
     needs = [f"dns/{row.id}"] if (spec or {}).get("endpoints") else []
 
     def work() -> None:

@@ -55,7 +55,7 @@ class EmbeddedEngine:
             case a.RemoveNetwork():
                 await networks.remove(context, action.target)
             case a.CreateVolume():
-                await in_thread(context.volumes.create, action.target)
+                await in_thread(volumes.create, context, action)
             case a.RemoveVolume():
                 await volumes.remove(context, action.target)
             case a.CreateContainer():
@@ -90,8 +90,10 @@ class EmbeddedEngine:
                 await waiting.completed(context.paths, row.id, row.name, row.service)
             case a.RemoveSandbox():
                 await networks.remove_sandbox(context)
+                await in_thread(volumes.release, context)
             case a.LeaveSandbox():
                 await networks.leave_sandbox(context)
+                await in_thread(volumes.release, context)
 
     async def _remove(self, action: a.RemoveContainer) -> None:
         row = self._context.index.container_named(action.target)

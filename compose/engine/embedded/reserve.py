@@ -19,12 +19,14 @@ from compose.plan.actions import (
 )
 from compose.runtime.client import Keeper
 from compose.state.index import as_text
+from compose.volumes.local import Local
 
 from . import devices, networks, platform, ports, sharing
 from .containers import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
 from .spec.security import missing, security
+from .volumes import local_options
 
 if TYPE_CHECKING:
     import sqlite3
@@ -141,6 +143,8 @@ def _volume(context: Context, transaction: sqlite3.Connection, action: CreateVol
     assert context.project is not None and context.target is not None
     definition = context.project.volumes[action.key]
     context.volumes.directory(action.target)  # refuses a name that cannot be one
+    if options := local_options(definition):
+        Local(action.target, options).check()
     taken = transaction.execute("SELECT project FROM volumes WHERE name = ?", (action.target,)).fetchone()
     if taken is not None:
         raise PlanError(

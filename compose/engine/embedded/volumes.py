@@ -13,10 +13,37 @@ from compose.runtime.spec import SPEC_FILE
 from .threads import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from compose.plan.actions import CreateVolume
     from compose.runtime.spec import ContainerSpec
     from compose.state.index import ContainerRow
 
     from .context import Context
+
+
+def local_options(definition: Mapping[str, Any]) -> Mapping[str, str]:
+    """The ``driver_opts`` that are for us; of another driver the file has been warned of."""
+    ours = definition.get("driver") in (None, "", "local")
+    return (definition.get("driver_opts") or {}) if ours else {}
+
+
+def create(context: Context, action: CreateVolume) -> None:
+    """Make a volume, and mount what its definition says."""
+    assert context.project is not None
+    context.volumes.create(action.target, local_options(context.project.volumes[action.key]))
+
+
+def mount(context: Context, spec: ContainerSpec | None) -> None:
+    """Mount again what a restart of the machine has taken from a container's volumes."""
+    for use in (spec or {}).get("volumes") or ():
+        context.volumes.mount(use["name"])
+
+
+def release(context: Context) -> None:
+    """Unmount what is mounted for volumes that no container has any more."""
+    context.volumes.release(_used(context, ""))
 
 
 async def remove(context: Context, name: str) -> None:
