@@ -284,7 +284,7 @@ def test_with_the_resolver_in_a_black_hole_own_names_are_answered_at_once(lab: L
                 began = time.monotonic()
                 assert addresses(ask(lab, "db")) == ["10.213.7.3"]
                 slowest = max(slowest, time.monotonic() - began)
-            assert slowest < 0.2  # 5 ms on a machine that has time
+            assert slowest < PATIENCE  # what it would be behind the questions that nobody answers
             answers = [client.recv(999) for _ in range(256)]
             assert {code(answer) for answer in answers} == {names.SERVER_FAILURE}
         tries = [query for _, query in resolver.asked if b"\2n0" in query]
