@@ -24,12 +24,12 @@ from __future__ import annotations
 import _socket
 import gc
 import os
-import resource
 import sys
 import time
 
 from compose.linux import sockets
 from compose.linux.inotify import CREATE, DELETE, DELETE_SELF, IGNORED, MOVED_TO, ONLYDIR, OVERFLOW, Inotify
+from compose.linux.limits import raise_descriptor_limit
 from compose.network.forward import TCPForwarder
 from compose.network.inside import Inside
 from compose.network.loop import Loop
@@ -261,8 +261,7 @@ def main(
 
     `resolv_conf` and `resolver_port` are for tests.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     sys.setswitchinterval(0.0005)  # the second thread has next to nothing to do, but that at once
     daemon = Daemon(sockets.adopt(control), project, run_dir, resolv_conf=resolv_conf, port=resolver_port)
     for name, numbers in descriptors.items():

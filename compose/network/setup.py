@@ -19,6 +19,7 @@ import _socket
 import os
 
 from compose.errors import NetworkError
+from compose.linux.limits import raise_descriptor_limit
 from compose.state.files import dumps, loads
 
 TYPE_CHECKING = False
@@ -215,14 +216,12 @@ def _receive_descriptors(connection: _socket.socket, count: int) -> list[int]:
 def _serve(connection: _socket.socket, paths: Paths) -> None:
     """Answer requests until the other side closes."""
     import gc
-    import resource
     import signal
 
     gc.disable()  # this process is short, and the imports are half of its life
     for number in (_SIGINT, _SIGTERM, _SIGHUP):  # sent to the whole group; the command decides what it means
         signal.signal(number, signal.SIG_IGN)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     from compose.network.server import Server
 
     server = Server(paths)

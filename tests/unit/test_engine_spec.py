@@ -53,6 +53,13 @@ def test_ulimits_are_soft_and_hard() -> None:
     ]
 
 
+def test_open_files_are_those_of_a_login_shell_unless_the_service_says_otherwise() -> None:
+    assert process.descriptors({}, 5000) == [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 5000}]
+    assert process.descriptors({}, 500) == [{"type": "RLIMIT_NOFILE", "soft": 500, "hard": 500}]
+    assert process.descriptors({}, -1) == [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 2**64 - 1}]
+    assert process.descriptors({"ulimits": {"nofile": 7}}, 5000) == []
+
+
 def test_limits_of_the_service_win_over_those_of_deploy() -> None:
     service = {
         "mem_limit": "67108864",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from compose.errors import NetworkError, PlanError
 from compose.images.store import ImageStore
+from compose.linux.limits import raise_descriptor_limit
 from compose.network.listeners import close_all
 from compose.network.setup import fork_setup
 from compose.runtime.client import Keeper
@@ -61,6 +62,7 @@ class Context:
         warn: Callable[[str], None] = no_warning,
         no_cache: bool = False,
     ) -> None:
+        raise_descriptor_limit()  # many containers have many files, a login shell has 1024
         os.umask(0o022)  # containers see what we make, and whoever types the command may have any umask
         self.paths = paths
         self.name = project_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.runtime.modules import has_apparmor, has_selinux
@@ -13,7 +14,7 @@ from .lifecycle import grace_period, healthcheck, restart_policy, restarts_unhea
 from .logging import About, logging
 from .mounts import bind_mount
 from .namespaces import has_own_network, mode
-from .process import arguments, environment, rlimits
+from .process import arguments, descriptors, environment, rlimits
 from .resources import resources
 from .security import security
 
@@ -192,7 +193,8 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
     if attached.devices.blocks:
         limits["blockIO"] = attached.devices.blocks
     _apply(config, options)
-    config["process"]["rlimits"] = rlimits(service)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    config["process"]["rlimits"] = [*descriptors(service, hard), *rlimits(service)]
     config["process"]["oomScoreAdj"] = int(service.get("oom_score_adj") or 0)
     config["annotations"].update({k: str(v) for k, v in (service.get("annotations") or {}).items()})
     return config

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+DESCRIPTORS = 1024
+
 
 def arguments(service: Mapping[str, Any], image: Mapping[str, Any], name: str) -> list[str]:
     """Entry point and command.
@@ -57,6 +59,17 @@ def rlimits(service: Mapping[str, Any]) -> list[dict[str, Any]]:
         soft, hard = (value, value) if not isinstance(value, dict) else (value["soft"], value["hard"])
         found.append({"type": f"RLIMIT_{name.upper()}", "soft": _limit(soft), "hard": _limit(hard)})
     return found
+
+
+def descriptors(service: Mapping[str, Any], hard: int) -> list[dict[str, Any]]:
+    """The limit of open files of a service that sets none: what a login shell has, below `hard` of ours.
+
+    A program that needs more raises it itself; one that closes all that it may have open is soon done.
+    """
+    if "nofile" in (service.get("ulimits") or {}):
+        return []
+    soft = DESCRIPTORS if hard < 0 else min(DESCRIPTORS, hard)
+    return [{"type": "RLIMIT_NOFILE", "soft": soft, "hard": _limit(hard)}]
 
 
 def _limit(value: Any) -> int:
