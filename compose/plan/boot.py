@@ -75,7 +75,7 @@ class _Boot:
     def wait(self, service: str) -> list[int]:
         if service not in self.healthy:
             self.healthy[service] = [
-                self.plan.add(WaitHealthy(container.name, required=False), after=self.started[service])
+                self.plan.add(WaitHealthy(container.name), after=self.started[service])
                 for container in self.by_service.get(service, [])
             ]
         return self.healthy[service]

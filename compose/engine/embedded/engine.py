@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compose.errors import ComposeError, StateError
+from compose.errors import ComposeError
 from compose.plan import actions as a
 
 from . import containers, images, networks, volumes, waiting
+from .hooks import service_of
 from .observe import observe
 from .recorded import reconnect
 from .reserve import reserve
@@ -101,13 +102,16 @@ class EmbeddedEngine:
             await containers.remove(self._context, row, with_volumes=action.volumes)
 
     async def _wait_healthy(self, action: a.WaitHealthy) -> None:
-        from compose.runtime.records import read_spec
+        from . import readiness
 
         row = self._context.row(action.target)
-        try:
-            checked = read_spec(self._context.paths, row.id).get("healthcheck") is not None
-        except StateError:
-            checked = False
+        spec = containers.readable_spec(self._context, row.id)
+        checked = spec is not None and spec.get("healthcheck") is not None
+        if spec is not None and not checked and action.required:
+            question = readiness.choose(service_of(self._context, row.id), spec)
+            if question is not None:
+                await readiness.ready(self._context, row, question)
+                return
         await waiting.healthy(
             self._context.paths, row.id, row.name, row.service, checked=checked, required=action.required
         )
