@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     for row in scope.rows:
         if arguments.services and row.service not in arguments.services:
             continue
+        if row.oneoff and not (arguments.all or wanted):  # what `run` made, as under docker compose
+            continue
         if not arguments.orphans and scope.is_orphan(row):
             continue
         try:

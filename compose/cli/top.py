@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from compose.cli.scope import Container
     from compose.runtime.processes import Process
 
 _HEADER = ("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = users(_user_name)
     now = time.time()
     rows = [
-        (found.row.service, str(found.row.number), *_cells(process, names(process.user), now))
+        (found.row.service, _number(found), *_cells(process, names(process.user), now))
         for found in Scope(arguments).containers(arguments.services)
         if found.runs
         for process in of_container(found.state.get("pid", 0))
@@ -36,6 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     if rows:
         sys.stdout.write(table(_HEADER, rows, minimum=4, space=2))
     return 0
+
+
+def _number(container: Container) -> str:
+    """Which one of the service; nothing for one that `run` made."""
+    return "" if container.row.oneoff else str(container.row.number)
 
 
 def _cells(process: Process, user: str, now: float) -> tuple[str, ...]:

@@ -63,7 +63,9 @@ services:
     process: Any = stack.start("run", "--rm", "-q", "box", "sh", "-c", script, text=False)
     with process:
         (name,) = wait_for(stack, 1)
-        assert stack.ps()[name]["State"] == "running"  # there is no room for all that it has to say
+        assert (
+            stack.ps("--status", "running")[name]["State"] == "running"
+        )  # there is no room for all that it has to say
         data = process.stdout.read()
     assert len(data) == count and not data.strip(b"\0")
 
@@ -88,7 +90,7 @@ def test_no_byte_is_lost_or_doubled_when_the_monitor_is_killed(stack: Stack) -> 
 
 def kill_monitor(stack: Stack) -> None:
     """Kill the monitor of the only container."""
-    ((name, found),) = stack.ps().items()
+    ((name, found),) = stack.ps("--status", "running").items()
     identity = next(row.id for row in Index(stack.paths).containers(stack.name) if row.name == name)
     assert identity.startswith(found["ID"])
     with contextlib.suppress(ProcessLookupError):  # its successor is not there yet
@@ -97,7 +99,7 @@ def kill_monitor(stack: Stack) -> None:
 
 def wait_for(stack: Stack, number: int) -> list[str]:
     """The names of the containers, as soon as so many run."""
-    while len(found := stack.ps()) < number:
+    while len(found := stack.ps("--status", "running")) < number:
         pass
     return list(found)
 
@@ -123,7 +125,7 @@ def test_ports_and_names_are_only_the_services_where_asked_for(stack: Stack) -> 
     stack.write(TWO)
     stack.run("run", "-d", "--name", "plain", "web", "sleep", "infinity")
     stack.run("run", "-d", "--name", "full", "-P", "--use-aliases", "web", "sleep", "infinity")
-    found = stack.ps()
+    found = stack.ps("--status", "running")
     assert [len(found[name]["Publishers"]) for name in ("plain", "full")] == [0, 1]
     names = {name: stack.try_run("exec", "-T", "db", "nslookup", name).code for name in ("plain", "full")}
     assert names == {"plain": 0, "full": 0}
@@ -138,7 +140,7 @@ def test_a_detached_run_prints_its_id_and_is_removed_at_its_end(stack: Stack) ->
     stack.write(TWO)
     script = "mkfifo /go; read line </go"
     identity = stack.run("run", "-d", "--rm", "--name", "mine", "web", "sh", "-c", script).strip()
-    assert len(identity) == 64 and stack.ps()["mine"]["ID"] == identity[:12]
+    assert len(identity) == 64 and stack.ps("--status", "running")["mine"]["ID"] == identity[:12]
     stack.run("kill", "web")
     while "mine" in stack.ps("--all"):  # by a process of its own
         pass
@@ -235,7 +237,7 @@ def test_run_leaves_the_containers_of_its_service_alone_and_down_leaves_a_runnin
     stack.up("--remove-orphans")
     assert stack.ids().keys() == before.keys() | {"mine"}
     stack.run("stop")
-    assert list(stack.ps()) == ["mine"]
+    assert list(stack.ps("--status", "running")) == ["mine"]
     stack.run("down")
     assert list(stack.ps("--all")) == ["mine"]
     stack.run("down", "--remove-orphans")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from compose.runtime import logs
 from compose.runtime.output import RECORD, STDERR, STDOUT, Output, make_fifo, segment_numbers, segment_path
+from compose.runtime.pieces import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +194,38 @@ def test_a_reader_that_is_overtaken_goes_on_with_a_whole_line(tmp_path: Path) ->
     assert found[0] == b"line 0"
     assert found[-1] == b"line 99"
     assert all(line.startswith(b"line ") for line in found)
+
+
+def test_who_is_attached_reads_bytes_that_are_no_line_yet(pipes: Pipes, tmp_path: Path) -> None:
+    pipes.write(STDOUT, b"before\n")
+    pieces = Pieces(str(tmp_path / "log"), *pipes.output.place())
+    assert list(pieces.read()) == []
+    pipes.write(STDERR, b"name? ")
+    assert list(pieces.read()) == [(STDERR, b"name? ")]
+    pipes.write(STDOUT, b"hello ")
+    pipes.write(STDERR, b"bad")
+    pipes.write(STDOUT, b"there")
+    assert list(pieces.read()) == [(STDOUT, b"hello "), (STDERR, b"bad"), (STDOUT, b"there")]
+    everything = Pieces(str(tmp_path / "log"))
+    assert b"".join(data for _, data in everything.read()) == b"before\nname? hello badthere"
+    pieces.close()
+    everything.close()
+
+
+def test_who_is_attached_reads_on_over_rotation(tmp_path: Path) -> None:
+    directory = str(tmp_path / "log")
+    pieces = Pieces(directory)  # before there is anything
+    assert list(pieces.read()) == []
+    pipes = Pipes(directory, max_size=120, max_files=1000)
+    found: list[tuple[int, bytes]] = []
+    for number in range(100):
+        pipes.write(number % 2, b"line %d\n" % number)
+        if number % 7 == 0:
+            found += pieces.read()
+    found += pieces.read()
+    assert found == [(number % 2, b"line %d\n" % number) for number in range(100)]
+    pieces.close()
+    pipes.close()
 
 
 def test_logs_of_several_containers_are_merged_by_time(tmp_path: Path) -> None:
