@@ -35,6 +35,8 @@ _FIRST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from compose.cli.up import PULL
+
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="run in the background and print the container's id")
     add("--rm", action="store_true", help="remove the container when it has ended")
@@ -53,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cap-drop", action="append", default=[], metavar="CAPABILITY", help="drop a capability")
     add("--no-deps", action="store_true", help="do not start what the service depends on")
     add("--build", action="store_true", help="build the image first")
-    add("--pull", choices=("always", "missing", "never"), help="whether to get the image anew")
+    add(
+        "--pull",
+        choices=PULL,
+        default="policy",
+        help="whether to get the image anew, whatever pull_policy says",
+    )
     add("-T", "--no-tty", "--no-TTY", action="store_true", help="no terminal, even if there is one")
     add("-i", "--interactive", action="store_true", default=True, help="pass standard input on (the default)")
     add("--interactive=false", "-i=false", dest="interactive", action="store_false", help="do not")
@@ -275,7 +282,7 @@ class _Run:
         if self.arguments.rm:
             from compose.cli.waiter import start
 
-            start(self.paths, self.project.name, self.identity, self.name)
+            start(self.paths, self.project.name, self.identity)
         sys.stdout.write(f"{self.identity}\n")
         return 0
 
@@ -317,7 +324,7 @@ class _Run:
         if self.arguments.rm:
             from compose.cli.waiter import remove
 
-            remove(self.paths, self.project.name, self.name)
+            remove(self.paths, self.project.name, self.identity)
 
 
 def _send(attachment: Attachment, number: int) -> None:

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from compose.engine.embedded.context import Context, Detail
     from compose.model import Project
     from compose.plan.execute import Performer
+    from compose.plan.observed import Observed
     from compose.plan.plan import Plan
     from compose.plan.target import Target
     from compose.ui.progress import Plain, Terminal
+
+
+PULL = ("policy", "always", "missing", "never", "build")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +65,9 @@ def add_creating(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--build", action="store_true", help="build images before containers are created")
     add("--no-build", action="store_true", help="do not build an image, even if it is missing")
-    add("--pull", choices=("always", "missing", "never"), help="whether to get images anew")
+    add(
+        "--pull", choices=PULL, default="policy", help="whether to get images anew, whatever pull_policy says"
+    )
     add("--quiet-pull", action="store_true", help="do not show how images are got")
     add("--force-recreate", action="store_true", help="recreate containers that have not changed")
     add("--no-recreate", action="store_true", help="leave containers that are there as they are")
@@ -169,9 +175,13 @@ def _attached(arguments: argparse.Namespace, project: Project, target: Target) -
 
     there = [service.name for service in target.services]
     named = [name for name in there if not arguments.services or name in arguments.services]
-    for name in (*arguments.attach, *arguments.no_attach, arguments.exit_code_from or there[0:1]):
-        if isinstance(name, str) and name not in there:
+    awaited = [arguments.exit_code_from] if arguments.exit_code_from else []
+    for name in (*arguments.attach, *awaited):
+        if name not in there:
             raise UsageError(f"service {name} is not started", hint="see 'pycompose config --services'")
+    for name in arguments.no_attach:
+        if name not in project.services:
+            raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
     shown = arguments.attach or [
         name
         for name in (there if arguments.attach_dependencies else named)
@@ -230,6 +240,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
     if not remove_orphans:
         mention_orphans(context.index, context.project)
     engine.prepare(plan)
+    _mention_unchanged(context, observed, plan, progress)
     return _execute(
         plan, engine, progress, arguments.parallel, arguments.wait_timeout if arguments.wait else None
     )
@@ -269,6 +280,17 @@ def _refuse_builds(plan: Plan) -> None:
     for operation in plan.operations:
         if isinstance(operation.action, BuildImage):
             raise UsageError(f"image {operation.action.target} is not built, and --no-build was given")
+
+
+def _mention_unchanged(context: Context, observed: Observed, plan: Plan, progress: Plain | Terminal) -> None:
+    """Say what runs already and is left alone."""
+    assert context.target is not None
+    services = {service.name for service in context.target.services}
+    changed = {operation.action.target for operation in plan.operations}
+    for container in observed.containers:
+        if container.running and container.service in services and not container.oneoff:
+            if container.name not in changed:
+                progress.unchanged("Container", container.name, "Running")
 
 
 def _print_plans(images: Plan, plan: Plan) -> None:

@@ -19,17 +19,17 @@ _CODE = (
 _PASSED_ON = ("HOME", "PATH", "PYTHONPATH", "XDG_RUNTIME_DIR")
 
 
-def start(paths: Paths, project: str, identity: str, name: str) -> None:
-    """Start the process that removes the container `name` when it has ended."""
+def start(paths: Paths, project: str, identity: str) -> None:
+    """Start the process that removes the container when it has ended."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE, root]
-    arguments += [paths.data, paths.run, project, identity, name, sys.executable]
+    arguments += [paths.data, paths.run, project, identity, sys.executable]
     environment = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
     actions = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
     os.posix_spawn(sys.executable, arguments, environment, file_actions=actions, setsid=True)
 
 
-def wait(data: str, run: str, project: str, identity: str, name: str, interpreter: str) -> None:
+def wait(data: str, run: str, project: str, identity: str, interpreter: str) -> None:
     """In that process: wait for the end, then be ``python -m compose.cli.waiter``."""
     from compose.errors import ComposeError
     from compose.runtime.client import Keeper
@@ -41,13 +41,13 @@ def wait(data: str, run: str, project: str, identity: str, name: str, interprete
         return  # it has been removed, or nobody knows any more what it was
     os.execve(
         interpreter,
-        [interpreter, "-m", "compose.cli.waiter", project, name],
+        [interpreter, "-m", "compose.cli.waiter", project, identity],
         {**os.environ, "PYCOMPOSE_DATA_DIR": data, "PYCOMPOSE_RUN_DIR": run},
     )
 
 
-def remove(paths: Paths, project: str, name: str) -> None:
-    """Remove the container `name`, which has ended, with its anonymous volumes."""
+def remove(paths: Paths, project: str, identity: str) -> None:
+    """Remove the container, which has ended, with its anonymous volumes, unless somebody else has."""
     import anyio
 
     from compose.engine.embedded.context import Context
@@ -58,7 +58,9 @@ def remove(paths: Paths, project: str, name: str) -> None:
     with project_lock(paths, project, "run"):
         context = Context(paths, project)
         try:
-            anyio.run(EmbeddedEngine(context).perform, RemoveContainer(name, volumes=True))
+            for row in context.index.containers(project):
+                if row.id == identity:
+                    anyio.run(EmbeddedEngine(context).perform, RemoveContainer(row.name, volumes=True))
         finally:
             context.close()
 

@@ -50,10 +50,10 @@ class UpOptions(NamedTuple):
     """Seconds that a container gets to stop; None: its own grace period."""
 
 
-def plan_images(target: Target, observed: Observed, *, build: bool = False, pull: str | None = None) -> Plan:
+def plan_images(target: Target, observed: Observed, *, build: bool = False, pull: str = "policy") -> Plan:
     """Build what must be built and fetch what is missing; services that share a name share the work.
 
-    `pull` stands for every ``pull_policy``: always, missing or never.
+    `pull` stands for every ``pull_policy``: always, missing, never or build; "policy" leaves them alone.
     """
     plan = Plan()
     seen: set[str] = set()
@@ -66,16 +66,17 @@ def plan_images(target: Target, observed: Observed, *, build: bool = False, pull
         service = builders.get(user.image, user)
         seen.add(service.image)
         buildable = bool(service.config.get("build"))
-        policy = pull or service.config.get("pull_policy")
+        policy = service.config.get("pull_policy") if pull == "policy" else pull
         missing = service.image not in observed.images
         if buildable and (build or policy == "build" or missing):
-            cause = "not built yet" if missing else "--build" if build else "pull_policy: build"
+            asked = "--build" if build else "--pull build" if pull == "build" else "pull_policy: build"
+            cause = "not built yet" if missing else asked
             plan.add(BuildImage(service.image, service.name), cause=cause)
         elif not buildable and pull == "always":
             plan.add(FetchImage(service.image, renew=True), cause="--pull always")
         elif not buildable and missing:
             if policy == "never":
-                never = "--pull is never" if pull else "pull_policy is never"
+                never = "pull_policy is never" if pull == "policy" else "--pull is never"
                 raise PlanError(
                     f"service {service.name}: no image {service.image} in the store and {never}",
                     hint="build it, or leave that out",

@@ -48,6 +48,10 @@ class Plain:
             lines = (f" {printable(what)} | {printable(line)}\n" for line in status.splitlines())
             say("".join(lines), _stream())
 
+    def unchanged(self, kind: str, target: str, status: str) -> None:
+        """Something that is as it should be."""
+        self._line(kind, target, status)
+
     def close(self) -> None:
         pass
 
@@ -164,6 +168,11 @@ class Terminal:
                 row.detail = text
         if time.monotonic() - self._drawn > 0.05:
             self._draw()
+
+    def unchanged(self, kind: str, target: str, status: str) -> None:
+        """Something that is as it should be."""
+        row = self._rows.setdefault((kind, target), _Row(kind, target))
+        row.status, row.ended = status, row.begun
 
     def close(self) -> None:
         self._draw()

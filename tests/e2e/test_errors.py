@@ -63,8 +63,7 @@ def test_a_bad_file_is_named_with_line_and_column(stack: Stack, name: str) -> No
 
 def test_a_key_that_nothing_acts_on_is_warned_about_once(stack: Stack) -> None:
     stack.write(
-        "services:\n  web:\n    image: IMAGE\n    command: [sleep, infinity]\n"
-        "    isolation: process\n"
+        "services:\n  web:\n    image: IMAGE\n    command: [sleep, infinity]\n    isolation: process\n"
     )
     error = stack.up()
     assert error.count("isolation") == 1

@@ -177,6 +177,9 @@ services:
     assert "not paused" in stack.fails("unpause")
     assert states(stack) == {"clock": "running", "other": "running"}
     stack.run("pause")
+    stack.run("restart", "other")
+    assert states(stack) == {"clock": "paused", "other": "running"}
+    stack.run("pause", "other")
     stack.run("stop", "clock")
     assert stack.ps("--all")[f"{stack.name}-clock-1"]["ExitCode"] == 7
     stack.run("kill", "other")

@@ -49,7 +49,8 @@ def test_up_a_second_time_does_nothing(stack: Stack) -> None:
     before = stack.ids()
     started = stack.shell("web", "cut -d ' ' -f 22 /proc/1/stat")
     assert stack.run("up", "-d", "--dry-run") == "nothing to do\n"
-    stack.up()
+    names = (f"{stack.name}-db-1", f"{stack.name}-web-1")
+    assert stack.up() == "".join(f" Container {name}  Running\n" for name in names)
     assert stack.ids() == before
     assert stack.shell("web", "cut -d ' ' -f 22 /proc/1/stat") == started
 

@@ -412,3 +412,29 @@ def test_what_comes_back_starts_in_order_with_its_networks() -> None:
         6. start container shop-web-1  (it ran when the machine went down)  after 4, 5
     """)
     assert not plan_boot(WEB_AND_DB, there, set())
+
+
+@pytest.mark.parametrize(
+    ("pull", "there", "expected"),
+    [
+        ("policy", True, ""),
+        ("missing", True, ""),
+        ("always", True, "1. fetch image image-web  (--pull always)"),
+        ("missing", False, "1. fetch image image-web  (not in the store)"),
+    ],
+)
+def test_an_image_is_fetched_as_pull_says(pull: str, there: bool, expected: str) -> None:
+    images = {"image-web": "id-web"} if there else {}
+    assert text(plan_images(target(wanted("web")), Observed(images=images), pull=pull)) == expected
+
+
+def test_pull_stands_for_the_policies_of_the_file() -> None:
+    with pytest.raises(PlanError, match="--pull is never"):
+        plan_images(target(wanted("web")), Observed(), pull="never")
+    built = target(wanted("web", build={"context": "."}))
+    there = Observed(images={"image-web": "id-web"})
+    assert text(plan_images(built, there, pull="build")) == "1. build image image-web  (--pull build)"
+    never = target(wanted("web", pull_policy="never"))
+    assert (
+        text(plan_images(never, Observed(), pull="missing")) == "1. fetch image image-web  (not in the store)"
+    )
