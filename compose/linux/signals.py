@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal as _python  # type: ignore[import-not-found]
 import ctypes
 
 from compose.linux.libc import check, function, syscall
@@ -34,9 +35,12 @@ def set_mask(mask: bytes = bytes(_SET_BYTES)) -> None:
 
 
 def default_all() -> None:
-    """Give every signal its default action: Python ignores SIGPIPE and SIGXFSZ, and exec keeps that."""
+    """Give every signal its default action: Python ignores SIGPIPE and SIGXFSZ, and exec keeps that.
+
+    Which ones have another the interpreter knows since it started, without asking the kernel 62 times.
+    """
     for number in range(1, 65):
         if number in _OF_THE_LIBRARY:
             syscall(SYS_rt_sigaction, number, _SIGACTION, None, _MASK_BYTES, what="rt_sigaction")
-        elif number not in _UNCHANGEABLE:
+        elif number not in _UNCHANGEABLE and _python.getsignal(number) != _python.SIG_DFL:
             _signal(number, None)

@@ -131,8 +131,21 @@ def names_of(value: int) -> Sequence[str]:
     return [f"CAP_{name}" for number, name in enumerate(NAMES) if value >> number & 1]
 
 
+_available = -1
+
+
 def available() -> int:
-    """What this process can pass on: its permitted set, within its bounding set."""
+    """What this process can pass on: its permitted set, within its bounding set.
+
+    Asked of the kernel once; whoever gives up capabilities executes something else right after.
+    """
+    global _available
+    if _available < 0:
+        _available = _ask_for_available()
+    return _available
+
+
+def _ask_for_available() -> int:
     permitted = capget()[1]
     last = len(NAMES)
     bounding = 0

@@ -522,5 +522,6 @@ def main(options: dict[str, Any]) -> None:
 def share_memory() -> None:
     """Load what monitors need, and put it where the collector of the forked processes will not touch it."""
     __import__("compose.runtime.monitor")
+    __import__("compose.runtime.capabilities", fromlist=["available"]).available()
     gc.collect()
     gc.freeze()

@@ -190,6 +190,54 @@ def test_devices_that_are_not_there(service: dict[str, Any]) -> None:
     assert caught.value.hint
 
 
+def test_a_group_of_version_2_gets_every_controller_on_the_way(tree: Path) -> None:
+    controllers = "cpu cpuset io memory pids"
+    for group in (".", "p", "p/q"):
+        control_files(tree / group, {"cgroup.controllers": controllers, "cgroup.subtree_control": ""})
+    v2.CgroupV2("p/q/c", make=True)
+    assert (tree / "p/q/c").is_dir()
+    for group in (".", "p", "p/q"):
+        assert (tree / group / "cgroup.subtree_control").read_text().startswith("+")
+    for group in (".", "p", "p/q"):
+        (tree / group / "cgroup.subtree_control").write_text(controllers if group == "p/q" else "")
+    v2.CgroupV2("p/q/d", make=True)  # whose parent passes all on already
+    assert (tree / "p/cgroup.subtree_control").read_text() == ""
+
+
+def test_a_new_cpuset_has_what_the_one_above_has(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(v1, "hierarchies", lambda: {"cpuset": f"{tree}/cpuset"})
+    for group, cpus in (("cpuset", "0-3\n"), ("cpuset/p", "\n"), ("cpuset/p/q", "\n")):
+        control_files(tree / group, {"cpuset.cpus": cpus, "cpuset.mems": cpus})
+    new = tree / "cpuset/p/q/c"
+    made = os.mkdir
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        made(path, mode)
+        control_files(new, {"cpuset.cpus": "", "cpuset.mems": ""})  # as the kernel does
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    v1.CgroupV1("p/q/c", make=True)
+    assert [(new.parent.parent / f"{way}cpuset.cpus").read_text() for way in ("", "q/", "q/c/")] == [
+        "0-3"
+    ] * 3
+    (new / "cpuset.cpus").write_text("1")
+    v1.CgroupV1("p/q/c", make=True)  # it is there, and keeps what it has
+    assert (new / "cpuset.cpus").read_text() == "1"
+
+
+def test_hierarchies_are_looked_up_when_there_may_be_new_ones(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [{"memory": "/x"}]
+    monkeypatch.setattr(v1, "_find_hierarchies", lambda: found[-1])
+    assert v1.hierarchies() == v1.hierarchies() == {"memory": "/x"}
+    found.append({"memory": "/x", "pids": "/y"})
+    assert v1.hierarchies() == {"memory": "/x"}
+    (tree / "pids").mkdir()
+    os.utime(tree, ns=(0, 0))
+    assert v1.hierarchies() == found[-1]
+
+
 def test_kills_are_counted_in_both_versions(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = group_of_version_2(tree, "memory", "memory.events")
     (tree / "p/c/memory.events").write_text("low 0\nhigh 3\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n")

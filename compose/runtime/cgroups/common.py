@@ -76,9 +76,15 @@ class Cgroup:
 
 def version() -> int:
     """1, or 2 where the whole tree is version 2 (a hybrid tree counts as 1: its controllers are there)."""
-    from compose.runtime.cgroups import v2
+    if _root_version[0] != ROOT:
+        from compose.runtime.cgroups import v2
 
-    return 2 if v2.is_unified() else 1
+        _root_version[:] = [ROOT, 2 if v2.is_unified() else 1]
+    return int(_root_version[1])
+
+
+_root_version: list[str | int] = ["", 0]
+"""The root that was looked at, and its version; a machine does not change it while it runs."""
 
 
 def prepare(project: str) -> tuple[str, list[str]]:
@@ -155,6 +161,17 @@ def refuse_open_devices(why: str) -> None:
         f"limit access to devices: {why}",
         hint="mount the devices controller, or allow bpf(2) for control groups (CONFIG_CGROUP_BPF)",
     )
+
+
+def make_group(directory: str) -> bool:
+    """Make a group, and those above it that are missing; whether it was not there."""
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        os.makedirs(directory, 0o755, exist_ok=True)
+    return True
 
 
 def write(path: str, value: str) -> None:

@@ -10,6 +10,7 @@ from compose.runtime.cgroups.common import (
     OWN_LEAF,
     Cgroup,
     keyed,
+    make_group,
     number,
     read,
     refuse_open_devices,
@@ -19,6 +20,7 @@ from compose.runtime.cgroups.common import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _NEEDED = ("memory", "cpu", "cpuset", "pids", "devices", "freezer", "blkio", "hugetlb")
@@ -57,7 +59,21 @@ _FREEZE_ROUNDS = 10_000
 
 
 def hierarchies() -> dict[str, str]:
-    """Mount point of each hierarchy by its name: ``memory``, ``cpu,cpuacct``, ``systemd``."""
+    """Mount point of each hierarchy by its name: ``memory``, ``cpu,cpuacct``, ``systemd``.
+
+    Looked up again when something has been made or removed where they are mounted.
+    """
+    key = common.ROOT, os.stat(common.ROOT).st_mtime_ns
+    if key not in _known:
+        _known.clear()
+        _known[key] = _find_hierarchies()
+    return _known[key]
+
+
+_known: dict[tuple[str, int], dict[str, str]] = {}
+
+
+def _find_hierarchies() -> dict[str, str]:
     found: dict[str, str] = {}
     for line in read("/proc/self/mountinfo").splitlines():
         left, _, right = line.partition(" - ")
@@ -106,14 +122,12 @@ class CgroupV1(Cgroup):
     def _make(self) -> None:
         for name, directory in list(self._directories.items()):
             try:
-                os.makedirs(directory, 0o755, exist_ok=True)
+                if make_group(directory) and "cpuset" in name.split(","):
+                    _fill_cpuset(directory)
             except OSError as error:
                 if error.errno not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to use
                     raise
                 del self._directories[name]
-        cpuset = self._of("cpuset")
-        if cpuset:
-            _fill_cpuset(cpuset, cpuset.removesuffix(f"/{self.path}"))
 
     def _of(self, controller: str) -> str | None:
         for name, directory in self._directories.items():
@@ -142,12 +156,30 @@ class CgroupV1(Cgroup):
                 self._set("blkio", file, f"{entry['major']}:{entry['minor']} {amount}", missing)
         for page in resources.get("hugepageLimits") or ():
             self._set("hugetlb", f"hugetlb.{page['pageSize']}.limit_in_bytes", str(page["limit"]), missing)
-        for rule in resources.get("devices") or ():
-            file = "devices.allow" if rule.get("allow") else "devices.deny"
-            self._set("devices", file, device_rule(rule), missing)
-        if "devices" in missing:
-            refuse_open_devices("there is no devices controller")
+        self._allow_devices(resources.get("devices") or ())
         self.unavailable = list(dict.fromkeys([*self.unavailable, *missing]))
+
+    def _allow_devices(self, rules: Sequence[dict[str, Any]]) -> None:
+        """Write the rules in their order; the kernel takes one with each write."""
+        directory = self._of("devices")
+        if not rules:
+            return
+        if directory is None:
+            refuse_open_devices("there is no devices controller")
+            return
+        files: dict[str, int] = {}
+        try:
+            for rule in rules:
+                name = "devices.allow" if rule.get("allow") else "devices.deny"
+                if name not in files:
+                    files[name] = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    os.write(files[name], device_rule(rule).encode())
+                except OSError as error:
+                    raise _refused(name, device_rule(rule), error) from None
+        finally:
+            for descriptor in files.values():
+                os.close(descriptor)
 
     def _set(self, controller: str, file: str, value: str, missing: list[str]) -> None:
         directory = self._of(controller)
@@ -313,16 +345,15 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _fill_cpuset(directory: str, root: str) -> None:
-    """A new cpuset is empty and takes nobody: copy each level from the one above, unless it is set."""
-    relative = directory.removeprefix(root).strip("/").split("/")
-    above = root
-    for part in relative:
-        below = f"{above}/{part}"
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            if not read(f"{below}/{file}").strip():
-                write(f"{below}/{file}", read(f"{above}/{file}").strip())
-        above = below
+def _fill_cpuset(directory: str) -> None:
+    """A new cpuset is empty and takes nobody: copy what the one above has, which may be new as well."""
+    above = os.path.dirname(directory)
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        value = read(f"{above}/{file}").strip()
+        if not value:
+            _fill_cpuset(above)
+            value = read(f"{above}/{file}").strip()
+        write(f"{directory}/{file}", value)
 
 
 def _pids(directory: str) -> list[int]:

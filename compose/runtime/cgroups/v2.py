@@ -12,6 +12,7 @@ from compose.runtime.cgroups.common import (
     OWN_LEAF,
     Cgroup,
     keyed,
+    make_group,
     number,
     read,
     refuse_open_devices,
@@ -89,6 +90,12 @@ def _enable(directory: str) -> None:
                 continue
 
 
+def _passes_all_on(directory: str) -> bool:
+    """Whether the groups below get every controller that the group has: the usual case is one look."""
+    there = set(read(f"{directory}/cgroup.controllers").split()) & set(CONTROLLERS)
+    return set(_NEEDED) <= there <= set(read(f"{directory}/cgroup.subtree_control").split())
+
+
 def remove_base(base: str) -> None:
     """See `common.remove_base`. A systemd scope ends by itself with its last process."""
     paths = [f"{base}/{OWN_LEAF}", base]
@@ -111,9 +118,9 @@ class CgroupV2(Cgroup):
         self._directory = f"{common.ROOT}/{path}"
         if make:
             base = os.path.dirname(path)
-            os.makedirs(f"{common.ROOT}/{base}", 0o755, exist_ok=True)
-            enable_controllers(base)
-            os.makedirs(self._directory, 0o755, exist_ok=True)
+            if make_group(f"{common.ROOT}/{base}") or not _passes_all_on(f"{common.ROOT}/{base}"):
+                enable_controllers(base)
+            make_group(self._directory)
 
     def join(self) -> None:
         write(f"{self._directory}/cgroup.procs", "0")
