@@ -10,6 +10,7 @@ from compose.cli.running import carry_out
 from compose.engine.embedded.context import Context
 from compose.engine.embedded.engine import EmbeddedEngine
 from compose.errors import UsageError
+from compose.network.setup import fork_setup
 from compose.state.lock import project_lock
 from compose.state.paths import Paths
 from compose.ui.progress import reporter
@@ -50,17 +51,20 @@ def change(
     services: Iterable[str] = (),
     keep_going: bool = True,
     timeout: float | None = None,
+    removes: bool = False,
 ) -> int:
     """Carry out, or print, what `decide` wants; the exit code.
 
-    `services` are names that have to be known. `timeout` in seconds bounds the whole plan.
+    `services` are names that have to be known. `timeout` in seconds bounds the whole plan. With `removes` the
+    process that speaks netlink gets ready while we decide.
     """
     paths = Paths.from_environment()
+    network = fork_setup(paths) if removes else None
     project = projects.load_if_there(arguments)
     name = projects.project_name(arguments, project)
     progress = reporter(command, arguments.progress)
-    with project_lock(paths, name, command, lambda holder: projects.warn(f"waiting for {holder}")):
-        context = Context(paths, name, project=project, warn=projects.warn)
+    with project_lock(paths, name, command, lambda holder: projects.warn(f"waiting for {holder}")) as lock:
+        context = Context(paths, name, project=project, network=network, warn=projects.warn)
         try:
             target = projects.target(project) if project is not None else _recorded(context)
             _check(services, target, project)
@@ -82,6 +86,8 @@ def change(
             )
         finally:
             progress.close()
+            if context.is_gone():
+                lock.forget()
             context.close()
 
 

@@ -100,7 +100,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 return 0
             engine.prepare(plan)
             code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
-            if not context.index.containers(name) and not context.index.networks(name):
+            if context.is_gone():
                 lock.forget()
             return code
         finally:

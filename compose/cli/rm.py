@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             return plan
         return Plan()
 
-    return change(arguments, "rm", decide, services=arguments.services)
+    return change(arguments, "rm", decide, services=arguments.services, removes=True)
 
 
 def _agreed(plan: Plan, *, force: bool) -> bool:

@@ -48,19 +48,25 @@ def wait(data: str, run: str, project: str, identity: str, interpreter: str) -> 
 
 def remove(paths: Paths, project: str, identity: str) -> None:
     """Remove the container, which has ended, with its anonymous volumes, unless somebody else has."""
+    import contextlib
+
     import anyio
 
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
+    from compose.network.setup import fork_setup
     from compose.plan.actions import RemoveContainer
     from compose.state.lock import project_lock
 
-    with project_lock(paths, project, "run"):
-        context = Context(paths, project)
+    network = fork_setup(paths)
+    with contextlib.closing(network), project_lock(paths, project, "run") as lock:
+        context = Context(paths, project, network=network)
         try:
             for row in context.index.containers(project):
                 if row.id == identity:
                     anyio.run(EmbeddedEngine(context).perform, RemoveContainer(row.name, volumes=True))
+            if context.is_gone():
+                lock.forget()
         finally:
             context.close()
 

@@ -64,6 +64,8 @@ def test_start_does_not_create(stack: Stack) -> None:
     stack.write(TWO)
     assert "service db has no container to start" in stack.fails("start")
     assert stack.ps("--all") == {}
+    stack.run("stop")
+    assert not os.path.exists(f"{stack.paths.locks}/{stack.name}.lock")
 
 
 def test_stop_waits_for_dependents_and_start_brings_back_the_same_container(stack: Stack) -> None:

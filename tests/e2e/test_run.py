@@ -242,3 +242,12 @@ def test_run_leaves_the_containers_of_its_service_alone_and_down_leaves_a_runnin
     assert list(stack.ps("--all")) == ["mine"]
     stack.run("down", "--remove-orphans")
     assert stack.ps("--all") == {}
+
+
+def test_down_ends_a_run_that_tidies_up_as_if_nothing_had_been(stack: Stack) -> None:
+    stack.write(TWO)
+    with stack.start("run", "--rm", "--no-deps", "web", "sh", "-c", "echo ready; exec sleep 600") as process:
+        Lines(process.stdout).expect("ready")
+        stack.run("down", "--remove-orphans")
+        assert process.wait(20) == 137
+    assert not os.path.exists(f"{stack.paths.locks}/{stack.name}.lock")

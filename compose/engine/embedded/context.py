@@ -186,6 +186,10 @@ class Context:
             raise PlanError(f"no such container: {name}")
         return found
 
+    def is_gone(self) -> bool:
+        """Whether nothing is recorded of the project, so that nobody needs its lock's file."""
+        return not self.index.containers(self.name) and not self.index.networks(self.name)
+
     def close(self) -> None:
         """Let go of what the command held; what runs goes on."""
         for listeners in self.listeners.values():
