@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from compose.cli.switch import add_switch
 from compose.errors import ContainerError, UsageError
 from compose.ui.errors import complain
 from compose.ui.streams import say
@@ -27,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="run in the background")
     add("-e", "--env", action="append", default=[], metavar="KEY=VALUE", help="set a variable")
-    add("-i", "--interactive", action="store_true", default=True, help="pass standard input on (always)")
+    add_switch(parser, "interactive", "-i", default=True, help="pass standard input on (default)")
+    add("-t", "--tty", action="store_true", help="with a terminal, where there is one (default)")
     add("--index", type=int, default=0, help="which container of the service (default: the first)")
-    add("-T", "--no-tty", action="store_true", help="no terminal, even if there is one")
+    add("-T", "--no-tty", "--no-TTY", action="store_true", help="no terminal, even if there is one")
     add("--privileged", action="store_true", help="with every capability")
     add("-u", "--user", metavar="USER", help="as this user")
     add("-w", "--workdir", metavar="PATH", help="in this directory")
@@ -45,13 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("exec needs a command", hint=f"pycompose exec {arguments.service} sh")
     scope = Scope(arguments)
     container = scope.running(arguments.service, arguments.index)
-    tty = not arguments.no_tty and not arguments.detach and sys.stdin.isatty() and sys.stdout.isatty()
+    wanted = arguments.interactive and not arguments.no_tty and not arguments.detach
+    tty = wanted and sys.stdin.isatty() and sys.stdout.isatty()
     process = _process(container.spec, arguments, tty=tty)
     if arguments.dry_run:
         sys.stdout.write(f"run {' '.join(process['args'])} in {container.row.name}\n")
         return 0
     try:
-        return _execute(scope.keeper, container.row.id, process, tty=tty, detach=arguments.detach)
+        return _execute(scope.keeper, container.row.id, process, arguments, tty=tty)
     except ContainerError as error:
         if error.reason not in _EXIT_CODES:
             raise
@@ -59,18 +62,20 @@ def run(arguments: argparse.Namespace) -> int:
         return _EXIT_CODES[error.reason]
 
 
-def _execute(keeper: Keeper, identity: str, process: Process, *, tty: bool, detach: bool) -> int:
+def _execute(
+    keeper: Keeper, identity: str, process: Process, arguments: argparse.Namespace, *, tty: bool
+) -> int:
     if tty:
         from compose.ui.console import relay
 
         return _code(relay(keeper.exec(identity, process, tty=True)))
-    if detach:
+    if arguments.detach:
         null = os.open(os.devnull, os.O_RDWR)
         keeper.exec(identity, process, [null, null, null]).close()
         return 0
     from compose.ui.pump import Pipes
 
-    with Pipes() as pipes:
+    with Pipes(stdin=arguments.interactive) as pipes:
         session = keeper.exec(identity, process, pipes.theirs)
         pipes.begin()
         return _wait(session, pipes)
@@ -105,8 +110,14 @@ def _wait(session: ExecSession, pipes: Pipes) -> int:
     """Wait for the end; an interrupt goes to the process, which decides what it means."""
     import signal
 
+    def pass_on(number: int, _frame: object) -> None:
+        try:
+            session.signal(number)
+        except OSError:  # it has just ended
+            return
+
     passed_on = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda got, _frame: session.signal(got)) for number in passed_on]
+    before = [signal.signal(number, pass_on) for number in passed_on]
     try:
         code = session.wait()
     finally:

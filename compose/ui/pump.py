@@ -27,8 +27,10 @@ _CLOSED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 class Pipes:
     """Pipes between 0, 1, 2 of this process and those of another one, which gets `theirs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stdin: bool = True) -> None:
+        """Without `stdin` the process reads the end of its input at once."""
         self.theirs: list[int] = []
+        self._stdin = stdin
         self._ours: list[int] = []
         self._ended, self._end = os.pipe2(os.O_CLOEXEC)
         self._running: list[_thread.LockType] = []
@@ -61,7 +63,10 @@ class Pipes:
         """The process has its ends: move bytes from now on."""
         self._close_theirs()
         stdin, *outputs = self._ours
-        _thread.start_new_thread(_feed, (0, stdin))
+        if self._stdin:
+            _thread.start_new_thread(_feed, (0, stdin))
+        else:
+            os.close(stdin)
         for target, source in enumerate(outputs, 1):
             os.set_blocking(source, False)
             lock = _thread.allocate_lock()

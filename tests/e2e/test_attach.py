@@ -94,7 +94,13 @@ def test_the_terminal_is_as_before_after_a_signal(shell: Stack) -> None:
         before = termios.tcgetattr(terminal.descriptor)
         terminal.type("echo raw $((40 + 2))\n")
         terminal.expect("raw 42")
-        assert termios.tcgetattr(terminal.descriptor) != before
+        raw = termios.tcgetattr(terminal.descriptor)
+        assert raw != before
+        terminal.process.send_signal(signal.SIGSTOP)
+        termios.tcsetattr(terminal.descriptor, termios.TCSANOW, before)  # as the shell does that gets it back
+        terminal.process.send_signal(signal.SIGCONT)
+        while termios.tcgetattr(terminal.descriptor) != raw:
+            pass
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.process.wait(20) == 128 + signal.SIGTERM
         assert termios.tcgetattr(terminal.descriptor) == before

@@ -62,6 +62,14 @@ def test_exec_keeps_both_streams_apart_and_passes_input_on(running: Stack) -> No
     assert (done.out, done.err) == ("TEXT\n", "problem\n")
 
 
+def test_exec_reads_no_input_where_none_is_wanted(running: Stack) -> None:
+    assert running.run("exec", "-T", "--interactive=false", "box", "cat", stdin="text\n") == ""
+    assert running.run("exec", "-i", "box", "cat", stdin="text\n") == "text\n"
+    with running.terminal("exec", "-it", "box", "tty") as terminal:
+        terminal.expect("/dev/pts/")
+        assert terminal.ends() == 0
+
+
 def test_exec_passes_a_lot_of_data_through(running: Stack) -> None:
     data = "0123456789abcdef" * (1 << 16)
     assert running.run("exec", "-T", "box", "cat", stdin=data) == data
