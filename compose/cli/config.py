@@ -171,7 +171,8 @@ def _hashes(project: Project, wanted: str) -> str:
 
 def _uninterpolated(arguments: argparse.Namespace) -> str:
     from compose import model
-    from compose.model.present import text
+    from compose.model.merge import UNIQUE_KEYS
+    from compose.model.present import empty_lists_as_null, text
 
     tree = model.load_tree(arguments.file or None, **_options(arguments))
     if arguments.services:
@@ -180,6 +181,8 @@ def _uninterpolated(arguments: argparse.Namespace) -> str:
             if name not in services:
                 raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
         tree["services"] = {name: services[name] for name in arguments.services}
+    if arguments.format == "json":
+        tree = empty_lists_as_null(tree, UNIQUE_KEYS - {"args"} | {"environment"})
     return text(tree, arguments.format or "yaml")
 
 

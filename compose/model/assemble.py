@@ -52,6 +52,10 @@ class Loading:
             return self.name
         return self.environment_lookup(name)
 
+    def _name_alone(self, name: str) -> str | None:
+        """What is known where variables are not replaced: names without a value then stay as they are."""
+        return self.name if name == "COMPOSE_PROJECT_NAME" else None
+
     def warn(self, at: Position, text: str) -> None:
         """Note a warning, once."""
         line = f"{at}: {text}"
@@ -86,6 +90,8 @@ class Loading:
         written = self._written_name()
         base = self.found.directory.rstrip("/").rpartition("/")[2]
         self.name = normalised_name(written if written else base)
+        if self.has("no-normalize") and written:
+            self.name = written
         if not self.name:
             raise UsageError(
                 f"no name for the project can be made of `{written or base}`", hint="give it one: -p NAME"
@@ -115,7 +121,7 @@ class Loading:
         tree = group.load(self.found.files)
         if not self.has("no-normalize"):
             tree["name"] = self.name
-            normalise(tree, self.name, self.lookup)
+            normalise(tree, self.name, group.lookup)
         return tree
 
     def _group(self) -> Group:
@@ -132,10 +138,11 @@ class Loading:
         return kind(
             inputs,
             directory,
-            self.lookup,
+            self._name_alone if self.has("no-interpolate") else self.lookup,
             interpolator,
             self.warn,
             resolve_paths=resolve_paths,
+            with_variables=self.has("no-interpolate"),
             watch=self.watch,
         )
 

@@ -6,6 +6,7 @@ Runs on the canonical tree of the active services, before anything acts on it (c
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from compose.model.limits import check_limits
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compose.errors import ModelError
+
+
+_CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
 class _Check:
@@ -262,6 +266,13 @@ def _container_names(services: Map) -> None:
     names: dict[str, str] = {}
     for name, service in services.items():
         own = service.get("container_name")
+        if own and not _CONTAINER_NAME.match(own):
+            raise error(
+                service.where("container_name")[1],
+                ("services", name, "container_name"),
+                f"`{own}` is not allowed here",
+                "use letters, digits, dots, hyphens and underscores, at least two",
+            )
         if own and own in names:
             at = service.where("container_name")[0]
             raise error(

@@ -12,6 +12,7 @@ from compose.model import values
 from compose.model.loader import CONTENT
 from compose.model.passes import DROP, Pass
 from compose.model.project import RESOURCES
+from compose.model.short import string_to_list
 from compose.model.tree import Context, Map, Seq
 
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ def healthcheck_test(value: Any, context: Context) -> Any:
 def non_empty(value: Any, context: Context) -> Any:
     """Leave out what holds nothing."""
     return value if value or value == 0 and value is not False else DROP
+
+
+def texts_or_one(value: Any, context: Context) -> Any:
+    """A string stands for a list of one."""
+    return string_to_list(value, context) or DROP
 
 
 def non_null(value: Any, context: Context) -> Any:
@@ -425,6 +431,7 @@ def _table() -> dict[str, Function]:
     service(device_count, "gpus.*.count", "deploy.resources.reservations.devices.*.count")
     service(command, "command", "entrypoint")
     service(dns, "dns")
+    service(texts_or_one, "dns_search", "tmpfs")
     service(healthcheck_test, "healthcheck.test")
     service(texts, "expose", "group_add")
     service(
@@ -456,7 +463,6 @@ def _table() -> dict[str, Function]:
             "device_cgroup_rules",
             "devices",
             "dns_opt",
-            "dns_search",
             "external_links",
             "gpus",
             "label_file",
@@ -470,7 +476,7 @@ def _table() -> dict[str, Function]:
             "ports",
             "post_start",
         ),
-        *("pre_start", "pre_stop", "profiles", "secrets", "security_opt", "tmpfs", "ulimits", "volumes"),
+        *("pre_start", "pre_stop", "profiles", "secrets", "security_opt", "ulimits", "volumes"),
         *("volumes_from", "deploy.placement.constraints", "deploy.placement.preferences"),
         *("blkio_config.weight_device", "gpus.*.capabilities", "gpus.*.device_ids", "gpus.*.driver"),
         *("credential_spec.config", "credential_spec.file", "credential_spec.registry"),

@@ -14,11 +14,11 @@ from compose.errors import ModelError
 from compose.model import find, parse
 from compose.model.casts import CASTS
 from compose.model.interpolate import Interpolator, lookup_in
-from compose.model.merge import UNIQUE, merge, strip_resets
+from compose.model.merge import UNIQUE, UNIQUE_PATHS, merge, strip_resets
 from compose.model.places import DEFAULTS, Places
 from compose.model.rules import check_rules
 from compose.model.schema import validate
-from compose.model.short import SHORT_FORMS, check_numbers
+from compose.model.short import SHORT_FORMS, SHORT_FORMS_WITH_VARIABLES, check_numbers
 from compose.model.tree import RESET, Map, Path, Position, Seq, clone, error, plain
 
 if TYPE_CHECKING:
@@ -48,14 +48,20 @@ class Group:
         *,
         resolve_paths: bool = True,
         including: Sequence[str] = (),
+        root: str | None = None,
+        with_variables: bool = False,
         watch: Callable[[Map, Path], None] | None = None,
     ) -> None:
+        self.short_forms = SHORT_FORMS_WITH_VARIABLES if with_variables else SHORT_FORMS
+        self.with_variables = with_variables
         self.inputs = inputs
         self.directory = directory
         self.lookup = lookup
         self.interpolator = interpolator
         self.warn = warn
         self.resolve_paths = resolve_paths
+        self.root = root if resolve_paths else directory
+        """Where the paths of other files are seen from when they are not to become absolute."""
         self.including = tuple(including)
         self.project = ""
         """The project's name, where a format needs it."""
@@ -83,14 +89,19 @@ class Group:
         if not alone:
             validate(result, partial=False)
         self._version(result)
-        SHORT_FORMS.apply(result)
+        self.short_forms.apply(result)
         UNIQUE.apply(result)
         DEFAULTS.apply(result)
         check_rules(result)
         if self.resolve_paths:
-            Places(self.inputs, self.directory).resolve(result)
+            Places(self.inputs, self.seen(self.directory)).resolve(result)
+            UNIQUE_PATHS.apply(result)
         self._environment(result)
         return result
+
+    def seen(self, directory: str) -> str:
+        """A directory that paths are to start from: as it is, or from the root."""
+        return directory if self.root is None else os.path.relpath(directory, self.root)
 
     def check_base(self, base: Map, over: Map, at: Position, path: Path) -> None:
         """Called for `over`, which extends `base`, a copy; refuses what may not be inherited."""
@@ -111,7 +122,7 @@ class Group:
         UNIQUE.apply(document)
         validate(document, partial=partial)
         check_numbers(document)
-        SHORT_FORMS.apply(document)
+        self.short_forms.apply(document)
         self.inputs.budget.take(document, at)
         UNIQUE.apply(document)
         return document
@@ -178,6 +189,8 @@ class Group:
             self.warn,
             resolve_paths=True,
             including=(*self.including, file),
+            root=self.root,
+            with_variables=self.with_variables,
             watch=self.watch,
         )
         return group.load(files)
@@ -329,7 +342,7 @@ class Extends:
             UNIQUE.apply(strip_resets(result))
         if result is None:
             return Map(Position(self.group.inputs.shown(file), 0, 0))
-        return Places(self.group.inputs, os.path.dirname(file)).resolve(result)
+        return Places(self.group.inputs, self.group.seen(os.path.dirname(file))).resolve(result)
 
 
 def similar(name: str, known: Any) -> str | None:

@@ -75,6 +75,8 @@ def _sequence(value: Any, at: Position) -> Seq:
     if isinstance(value, Map):
         for key in sorted(value):
             item, where = value[key], value.where(key)[0]
+            if item is RESET:
+                continue
             if isinstance(item, Seq):
                 for one in item:
                     result.add(f"{key}={go_text(one)}", where)
@@ -226,38 +228,41 @@ def _unique(key: Callable[[Any], Any]) -> Callable[[Any, Context], Any]:
     return function
 
 
-UNIQUE = Pass(
-    {
-        "networks.*.labels": _unique(_by_key),
-        "networks.*.ipam.options": _unique(_by_key),
-        "services.*.annotations": _unique(_by_key),
-        "services.*.build.additional_contexts": _unique(_by_key),
-        "services.*.build.args": _unique(_by_key),
-        "services.*.build.labels": _unique(_by_key),
-        "services.*.build.tags": _unique(_by_key),
-        "services.*.cap_add": _unique(_by_key),
-        "services.*.cap_drop": _unique(_by_key),
-        "services.*.configs": _unique(_by_file_target("")),
-        "services.*.deploy.labels": _unique(_by_key),
-        "services.*.devices": _unique(_by_target),
-        "services.*.dns": _unique(_by_key),
-        "services.*.dns_opt": _unique(_by_key),
-        "services.*.dns_search": _unique(_by_key),
-        "services.*.env_file": _unique(_by_path),
-        "services.*.environment": _unique(_by_key),
-        "services.*.expose": _unique(go_text),
-        "services.*.labels": _unique(_by_key),
-        "services.*.links": _unique(_by_key),
-        "services.*.networks.*.aliases": _unique(_by_key),
-        "services.*.networks.*.link_local_ips": _unique(_by_key),
-        "services.*.ports": _unique(_by_port),
-        "services.*.profiles": _unique(_by_key),
-        "services.*.secrets": _unique(_by_file_target("/run/secrets")),
-        "services.*.sysctls": _unique(_by_key),
-        "services.*.tmpfs": _unique(_by_key),
-        "services.*.volumes": _unique(_by_target),
-    }
-)
+_UNIQUE: dict[str, Callable[[Any, Context], Any]] = {
+    "networks.*.labels": _unique(_by_key),
+    "networks.*.ipam.options": _unique(_by_key),
+    "services.*.annotations": _unique(_by_key),
+    "services.*.build.additional_contexts": _unique(_by_key),
+    "services.*.build.args": _unique(_by_key),
+    "services.*.build.labels": _unique(_by_key),
+    "services.*.build.tags": _unique(_by_key),
+    "services.*.cap_add": _unique(_by_key),
+    "services.*.cap_drop": _unique(_by_key),
+    "services.*.configs": _unique(_by_file_target("")),
+    "services.*.deploy.labels": _unique(_by_key),
+    "services.*.devices": _unique(_by_target),
+    "services.*.dns": _unique(_by_key),
+    "services.*.dns_opt": _unique(_by_key),
+    "services.*.dns_search": _unique(_by_key),
+    "services.*.env_file": _unique(_by_path),
+    "services.*.environment": _unique(_by_key),
+    "services.*.expose": _unique(go_text),
+    "services.*.labels": _unique(_by_key),
+    "services.*.links": _unique(_by_key),
+    "services.*.networks.*.aliases": _unique(_by_key),
+    "services.*.networks.*.link_local_ips": _unique(_by_key),
+    "services.*.ports": _unique(_by_port),
+    "services.*.profiles": _unique(_by_key),
+    "services.*.secrets": _unique(_by_file_target("/run/secrets")),
+    "services.*.sysctls": _unique(_by_key),
+    "services.*.tmpfs": _unique(_by_key),
+    "services.*.volumes": _unique(_by_target),
+}
+UNIQUE = Pass(_UNIQUE)
+UNIQUE_KEYS = frozenset(pattern.rpartition(".")[2] for pattern in _UNIQUE)
+
+UNIQUE_PATHS = Pass({"services.*.env_file": _unique(_by_path)})
+"""For files that look different until they are absolute."""
 
 
 def strip_resets(tree: Any) -> Any:

@@ -7,7 +7,7 @@ returns the value that takes its place, or `DROP`; the walk then goes on into wh
 
 from __future__ import annotations
 
-from compose.model.tree import Context, Map, Position, Seq
+from compose.model.tree import RESET, Context, Map, Position, Seq
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _walk_map(tree: Map, state: _State, path: tuple[str | int, ...]) -> None:
         if below is None:
             continue
         before = tree[key]
+        if before is RESET:
+            continue
         if not below.functions and not isinstance(before, (Map, Seq)):
             continue
         key_at, at = tree.where(key)

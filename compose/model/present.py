@@ -30,7 +30,7 @@ def document(project: Project, kind: str) -> dict[str, Any]:
     """The project as one mapping; `kind` is ``json`` or ``yaml``, which differ in extensions and models."""
     extensions = project.extensions
     if kind == "json":
-        extensions = {key: _empty_lists_as_null(value) for key, value in extensions.items()}
+        extensions = {key: empty_lists_as_null(value) for key, value in extensions.items()}
     result: dict[str, Any] = {"name": project.name, **extensions}
     for section in _SECTIONS:
         values = getattr(project, section)
@@ -118,12 +118,20 @@ def _without_extensions(value: Any, *, named: bool = False) -> Any:
     return value
 
 
-def _empty_lists_as_null(value: Any) -> Any:
-    """An extension as docker compose's JSON has it: where nothing was in a list, it has lost the list."""
+def empty_lists_as_null(value: Any, kept: frozenset[str] = frozenset()) -> Any:
+    """What docker compose keeps as it stands has in its JSON lost the lists that hold nothing.
+
+    Those below the keys `kept` have gone through other hands, and are still there.
+    """
     if isinstance(value, dict):
-        return {key: _empty_lists_as_null(item) for key, item in value.items()}
+        return {
+            key: item
+            if item == [] and key in kept
+            else empty_lists_as_null(item, frozenset() if key.startswith("x-") else kept)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [_empty_lists_as_null(item) for item in value] or None
+        return [empty_lists_as_null(item, kept) for item in value] or None
     return value
 
 

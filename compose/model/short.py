@@ -1,7 +1,6 @@
 """Short forms -> long forms: one function a key, applied as a pass to each document before it is merged.
 
-Compose specification, 05-services. Values that hold `${...}` and cannot be split stay as they are when
-interpolation is off.
+Compose specification, 05-services.
 """
 
 from __future__ import annotations
@@ -10,11 +9,13 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
+from compose.errors import ModelError
 from compose.model.passes import Pass
 from compose.model.tree import RESET, Context, Map, Seq
 from compose.model.values import go_text, port_range
 
 if TYPE_CHECKING:
+    from compose.model.passes import Function
     from compose.model.tree import Position
 
 PROPAGATIONS = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})
@@ -34,7 +35,7 @@ def mapping(at: Position, entries: dict[str, Any]) -> Map:
     return result
 
 
-def _string_to_list(value: Any, context: Context) -> Any:
+def string_to_list(value: Any, context: Context) -> Any:
     if isinstance(value, str):
         result = Seq(context.at)
         result.add(value, context.at)
@@ -66,7 +67,7 @@ def _depends_on(value: Any, context: Context) -> Any:
 
 
 def _env_file(value: Any, context: Context) -> Any:
-    items = _string_to_list(value, context)
+    items = string_to_list(value, context)
     if isinstance(items, Seq):
         for index, item in enumerate(items):
             if isinstance(item, str):
@@ -91,7 +92,7 @@ def _file_mount(value: Any, context: Context) -> Any:
 
 
 def _device(value: Any, context: Context) -> Any:
-    if not isinstance(value, str) or "${" in value:
+    if not isinstance(value, str):
         return value
     parts = value.split(":")
     if len(parts) > 3:
@@ -162,7 +163,7 @@ def _ports(value: Any, context: Context) -> Any:
         _whole(item, here)
         if isinstance(item, int) and not isinstance(item, bool):
             item = str(item)
-        if isinstance(item, str) and "${" not in item:
+        if isinstance(item, str):
             for port in parse_port(item, here):
                 result.add(mapping(at, port), at)
         else:
@@ -346,37 +347,62 @@ def is_path(source: str) -> bool:
     )
 
 
-SHORT_FORMS = Pass(
-    {
-        "configs.*": _external,
-        "networks.*": _external,
-        "secrets.*": _external,
-        "volumes.*": _external,
-        "services.*.build": _build,
-        "services.*.build.additional_contexts": _key_values,
-        "services.*.build.provenance": _text,
-        "services.*.build.sbom": _text,
-        "services.*.build.secrets.*": _file_mount,
-        "services.*.build.ssh": _ssh,
-        "services.*.configs.*": _file_mount,
-        "services.*.depends_on": _depends_on,
-        "services.*.develop.watch.*.ignore": _string_to_list,
-        "services.*.develop.watch.*.include": _string_to_list,
-        "services.*.devices.*": _device,
-        "services.*.dns": _string_to_list,
-        "services.*.dns_search": _string_to_list,
-        "services.*.env_file": _env_file,
-        "services.*.expose": _expose,
-        "services.*.extends": _extends,
-        "services.*.gpus": _gpus,
-        "services.*.label_file": _string_to_list,
-        "services.*.models": _names_to_map,
-        "services.*.networks": _names_to_map,
-        "services.*.ports": _ports,
-        "services.*.secrets.*": _file_mount,
-        "services.*.tmpfs": _string_to_list,
-        "services.*.volumes.*": _volume,
-    }
-)
+_TABLE = {
+    "configs.*": _external,
+    "networks.*": _external,
+    "secrets.*": _external,
+    "volumes.*": _external,
+    "services.*.build": _build,
+    "services.*.build.additional_contexts": _key_values,
+    "services.*.build.provenance": _text,
+    "services.*.build.sbom": _text,
+    "services.*.build.secrets.*": _file_mount,
+    "services.*.build.ssh": _ssh,
+    "services.*.configs.*": _file_mount,
+    "services.*.depends_on": _depends_on,
+    "services.*.develop.watch.*.ignore": string_to_list,
+    "services.*.develop.watch.*.include": string_to_list,
+    "services.*.devices.*": _device,
+    "services.*.dns": string_to_list,
+    "services.*.env_file": _env_file,
+    "services.*.expose": _expose,
+    "services.*.extends": _extends,
+    "services.*.gpus": _gpus,
+    "services.*.label_file": string_to_list,
+    "services.*.models": _names_to_map,
+    "services.*.networks": _names_to_map,
+    "services.*.ports": _ports,
+    "services.*.secrets.*": _file_mount,
+    "services.*.volumes.*": _volume,
+}
+SHORT_FORMS = Pass(_TABLE)
 
-__all__ = ["RESET", "SHORT_FORMS", "check_ip", "is_path", "mapping", "parse_port", "parse_volume"]
+
+def _where_it_can(function: Function) -> Function:
+    """A function whose errors leave the value as it is: variables that stay cannot always be split."""
+
+    def lenient(value: Any, context: Context) -> Any:
+        try:
+            return function(value, context)
+        except ModelError:
+            return value
+
+    return lenient
+
+
+_SPLIT = ("additional_contexts", "devices.*", "ports", "volumes.*")
+SHORT_FORMS_WITH_VARIABLES = Pass(
+    {key: _where_it_can(one) if key.endswith(_SPLIT) else one for key, one in _TABLE.items()}
+)
+"""The same for files whose variables were not replaced."""
+
+__all__ = [
+    "RESET",
+    "SHORT_FORMS",
+    "SHORT_FORMS_WITH_VARIABLES",
+    "check_ip",
+    "is_path",
+    "mapping",
+    "parse_port",
+    "parse_volume",
+]

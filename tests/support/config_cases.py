@@ -2,7 +2,7 @@
 
     tests/unit/compose_files/NAME/
       compose.yaml, ...     the files
-      case.json             options, where there are any: files, profiles, environment
+      case.json             options, where there are any: files, profiles, environment, options of config
       expected.json         the peer's answer; the case's directory is written @HERE@
 
 A new case needs its files only; this module then asks the peer, a docker compose 2.40 binary (it needs no
@@ -31,6 +31,7 @@ class Case(NamedTuple):
     files: list[str]
     profiles: list[str]
     environment: dict[str, str]
+    options: list[str]
 
     @property
     def expected_file(self) -> Path:
@@ -62,6 +63,7 @@ def case(directory: Path) -> Case:
         options.get("files", ["compose.yaml"]),
         options.get("profiles", []),
         {**BASE_ENVIRONMENT, **options.get("environment", {})},
+        options.get("options", []),
     )
 
 
@@ -70,7 +72,7 @@ def ask(program: str, one: Case) -> str:
     files = [word for name in one.files for word in ("-f", name)]
     profiles = [word for name in one.profiles for word in ("--profile", name)]
     done = subprocess.run(
-        [program, *files, *profiles, "config", "--format", "json"],
+        [program, *files, *profiles, "config", "--format", "json", *one.options],
         cwd=one.directory,
         env=one.environment,
         capture_output=True,

@@ -51,7 +51,7 @@ def ours(one: Case, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     monkeypatch.chdir(one.directory)
     files = [word for name in one.files for word in ("-f", name)]
     profiles = [word for name in one.profiles for word in ("--profile", name)]
-    assert main([*files, *profiles, "config", "--format", "json"]) == 0
+    assert main([*files, *profiles, "config", "--format", "json", *one.options]) == 0
     return json.loads(capfd.readouterr().out)
 
 
