@@ -261,11 +261,9 @@ def test_own_variables_win_over_those_of_a_link(tmp_path: Path) -> None:
 
 
 def test_runtime_warnings_are_the_usual_ones(tmp_path: Path) -> None:
-    found = fig(tmp_path, "a: {image: x, external_links: [old]}\n").warnings
-    assert found == [
-        "fig.yml:1:15: services.a.external_links: not supported yet, ignored: "
-        "services are found by their names and aliases"
-    ]
+    found = fig(tmp_path, "a: {image: x, command: 'run | tee log'}\n").warnings
+    assert len(found) == 1
+    assert found[0].startswith("fig.yml:1:15: services.a.command: `| tee log` is left out")
 
 
 # -- extends ----------------------------------------------------------------------------------------------
