@@ -17,6 +17,7 @@ import pytest
 from compose.runtime import cgroups, records
 from compose.runtime.cgroups import common, systemd
 from compose.state.index import Index
+from tests.support.command import Lines
 from tests.support.leftovers import cgroup_roots
 
 if TYPE_CHECKING:
@@ -222,6 +223,19 @@ services:
     said = stack.run("logs", "-f")
     assert "can't fork" in said
     assert "| 41" in said
+
+
+def test_a_container_full_of_processes_can_be_entered_and_stopped(stack: Stack) -> None:
+    fill = "(while :; do sleep 1000 & done) 2>/dev/null; echo full; exec sleep 1000"
+    stack.write(f"services: {{a: {{image: IMAGE, command: [sh, -c, '{fill}'], pids_limit: 8}}}}\n")
+    stack.up()
+    with stack.start("logs", "-f") as following:
+        Lines(following.stdout).expect("full")
+        following.kill()
+    assert stack.shell("a", "echo inside") == "inside"
+    assert "can't fork" in stack.fails("exec", "-T", "a", "sh", "-c", "true | true | true", code=2)
+    stack.run("stop", "-t", "0")
+    assert state(stack, "a")["exit_code"] == 137
 
 
 @pytest.mark.parametrize(

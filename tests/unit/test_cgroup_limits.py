@@ -73,6 +73,55 @@ def test_version_2_says_what_only_version_1_has(tree: Path) -> None:
     assert all(";" in line for line in lines)  # what to do
 
 
+CGROUPS = "#subsys_name hierarchy num_cgroups enabled\nmemory 0 1 {}\npids {} 1 1\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "switched_on", "hierarchy", "words"),
+    [
+        (
+            1,
+            "memory",
+            0,
+            0,
+            "memory is not limited: the controller memory is switched off; boot with cgroup_ena",
+        ),
+        (1, "pids", 1, 0, "is not mounted; mkdir -p ROOT/pids && mount -t cgroup -o pids pids ROOT/pids"),
+        (
+            1,
+            "blkio",
+            1,
+            0,
+            "block devices are not limited: this kernel has no controller blkio; use one that",
+        ),
+        (2, "pids", 1, 8, "the controller pids is mounted as version 1; boot with cgroup_no_v1=all"),
+        (
+            2,
+            "cpu",
+            1,
+            0,
+            "CPU time is not limited: systemd does not pass the controller cpu on to users; syst",
+        ),
+    ],
+)
+def test_why_a_controller_is_missing(
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: int,
+    name: str,
+    switched_on: int,
+    hierarchy: int,
+    words: str,
+) -> None:
+    monkeypatch.setattr(common, "version", lambda: version)
+    (tree / "cgroup.controllers").write_text("cpu io\n")
+    real = common.read
+    table = CGROUPS.format(switched_on, hierarchy)
+    monkeypatch.setattr(common, "read", lambda path: table if path == "/proc/cgroups" else real(path))
+    (line,) = missing.explain([name, name], "user.slice/user-1000.slice/x")
+    assert words in line.replace(str(tree), "ROOT")
+
+
 def test_rates_of_a_device_in_both_versions(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = {
         "throttleReadBpsDevice": [{**DISK, "rate": 5}],
