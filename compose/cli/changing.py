@@ -103,7 +103,9 @@ def _recorded(context: Context) -> Target:
 
 
 def _check(services: Iterable[str], target: Target, project: Project | None) -> None:
-    known = {service.name for service in target.services} | set(project.disabled if project else ())
+    known = {service.name for service in target.services}
+    if project is not None:
+        known |= {*project.services, *project.disabled}
     for service in services:
         if service not in known:
             raise UsageError(f"no such service: {service}", hint="see 'pycompose config --services'")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compose.model import Project
     from compose.network.setup import SetupClient
     from compose.state.paths import Paths
+    from compose.ui.progress import Plain, Terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,17 +95,59 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 dependencies={s: project.dependencies(s) for s in project.services} if project else None,
             )
             if arguments.dry_run:
-                plans = [plan, *(() if arguments.services else abandoned.plans(context))]
+                plans: list[object] = [plan, *(() if arguments.services else abandoned.plans(context))]
+                plans += _outside(arguments, paths, project, name)
                 sys.stdout.write("\n".join(str(part) for part in plans if part) or "nothing to do")
                 sys.stdout.write("\n")
                 return 0
             engine.prepare(plan)
             code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
+            code = _take_down_outside(arguments, paths, project, name, progress) or code
             if context.is_gone():
                 lock.forget()
             return code
         finally:
             context.close()
+
+
+def _outside(arguments: argparse.Namespace, paths: Paths, project: Project | None, name: str) -> list[object]:
+    """What is taken down by providers, in words."""
+    if not _has_outside(paths, project, name):
+        return []
+    from compose.engine import outside
+
+    return [
+        f"provider {one.kind} takes down {one.service}"
+        for one in outside.known_providers(paths, name, project)
+        if not arguments.services or one.service in arguments.services
+    ]
+
+
+def _take_down_outside(
+    arguments: argparse.Namespace,
+    paths: Paths,
+    project: Project | None,
+    name: str,
+    progress: Plain | Terminal,
+) -> int:
+    """Have providers release what they have made, when nothing uses it any more."""
+    if not _has_outside(paths, project, name):
+        return 0
+    from compose.engine import outside
+    from compose.ui.errors import complain
+
+    tell = lambda service, text: progress.detail(service, text, None)  # noqa: E731
+    failures = outside.take_down(paths, name, project, arguments.services, tell)
+    for error in failures:
+        complain(error)
+    return 1 if failures else 0
+
+
+def _has_outside(paths: Paths, project: Project | None, name: str) -> bool:
+    import os
+
+    services = project.services.values() if project is not None else ()
+    return os.path.exists(f"{paths.outside}/{name}.json") or any(one.get("provider") for one in services)
 
 
 def _images(arguments: argparse.Namespace, context: Context) -> list[str]:

@@ -112,13 +112,17 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
             raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
     _check_scale(project, scale or {})
     needed = project.needed(chosen) if chosen else set(project.services)
+    given = _given(project)
     wanted = []
     networks: set[str] = set()
     volumes: set[str] = set()
     for name in project.order:
-        if name not in needed:
+        if name not in needed or project.services[name].get("provider"):
             continue
         config = _on_a_network(project, name)
+        if given.get(name):
+            environment = {**(config.get("environment") or {}), **given[name]}
+            project.services[name] = config = {**config, "environment": environment}
         count = (scale or {}).get(name, project.scale(name))
         image = config.get("image") or f"{project.name}-{name}"
         own_name, separator = config.get("container_name"), project.separator
@@ -141,6 +145,16 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
             if key in volumes
         },
     )
+
+
+def _given(project: Project) -> Mapping[str, Mapping[str, str]]:
+    """The variables that services have from providers and models."""
+    if not any(service.get("provider") or service.get("models") for service in project.services.values()):
+        return {}
+    from compose.engine import outside
+    from compose.state.paths import Paths
+
+    return outside.variables(Paths.from_environment(), project)
 
 
 def narrowed(target: Target, services: Collection[str]) -> Target:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from compose.plan.observed import Observed
     from compose.plan.plan import Plan
     from compose.plan.target import Target
+    from compose.state.paths import Paths
     from compose.ui.progress import Plain, Terminal
 
 
@@ -133,13 +134,14 @@ def run(arguments: argparse.Namespace) -> int:
         from compose.ui.progress import reporter
 
         project = projects.load(arguments)
+        progress = reporter("up", arguments.progress)
+        _bring_up_outside(arguments, paths, project, progress)
         target = projects.target(project, arguments.services, scales(arguments.scale))
         attached = _attached(arguments, project, target)
         if arguments.no_deps and arguments.services:
             target = target._replace(
                 services=tuple(s for s in target.services if s.name in arguments.services)
             )
-        progress = reporter("up", arguments.progress)
         with project_lock(paths, project.name, "up", lambda holder: projects.warn(f"waiting for {holder}")):
             context = Context(
                 paths,
@@ -199,6 +201,23 @@ def scales(entries: Sequence[str]) -> dict[str, int]:
             raise UsageError(f"--scale {entry}: expected SERVICE=N")
         found[service] = int(count)
     return found
+
+
+def _bring_up_outside(
+    arguments: argparse.Namespace, paths: Paths, project: Project, progress: Plain | Terminal
+) -> None:
+    """What providers and the model runner provide is there before anything else is made."""
+    if not any(service.get("provider") or service.get("models") for service in project.services.values()):
+        return
+    from compose.engine import outside
+
+    names = [name for name in arguments.services if name in project.services]
+    if arguments.dry_run:
+        needed = project.needed(names) if names else set(project.services)
+        for provider in outside.providers_of(project, needed):
+            sys.stdout.write(f"provider {provider.kind} brings up {provider.service}\n")
+        return
+    outside.bring_up(paths, project, names, lambda service, text: progress.detail(service, text, None))
 
 
 def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Terminal) -> int:

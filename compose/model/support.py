@@ -24,7 +24,6 @@ _OPTIONS = "drivers of devices take no options"
 _IPAM = "addresses are given out by pycompose itself"
 
 NOT_YET: dict[str, str] = {
-    "models.*": "no models are run",
     "networks.*.attachable": _SWARM,
     "networks.*.driver_opts": "networks have no options",
     "networks.*.enable_ipv4": "networks are IPv4",
@@ -67,8 +66,6 @@ NOT_YET: dict[str, str] = {
     "services.*.develop": "files are not watched",
     "services.*.gpus.*.options": _OPTIONS,
     "services.*.isolation": _WINDOWS,
-    "services.*.models": "no models are run",
-    "services.*.provider": "no other programs are run",
     "services.*.pull_refresh_after": "use pull_policy: every_12h",
     "services.*.use_api_socket": "there is no Docker API",
 }

@@ -5,6 +5,7 @@
       images/                         the image store (images/store.py)
       containers/ID/                  spec.json, state.json, upper/, work/, files/, log/
       hooks/PROJECT.json              which pre_start hooks have succeeded
+      outside/PROJECT.json            what other programs provide
       volumes/NAME/                   volume.json, data/
       events/PROJECT.jsonl            what happened to containers (state/events.py)
       cache/                          what can be made again: models, seccomp programs
@@ -95,6 +96,10 @@ class Paths:
     @property
     def hooks(self) -> str:
         return f"{self.data}/hooks"
+
+    @property
+    def outside(self) -> str:
+        return f"{self.data}/outside"
 
     @property
     def locks(self) -> str:
