@@ -34,7 +34,9 @@ services:
 networks: {front: {}, back: {}}
 volumes: {data: {}}
 """
-MOMENTS = 10
+MOMENTS = int(os.environ.get("PYCOMPOSE_TEST_KILLS", "10"))
+"""Kills of each kind; more of them where somebody has the time: ``PYCOMPOSE_TEST_KILLS=100 pytest ...``."""
+SEED = int(os.environ.get("PYCOMPOSE_TEST_SEED", "2014"))
 
 
 def duration(stack: Stack, *arguments: str) -> float:
@@ -53,13 +55,14 @@ def killed_after(stack: Stack, seconds: float, *arguments: str) -> None:
         process.communicate(timeout=MOMENT)
 
 
+@pytest.mark.timeout(60 + 12 * MOMENTS)
 @pytest.mark.parametrize("command", [("up", "-d"), ("down", "--volumes")], ids=lambda command: command[0])
 def test_a_command_killed_at_any_moment_leaves_nothing_that_the_next_cannot_remove(
     stack: Stack, command: tuple[str, ...]
 ) -> None:
     stack.write(STACK)
     times = {"up": duration(stack, "up", "-d"), "down": duration(stack, "down", "--volumes")}
-    generator = random.Random(2014)
+    generator = random.Random(SEED)
     for moment in range(MOMENTS):
         if command[0] == "down":
             stack.up()
@@ -98,3 +101,50 @@ def test_names_resolve_although_the_keeper_died_before_anything_ran(stack: Stack
     stack.up()
     assert stack.shell("web", "nslookup db >/dev/null && echo found") == "found"
     assert stack.shell("db", "nslookup web >/dev/null && echo found") == "found"
+
+
+def helpers(stack: Stack) -> dict[str, list[int]]:
+    """The processes of the project that are there now, by what they are called."""
+    found: dict[str, list[int]] = {}
+    directory = stack.paths.project_run(stack.name)
+    try:
+        keeper = read_json(f"{directory}/keeper.json")["pid"]
+        with open(f"/proc/{keeper}/task/{keeper}/children") as file:
+            children = [int(number) for number in file.read().split()]
+    except (OSError, ValueError, KeyError):
+        return found
+    found["keeper"] = [keeper]
+    for child in children:
+        with contextlib.suppress(OSError), open(f"/proc/{child}/comm") as file:
+            found.setdefault(file.read().strip().partition("-")[2][:4], []).append(child)
+    return found
+
+
+def kill_one(stack: Stack, generator: random.Random) -> None:
+    """`kill -9` one of the keeper, netd and the monitors."""
+    there = helpers(stack)
+    if there:
+        victim = generator.choice(there[generator.choice(sorted(there))])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+
+
+@pytest.mark.timeout(60 + 12 * MOMENTS)
+def test_helpers_killed_while_commands_work(stack: Stack) -> None:
+    """Whatever such a command says, the next ones put everything right."""
+    stack.write(STACK)
+    seconds = duration(stack, "up", "-d")
+    generator = random.Random(SEED)
+    for moment in range(MOMENTS):
+        command = ("up", "-d", "--force-recreate") if moment % 2 else ("down", "-t", "0")
+        with stack.start(*command) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(generator.random() * seconds)
+            kill_one(stack, generator)
+            process.communicate(timeout=60)
+        stack.up()
+        kill_one(stack, generator)
+        assert {one["State"] for one in stack.ps().values()} == {"running"}
+        assert stack.shell("web", "nslookup db >/dev/null && echo found") == "found"
+    stack.run("down", "--volumes", "-t", "0")
+    assert stack.ps("--all") == {}
