@@ -20,7 +20,7 @@ import time
 
 from compose.errors import ContainerError
 from compose.linux import sockets
-from compose.runtime import protocol, spawn
+from compose.runtime import hold, protocol, spawn
 from compose.runtime.attachment import Attachment
 from compose.runtime.records import read_state
 
@@ -348,9 +348,10 @@ class Keeper:
         """Whether a monitor is about to start the container, for a command that was killed, or about to
         leave. One that begins or ends does not listen."""
         try:
-            return bool(self._ask_once("busy", (), {"id": identity})["busy"])
-        except (ContainerError, OSError):  # no keeper forks no monitors
-            return False
+            busy = bool(self._ask_once("busy", (), {"id": identity})["busy"])
+        except (ContainerError, OSError):  # no keeper forks no monitors, but one that died may have
+            busy = False
+        return busy or hold.is_held(self.paths.container(identity))
 
     def _settled(self, identity: str) -> ContainerState:
         return read_state(self.paths, identity)

@@ -20,7 +20,7 @@ import time
 
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process, sockets
-from compose.runtime import adopt, children, protocol, records, sharing
+from compose.runtime import adopt, children, hold, protocol, records, sharing
 from compose.runtime.attachment import Attachments
 from compose.runtime.checkup import Checkup
 from compose.runtime.control import Control
@@ -50,6 +50,8 @@ _RETRY_OUTPUT = 1.0
 _RETRY_KILL = 0.1
 _MOST_KILLS = 100
 _LAST_BREATH = 2.0
+_LOOK = 0.2
+"""Seconds within which whoever only looks at the lock has let go of it."""
 _DEFAULT_GRACE = 10.0
 _STARTING_ERROR = "its monitor died while it started the container"
 
@@ -125,6 +127,11 @@ class Monitor:
 
     def start(self, connection: Socket) -> None:
         """Start the container for a client, which is answered when process 1 has been executed."""
+        if not self._is_the_only_one(seconds=_LOOK):  # a monitor of a former keeper is at it
+            text = f"container {self.identity[:12]} is running already"
+            protocol.refuse(connection, protocol.refusal(text, protocol.RUNNING))
+            connection.close()
+            return
         try:
             self.spec = records.read_spec(self.paths, self.identity)
             former = records.recorded_state(self.paths, self.identity)
@@ -158,15 +165,22 @@ class Monitor:
             self._close()
             return
         self.spec = records.read_spec(self.paths, self.identity)
-        self.state = records.recorded_state(self.paths, self.identity)
-        former = self.state.get("monitor_pid", 0), self.state.get("monitor_start_time", 0)
-        if not records.wait_for_end(*former, seconds=_LAST_BREATH):  # its channel ends before it does
-            self.link.done()
-            self.loop.stop()
+        if not self._is_the_only_one(seconds=_LAST_BREATH):  # a channel ends before its monitor does
             return
+        self.state = records.recorded_state(self.paths, self.identity)
         self._checkup.end_left_probe()
         self._prepare()
         self._go_on(self.state)
+
+    def _is_the_only_one(self, *, seconds: float) -> bool:
+        """Whether there is no other monitor for the container, and from now on there will be none; if there
+        is, this process ends without a trace."""
+        directory = self.paths.container(self.identity)
+        if not os.path.isdir(directory) or hold.hold(directory, seconds=seconds) >= 0:
+            return True
+        self.link.done()
+        self.loop.stop()
+        return False
 
     @staticmethod
     def _still_runs(state: ContainerState) -> bool:

@@ -17,7 +17,8 @@ from compose.linux import sockets
 from compose.runtime import protocol, records
 from compose.runtime.client import Keeper, read_state
 from compose.runtime.logs import Follower
-from tests.support.containers import PROJECT, Stand, wait_for_end
+from tests.support import fake_isolation
+from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -272,3 +273,28 @@ def test_without_a_keeper_there_is_a_hint(paths: Paths) -> None:
         Keeper(paths, "nothing").names()
     assert caught.value.hint
     Keeper(paths, "nothing").shutdown()
+
+
+def test_there_is_never_a_second_monitor(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keeper does not know whom a former one has told to start a container, until that is done."""
+    stand = Stand(paths, "/", isolation="tests.support.slow_isolation")
+    identity = stand.make("sleep", "1000")
+    directory = stand.paths.container(identity)
+    ask_and_die(stand, identity)
+    wait_for(directory, lambda: os.path.exists(f"{directory}/launching"))
+    former = stand.keeper_pid()
+    os.kill(former, signal.SIGKILL)
+    wait_for_end([former])
+    stand.ensure()
+    connection = sockets.connect(stand.paths.project_run(PROJECT), protocol.KEEPER_SOCKET)
+    protocol.request(connection, "start", id=identity)
+    connection.settimeout(10)
+    answer = protocol.receive(connection)[0]
+    connection.close()
+    assert answer is not None and answer["reason"] == protocol.RUNNING
+    with open(f"{directory}/go", "w"), pytest.raises(ContainerError, match="running already"):
+        stand.keeper.start(identity)
+    state = stand.until(identity, lambda state: state["status"] == "running")
+    assert fake_isolation.Cgroup(identity).pids() == [state["pid"]]
+    assert stand.keeper.stop(identity, grace=0)["status"] == "exited"
+    stand.close()
