@@ -38,6 +38,7 @@ COMMANDS = {
     "kill": "Force containers of services to stop",
     "logs": "View output from containers",
     "ls": "List running compose projects",
+    "oci": "Run bundles as an OCI runtime",
     "pause": "Pause services",
     "port": "Print the public port for a port binding",
     "ps": "List containers",

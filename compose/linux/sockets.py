@@ -94,6 +94,19 @@ def send(connection: Socket, data: bytes, descriptors: Iterable[int] = ()) -> No
     connection.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
 
 
+def send_to(path: str, data: bytes, descriptor: int) -> None:
+    """Send a descriptor to whoever listens at `path` with a stream socket, as OCI terminals are passed on."""
+    directory, name = os.path.split(path)
+    parent = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = _socket.socket(_FAMILY, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
+    try:
+        connection.connect(f"/proc/self/fd/{parent}/{name}")
+        send(connection, data, (descriptor,))
+    finally:
+        connection.close()
+        os.close(parent)
+
+
 def receive(connection: Socket, size: int = 65536) -> tuple[bytes, list[int]]:
     """One packet and its descriptors (close-on-exec); an empty packet is the end of the connection."""
     data, rights, flags, _address = connection.recvmsg(size, _ANCILLARY, _MSG_CMSG_CLOEXEC)

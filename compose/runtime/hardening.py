@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
+    from compose.runtime.gate import Gate
     from compose.runtime.spec import Process
     from compose.runtime.steps import Progress
     from compose.runtime.users import Identity
@@ -64,6 +65,8 @@ class Program:
         self.candidates = _candidates(self.arguments, self.environment)
         self.init = -1
         """A descriptor of what is executed in the place of the program, and executes that as its child."""
+        self.umask = int((process.get("user") or {}).get("umask", 0o022))
+        self.preserved = int(process.get("preservedDescriptors", 0))
 
     def items(self) -> dict[int, Sequence[str]]:
         """The names that messages about this process need."""
@@ -87,6 +90,38 @@ class Program:
         if size:
             set_window_size(terminal, size["height"], size["width"])
 
+    def arrange_descriptors(
+        self,
+        stdio: tuple[int, int, int],
+        identity: Identity,
+        progress: Progress,
+        *,
+        terminal: bool,
+        gate: Gate | None = None,
+    ) -> None:
+        """0 to 2 are the container's, as many more as the caller passes on, then the report socket, the init
+        or the gate's socket if there is one; and there is no other."""
+        own = [progress.channel, *([self.init] if self.init >= 0 else [])]
+        own += [gate.fileno()] if gate is not None else []
+        first = _REPORT + self.preserved
+        targets = [0, 1, 2, *range(first, first + len(own))]
+        high = [files.dup_above(descriptor, first + len(own)) for descriptor in (*stdio, *own)]
+        for target, descriptor in zip(targets, high, strict=True):
+            reported_by_init = target == first and self.init >= 0
+            os.dup2(descriptor, target, inheritable=target < first or reported_by_init)
+        progress.channel = first
+        if gate is not None:
+            gate.move(first + 1)
+        files.close_range(first + len(own))
+        for descriptor in range(_REPORT, first):
+            os.set_inheritable(descriptor, True)
+        for descriptor in range(3):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISFIFO(mode) or terminal:
+                os.chown(descriptor, identity.uid, -1)
+        if terminal:
+            set_controlling_terminal(0)
+
 
 def become(
     program: Program,
@@ -95,16 +130,22 @@ def become(
     progress: Progress,
     *,
     terminal: bool,
+    gate: Gate | None = None,
 ) -> NoReturn:
-    """Turn the calling process, which is inside the container's root already, into the program."""
+    """Turn the calling process, which is inside the container's root already, into the program.
+
+    With a `gate` it waits there when everything is done that needs none of the program's own limits.
+    """
     if ON_JOINED is not None:
         ON_JOINED()
     if b"HOME" not in program.environment or not program.environment[b"HOME"]:
         program.environment[b"HOME"] = os.fsencode(identity.home)
     progress.at(steps.DESCRIPTORS)
-    _arrange_descriptors(stdio, identity, progress, program.init, terminal=terminal)
+    program.arrange_descriptors(stdio, identity, progress, terminal=terminal, gate=gate)
     _enter_directory(program.directory, progress)
-    os.umask(0o022)
+    os.umask(program.umask)
+    if gate is not None:
+        gate.wait(progress)
     set_limits(program.limits, progress)  # not earlier: few descriptors may be too few for us
     _set_identity(program, identity, progress)
     if program.dies_with_monitor:  # not earlier: a change of the user takes it back
@@ -133,25 +174,6 @@ def set_limits(limits: Sequence[tuple[int, int, int]], progress: Progress) -> No
 def _least(first: int, second: int) -> int:
     """The smaller of two limits; -1 is none."""
     return max(first, second) if -1 in (first, second) else min(first, second)
-
-
-def _arrange_descriptors(
-    stdio: tuple[int, int, int], identity: Identity, progress: Progress, init: int, *, terminal: bool
-) -> None:
-    """0 to 2 are the container's, 3 the report socket, 4 the init if there is one, and there is no other."""
-    kept = [*stdio, progress.channel, *([init] if init >= 0 else [])]
-    high = [files.dup_above(descriptor, _INIT + 1) for descriptor in kept]
-    for target, descriptor in enumerate(high):
-        reported_by_init = target == _REPORT and init >= 0
-        os.dup2(descriptor, target, inheritable=target < _REPORT or reported_by_init)
-    progress.channel = _REPORT
-    files.close_range(len(kept))
-    for descriptor in range(3):
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISFIFO(mode) or terminal:
-            os.chown(descriptor, identity.uid, -1)
-    if terminal:
-        set_controlling_terminal(0)
 
 
 def _enter_directory(path: str, progress: Progress) -> None:
@@ -201,7 +223,7 @@ def _execute(program: Program) -> NoReturn:
         except OSError as error:
             if error.errno == _EACCES:
                 refused = _EACCES
-            elif error.errno not in (_ENOENT, _ENOTDIR) or len(program.candidates) == 1:
+            elif error.errno not in (_ENOENT, _ENOTDIR) or b"/" in program.arguments[0]:
                 raise
     raise Failure(steps.EXEC, refused or steps.NO_EXECUTABLE)
 

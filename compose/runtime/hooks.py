@@ -2,6 +2,7 @@
 
     prestart, createRuntime    in the host's namespaces, once mounts and devices are there
     createContainer            in the container's mount namespace, whose root is still the host's
+    startContainer             in the container, between ``start`` and its own program (gate.py)
 
 All of them run in the container's control group and pid namespace, with the container's state as JSON on
 their standard input and their messages in its log. The first that fails ends the launch. Everything here
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _OUTSIDE = ("prestart", "createRuntime")
 _INSIDE = "createContainer"
+_LAST = "startContainer"
 _ETIMEDOUT = 110
 _SIGKILL = 9
 _MOST = 65536  # what a pipe takes without a reader
@@ -43,6 +45,7 @@ class Hooks:
         configured: dict[str, list[Hook]] = spec["oci"].get("hooks") or {}
         self._outside = [hook for kind in _OUTSIDE for hook in configured.get(kind) or ()]
         self._inside = list(configured.get(_INSIDE) or ())
+        self._last = list(configured.get(_LAST) or ())
         self._state = {
             "ociVersion": spec["oci"].get("ociVersion") or "1.0.0",
             "id": spec["id"],
@@ -56,7 +59,7 @@ class Hooks:
 
     def paths(self) -> list[str]:
         """The programs, in the order of the numbers in reports."""
-        return [hook["path"] for hook in (*self._outside, *self._inside)]
+        return [hook["path"] for hook in (*self._outside, *self._inside, *self._last)]
 
     def prepare(self) -> None:
         """Before any namespace is entered: learn our number, and leave a process behind for hooks outside."""
@@ -83,6 +86,13 @@ class Hooks:
                 index, _, number = answer.decode().partition(" ")
                 raise Failure(HOOK, int(number or HOOK_FAILED), int(index or 0))
         self._run_all(self._inside, len(self._outside))
+
+    def run_last(self, progress: Progress) -> None:
+        """Run those of ``start``, inside; raises Failure for the first that fails."""
+        progress.at(HOOK)
+        self._state["status"] = "created"
+        self._log = 2
+        self._run_all(self._last, len(self._outside) + len(self._inside))
 
     def _serve(self, waiting: int, answering: int) -> NoReturn:
         """In the process that stays outside: wait for the word, run its hooks and say how that went."""

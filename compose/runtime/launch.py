@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.gate import Gate
     from compose.runtime.hooks import Hooks
     from compose.runtime.spec import ContainerSpec
 
@@ -102,8 +103,9 @@ def launch(
     cgroup: Cgroup,
     joined: Mapping[str, int] | None = None,
     files: Mapping[int, Sequence[int]] | None = None,
+    gate: Gate | None = None,
 ) -> Launched:
-    """Start process 1 of the container; returns when it has called execve.
+    """Start process 1 of the container; returns when it has called execve, or waits at its `gate`.
 
     `joined` holds the namespaces of other containers (`sharing.open_all`), `files` the sources of mounts that
     are open already (`Follower.open`). Single-threaded callers only. Afterwards the caller's children are
@@ -111,6 +113,8 @@ def launch(
     with the step in words.
     """
     setup = Setup(spec, stdio, cgroup, joined or {}, files or {})
+    if gate is not None:
+        setup.gate, gate.hooks = gate, setup.hooks
     own, foreign = setup.pid_namespace()
     if foreign is not None or own:
         setup.reset_pid_namespace()
@@ -141,7 +145,7 @@ def fork_and_wait(child: Callable[[Progress], NoReturn], items: dict[int, Sequen
         theirs.close()
     pidfd = pidfd_open(pid)
     try:
-        warnings, master = _listen(ours, items)
+        warnings, master = listen(ours, items)
     except LaunchError:
         os.close(pidfd)
         _reap(pid)
@@ -164,8 +168,9 @@ def _run_child(child: Callable[[Progress], NoReturn], progress: Progress) -> NoR
         os._exit(127)
 
 
-def _listen(channel: _socket.socket, items: dict[int, Sequence[str]]) -> tuple[list[str], int | None]:
-    """Read the child's records until execve closes its end."""
+def listen(channel: _socket.socket, items: dict[int, Sequence[str]]) -> tuple[list[str], int | None]:
+    """Read the child's records until execve closes its end, or it waits at its gate: warnings, and the
+    master of its terminal."""
     warnings: list[str] = []
     master = None
     while True:
@@ -175,7 +180,9 @@ def _listen(channel: _socket.socket, items: dict[int, Sequence[str]]) -> tuple[l
         if not data:
             return warnings, master
         step, number, index, line = RECORD.unpack(data)
-        if step == steps.NOTHING and number == 0:
+        if step == steps.NOTHING:
+            if number == steps.READY:
+                return warnings, master
             continue  # the terminal's master
         text = steps.words(abs(step), number, line, steps.item_of(items, abs(step), index))
         if step < 0:
@@ -237,6 +244,7 @@ class Setup:
         self.joined: list[tuple[str, int]] = []
         self.process = oci["process"]
         self.program = Program(self.process, spec.get("seccomp") or "")
+        self.gate: Gate | None = None
         self.hooks: Hooks | None = None
         if oci.get("hooks"):
             from compose.runtime.hooks import Hooks
@@ -350,7 +358,7 @@ class Setup:
             if terminal is not None
             else (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr)
         )
-        become(self.program, identity, stdio, progress, terminal=terminal is not None)
+        become(self.program, identity, stdio, progress, terminal=terminal is not None, gate=self.gate)
 
     def _enter_namespaces(self, progress: Progress) -> None:
         order = list(NAMESPACES)

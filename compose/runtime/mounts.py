@@ -122,6 +122,12 @@ class Options:
             m.mount_setattr(tree, "", flags=flags, attr_set=self.tree_set, attr_clr=self.tree_clr)
 
 
+def option_names() -> list[str]:
+    """Every option that is not handed on to the file system."""
+    recursive = {f"r{name}" for name in (*_SET, *_CLEAR, *_PROPAGATION)}
+    return sorted({*_SET, *_CLEAR, *_ATIME, *_PROPAGATION, *recursive, *_IGNORED})
+
+
 def in_order(mounts: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
     """The mounts with their places in the configuration, parents before what lies below them."""
     return sorted(

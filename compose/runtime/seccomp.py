@@ -325,6 +325,33 @@ def _return(action: int) -> Instruction:
     return (_RETURN, 0, 0, action)
 
 
+def of_profile(profile: Mapping[str, Any], capabilities: Iterable[str]) -> bytes:
+    """`compile` for this machine; raises ContainerError for a profile that cannot be applied."""
+    import os
+
+    from compose.state.paths import schema_file
+
+    system = os.uname()
+    with open(schema_file("syscalls.json"), "rb") as file:
+        numbers = json.load(file)
+    major, minor = system.release.split(".")[:2]
+    version = int(major), int("".join(c for c in minor if c.isdigit()) or 0)
+    return compile(profile, capabilities, machine=system.machine, numbers=numbers, kernel=version)
+
+
+def known_names() -> dict[str, list[str]]:
+    """What a profile may say on this machine: actions, operators, archs."""
+    import os
+
+    machine = os.uname().machine
+    names = [machine, *_SUB_ARCHITECTURES[machine]]
+    return {
+        "actions": sorted(_ACTIONS),
+        "operators": sorted(_OPERATORS),
+        "archs": [_ARCHITECTURES[name][0] for name in names],
+    }
+
+
 # Programs on disk
 
 
@@ -353,12 +380,7 @@ def program(capabilities: Sequence[str], cache: str, profile: str = "") -> str:
     if os.path.exists(path):
         return path
     try:
-        content = json.loads(text)
-        with open(schema_file("syscalls.json"), "rb") as file:
-            numbers = json.load(file)
-        major, minor = system.release.split(".")[:2]
-        version = int(major), int("".join(c for c in minor if c.isdigit()) or 0)
-        code = compile(content, capabilities, machine=system.machine, numbers=numbers, kernel=version)
+        code = of_profile(json.loads(text), capabilities)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContainerError(f"seccomp profile {source}: {type(error).__name__}: {error}") from None
     os.makedirs(cache, mode=0o700, exist_ok=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
         uid: int
         gid: int
+        umask: int
         additionalGids: list[int]
         username: str
         """Resolved inside the root file system when the process starts; wins over uid and gid."""
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
         selinuxLabel: str
         diesWithMonitor: bool
         """Not of OCI: whether it is killed when the monitor that started it ends."""
+        preservedDescriptors: int
+        """Not of OCI: how many descriptors from 3 on the process gets from whoever starts it."""
 
     class OciConfig(TypedDict, total=False):
         """The parts of an OCI ``config.json`` that the runtime acts on."""

@@ -89,6 +89,9 @@ _WORDS = {
     CONFINE: "confine it by {item}",
 }
 
+READY = 1
+"""With the step NOTHING: the child waits at its gate (gate.py)."""
+
 # Reasons that are no errno of a call: numbers above every errno.
 NOT_A_DIRECTORY_OF_THE_IMAGE = 10001
 NO_SUCH_USER = 10002

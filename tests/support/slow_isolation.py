@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support import fake_isolation
 from tests.support.fake_isolation import Cgroup, Launched, Stdio, create, enter, find, prepare, remove_base
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Cgroup", "Launched", "Stdio", "create", "enter", "find", "launch", "prepare", "remove_base"]
 
 
-def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: dict[str, int]) -> Launched:
+def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, *rest: Any) -> Launched:
     """Make the file ``launching`` in the container's directory, and wait for the file ``go`` there."""
     directory = os.path.dirname(spec["rootfs"]["upper"])
     with open(f"{directory}/launching", "w"):
         while not os.path.exists(f"{directory}/go"):
             time.sleep(0.005)
-    return fake_isolation.launch(spec, stdio, cgroup, joined)
+    return fake_isolation.launch(spec, stdio, cgroup, *rest)

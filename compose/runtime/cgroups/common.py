@@ -44,6 +44,10 @@ class Cgroup:
         """Stop all processes where they are, or let them go on; returns when that is so."""
         raise NotImplementedError
 
+    def is_frozen(self) -> bool:
+        """Whether its processes rest, or are about to."""
+        raise NotImplementedError
+
     def kill(self) -> None:
         """SIGKILL to everything in the group, without a chance to fork away."""
         raise NotImplementedError

@@ -226,6 +226,12 @@ class CgroupV1(Cgroup):
             if read(f"{directory}/freezer.state").strip() == state:
                 return
 
+    def is_frozen(self) -> bool:
+        try:
+            return read(f"{self._of('freezer') or ''}/freezer.state").strip() != "THAWED"
+        except OSError:
+            return False
+
     def kill(self) -> None:
         frozen = self._of("freezer") is not None
         try:

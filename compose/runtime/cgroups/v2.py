@@ -183,6 +183,12 @@ class CgroupV2(Cgroup):
         finally:
             os.close(events)
 
+    def is_frozen(self) -> bool:
+        try:
+            return read(f"{self._directory}/cgroup.freeze").strip() == "1"
+        except OSError:
+            return False
+
     def kill(self) -> None:
         try:
             write(f"{self._directory}/cgroup.kill", "1")

@@ -1,0 +1,150 @@
+"""A bundle's config.json: read, checked, and brought into the form that the launcher takes.
+
+What we cannot do is refused with the key's name; properties that no specification knows are ignored, as it
+demands.
+"""
+
+from __future__ import annotations
+
+import os
+
+from compose.errors import ContainerError
+from compose.runtime import seccomp
+from compose.runtime.launch import NAMESPACES
+from compose.runtime.oci import device_rules
+from compose.state import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from compose.runtime.spec import OciConfig, Process
+
+VERSION = "1.2.0"
+_LARGEST = 16 << 20
+_PROPAGATIONS = ("", "private", "rprivate", "slave", "rslave")
+_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+
+def read(bundle: str) -> OciConfig:
+    """The checked configuration of a bundle; raises `ContainerError`."""
+    path = f"{bundle}/config.json"
+    value = read_object(path)
+    try:
+        return _checked(value, bundle)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ContainerError(f"{path}: not as the specification has it: {error!r}") from None
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """A JSON object in a file; raises `ContainerError`."""
+    try:
+        if os.stat(path).st_size > _LARGEST:
+            raise ContainerError(f"{path}: too large")
+        value = files.read_json(path)
+    except OSError as error:
+        raise ContainerError(f"{path}: {error.strerror}", hint="--bundle names its directory") from None
+    except (ValueError, RecursionError) as error:
+        raise ContainerError(f"{path}: {error}") from None
+    if not isinstance(value, dict):
+        raise ContainerError(f"{path}: not an object")
+    return value
+
+
+def _checked(value: dict[str, Any], bundle: str) -> OciConfig:
+    version = str(value["ociVersion"])
+    if version.partition(".")[0] != "1":
+        raise ContainerError(f"ociVersion {version}: this runtime follows {VERSION}")
+    for other in ("windows", "solaris", "vm", "zos"):
+        if value.get(other):
+            raise ContainerError(f"config.json: {other}: this is a runtime for Linux")
+    check_process(value["process"])
+    root = value["root"]
+    config: OciConfig = {**value}  # type: ignore[typeddict-item]
+    config["root"] = {**root, "path": os.path.realpath(os.path.join(bundle, root["path"]))}
+    if not os.path.isdir(config["root"]["path"]):
+        raise ContainerError(f"root.path: {config['root']['path']}: no such directory")
+    config["mounts"] = [_mount(mount, bundle) for mount in value.get("mounts") or ()]
+    config["linux"] = _linux(value.get("linux") or {})
+    _check_hooks(value.get("hooks") or {})
+    return config
+
+
+def check_process(process: dict[str, Any]) -> Process:
+    """Refuse what a process cannot be; raises `ContainerError`."""
+    args, cwd = process.get("args"), process.get("cwd")
+    if not args or not isinstance(args, list):
+        raise ContainerError("process.args: a program is needed")
+    if not isinstance(cwd, str) or not cwd.startswith("/"):
+        raise ContainerError(f"process.cwd: {cwd}: not an absolute path")
+    for key in ("ioPriority", "scheduler", "execCPUAffinity"):
+        if process.get(key):
+            raise ContainerError(f"process.{key}: not supported")
+    return process  # type: ignore[return-value]
+
+
+def _mount(mount: dict[str, Any], bundle: str) -> dict[str, Any]:
+    """A mount with an absolute source, if it has one."""
+    destination = str(mount["destination"])
+    for key in ("uidMappings", "gidMappings"):
+        if mount.get(key):
+            raise ContainerError(f"mounts: {destination}: {key}: not supported")
+    words = list(mount.get("options") or ())
+    # Copying what lies under a tmpfs is something that others add to the specification.
+    words = [word for word in words if word not in ("tmpcopyup", "notmpcopyup")]
+    found = {**mount, "destination": "/" + destination.lstrip("/"), "options": words}
+    if "bind" in words or "rbind" in words or mount.get("type") == "bind":
+        found["source"] = os.path.join(bundle, str(mount["source"]))
+    return found
+
+
+def _linux(linux: dict[str, Any]) -> dict[str, Any]:
+    for key in ("uidMappings", "gidMappings"):
+        if linux.get(key):
+            raise ContainerError(f"linux.{key}: user namespaces are not supported")
+    for key in ("intelRdt", "timeOffsets", "personality", "mountLabel", "memoryPolicy", "netDevices"):
+        if linux.get(key):
+            raise ContainerError(f"linux.{key}: not supported")
+    if linux.get("rootfsPropagation", "") not in _PROPAGATIONS:
+        raise ContainerError(f"linux.rootfsPropagation: {linux['rootfsPropagation']}: not supported")
+    seen = set()
+    for entry in linux.get("namespaces") or ():
+        kind = entry["type"]
+        if kind not in NAMESPACES:
+            raise ContainerError(f"linux.namespaces: {kind}: no such namespace")
+        if kind in ("user", "time"):
+            raise ContainerError(f"linux.namespaces: {kind}: not supported")
+        if kind in seen:
+            raise ContainerError(f"linux.namespaces: {kind}: named twice")
+        seen.add(kind)
+    if "mount" not in seen:
+        raise ContainerError("linux.namespaces: a container needs a mount namespace of its own")
+    rules = (linux.get("resources") or {}).get("devices")
+    if not rules:
+        return linux
+    # The devices that every container has (config-linux.md, default devices) are not forbidden by "deny all".
+    rules = [*rules, *device_rules()[1:]]
+    return {**linux, "resources": {**linux["resources"], "devices": rules}}
+
+
+def _check_hooks(hooks: dict[str, list[dict[str, Any]]]) -> None:
+    for kind in _HOOKS:
+        for hook in hooks.get(kind) or ():
+            if not str(hook["path"]).startswith("/"):
+                raise ContainerError(f"hooks.{kind}: {hook['path']}: not an absolute path")
+
+
+def seccomp_program(config: OciConfig, names: list[str]) -> bytes:
+    """The compiled filter of ``linux.seccomp``; empty when there is none. Raises `ContainerError`."""
+    profile = (config.get("linux") or {}).get("seccomp")
+    if not profile:
+        return b""
+    for key in ("listenerPath", "listenerMetadata"):
+        if profile.get(key):
+            raise ContainerError(f"linux.seccomp.{key}: not supported")
+    return seccomp.of_profile(profile, names)
+
+
+def bounding_set(config: OciConfig) -> list[str]:
+    """The names of the capabilities that the container can ever have."""
+    return (config["process"].get("capabilities") or {}).get("bounding") or []

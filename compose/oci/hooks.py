@@ -1,0 +1,69 @@
+"""Hooks around a container's life, in the host's namespaces: poststart and poststop.
+
+Those before its program are the launcher's (runtime/hooks.py). One that fails here is told of and the others
+are run all the same: what it should have followed has happened.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from compose.linux.process import pidfd_open, pidfd_send_signal
+from compose.state import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+_SIGKILL = 9
+
+
+def run(
+    kind: str, hooks: Sequence[dict[str, Any]], state: dict[str, Any], warn: Callable[[str], None]
+) -> None:
+    """Run hooks with the container's state as JSON on their standard input."""
+    for hook in hooks:
+        problem = _run(hook, files.dumps(state))
+        if problem:
+            warn(f"hook {kind} {hook['path']}: {problem}")
+
+
+def _run(hook: dict[str, Any], text: bytes) -> str:
+    """Run one; why it failed, or nothing."""
+    parcel = os.memfd_create("state", os.MFD_CLOEXEC)
+    os.write(parcel, text)
+    os.lseek(parcel, 0, os.SEEK_SET)
+    pairs = (entry.partition("=") for entry in hook.get("env") or ())
+    environment = {key: value for key, equals, value in pairs if key and equals}
+    actions = [(os.POSIX_SPAWN_DUP2, parcel, 0)]
+    try:
+        pid = os.posix_spawn(
+            hook["path"],
+            hook.get("args") or [hook["path"]],
+            environment,
+            file_actions=actions,
+            setsigmask=(),
+        )
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        os.close(parcel)
+    return _wait(pid, hook.get("timeout"))
+
+
+def _wait(pid: int, timeout: float | None) -> str:
+    pidfd = pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        late = not poll.poll(timeout * 1000 if timeout else None)
+        if late:
+            pidfd_send_signal(pidfd, _SIGKILL)
+    finally:
+        os.close(pidfd)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if late:
+        return f"no end within {timeout} s"
+    return f"exit code {code}" if code else ""
