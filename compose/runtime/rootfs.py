@@ -7,7 +7,6 @@ that was put together as a string.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
@@ -19,7 +18,7 @@ from compose.runtime.steps import LAYER, NOT_A_DIRECTORY_OF_THE_IMAGE, ROOT, UNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from compose.runtime.spec import RootFilesystem
     from compose.runtime.steps import Progress
@@ -89,16 +88,16 @@ def _options() -> dict[str, str]:
     return _OVERLAY_OPTIONS | ({} if initial_user_namespace() else {"userxattr": ""})
 
 
-@contextlib.contextmanager
-def _among_descriptors() -> Iterator[None]:
+class _among_descriptors:  # noqa: N801 - used as a verb; contextlib would cost every helper its imports
     """Names are those of our descriptors meanwhile."""
-    former = os.open(".", _O_PATH_DIRECTORY)
-    try:
+
+    def __enter__(self) -> None:
+        self._former = os.open(".", _O_PATH_DIRECTORY)
         os.chdir("/proc/self/fd")
-        yield
-    finally:
-        os.fchdir(former)
-        os.close(former)
+
+    def __exit__(self, *_error: object) -> None:
+        os.fchdir(self._former)
+        os.close(self._former)
 
 
 def _overlay(lower: Sequence[tuple[str, str]], options: dict[str, str]) -> int:
