@@ -39,13 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     scope = Scope(arguments)
     scope.check(arguments.services)
     paths, name = scope.paths, scope.name
-    chosen = [
-        row
-        for row in scope.rows
-        if not row.oneoff  # what `run` shows is its caller's, as under docker compose
-        and (not arguments.services or row.service in arguments.services)
-        and (not arguments.index or row.number == arguments.index)
-    ]
+
+    def wanted(row: ContainerRow) -> bool:
+        return (
+            not row.oneoff  # what `run` shows is its caller's, as under docker compose
+            and (not arguments.services or row.service in arguments.services)
+            and (not arguments.index or row.number == arguments.index)
+        )
+
+    chosen = [row for row in scope.rows if wanted(row)]
     if arguments.index and not chosen:
         services = " ".join(arguments.services) or "any"
         raise ContainerError(f"service {services} has no container #{arguments.index}")
@@ -53,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     since, until = moment(arguments.since), moment(arguments.until)
     printer = log_printer(arguments, name, chosen)
     if arguments.follow:
-        follow(paths, printer, name, chosen, tail=tail, since=since, until=until)
+        from compose.cli.following import follow_project
+
+        follow_project(scope, printer, chosen, wanted, tail=tail, since=since, until=until)
         return 0
     everything = [
         (

@@ -3,7 +3,7 @@
     keeper = Keeper.ensure(paths, project)      one a project, started when there is none (2 ms, overlaps)
     keeper.put_all({"dns/ID": [udp, tcp]})      descriptors that outlive the command
     keeper.start(identity)                      returns when process 1 has been executed
-    keeper.exec(identity, process, [0, 1, 2], tty=False).wait()
+    keeper.exec(identity, process, pipes, tty=False).wait()
     keeper.stop(identity)                       returns when nothing of the container runs
     keeper.shutdown()                           ends netd and the keeper
 

@@ -41,7 +41,7 @@ class Pipes:
             reader, writer = os.pipe2(os.O_CLOEXEC)
             self.theirs.append(writer if number else reader)
             self._ours.append(reader if number else writer)
-            os.fchmod(writer, 0o622)  # so that /dev/stdout can be reopened by a process that changed its user
+            os.fchmod(writer, 0o666)  # so that /dev/stdout can be reopened by a process that changed its user
 
     def __enter__(self) -> Pipes:
         return self

@@ -104,3 +104,22 @@ services:
 """)
     assert "gelf-address: 'http://x' is not known" in stack.fails("up", "-d")
     assert not stack.ids()
+
+
+def test_logs_follows_containers_that_are_started_meanwhile(stack: Stack) -> None:
+    stack.write("""
+services:
+  box: {image: IMAGE, command: [sh, -c, 'echo I am; exec sleep infinity'], stop_grace_period: 0s}
+""")
+    stack.up()
+    process = stack.start("logs", "-f")
+    try:
+        lines = Lines(process.stdout)
+        assert lines.expect("I am") == "box-1  | I am"
+        stack.up("--scale", "box=2")
+        assert lines.expect("I am") == "box-2  | I am"
+        stack.run("kill", "box")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
