@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from compose.model import Project
     from compose.model.types import ServiceConfig
-    from compose.plan.target import Target
+    from compose.plan.target import Target, Wanted
     from compose.state.index import Index
 
 _said: set[str] = set()
@@ -155,6 +155,23 @@ def _given(project: Project) -> Mapping[str, Mapping[str, str]]:
     from compose.state.paths import Paths
 
     return outside.variables(Paths.from_environment(), project)
+
+
+def alone(target: Target, services: Iterable[Wanted]) -> Target:
+    """`target` with these services only, and what they themselves use of networks and volumes."""
+    kept = tuple(services)
+    networks = {key for service in kept for key in service.config.get("networks") or {}}
+    volumes = {
+        mount.get("source")
+        for service in kept
+        for mount in service.config.get("volumes") or ()
+        if mount["type"] == "volume"
+    }
+    return target._replace(
+        services=kept,
+        networks={key: network for key, network in target.networks.items() if key in networks},
+        volumes={key: volume for key, volume in target.volumes.items() if key in volumes},
+    )
 
 
 def narrowed(target: Target, services: Collection[str]) -> Target:

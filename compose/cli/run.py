@@ -158,7 +158,7 @@ class _Run:
                 kept.append(wanted._replace(scale=0, container_name=None, oneoff=oneoff))
             elif not self.arguments.no_deps:
                 kept.append(wanted)
-        return target._replace(services=tuple(kept))
+        return projects.alone(target, kept)
 
     def _oneoff(self, index: Index) -> OneOff:
         from compose.plan.target import FIRST_ONEOFF, OneOff

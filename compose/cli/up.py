@@ -139,9 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
         target = projects.target(project, arguments.services, scales(arguments.scale))
         attached = _attached(arguments, project, target)
         if arguments.no_deps and arguments.services:
-            target = target._replace(
-                services=tuple(s for s in target.services if s.name in arguments.services)
-            )
+            target = projects.alone(target, (s for s in target.services if s.name in arguments.services))
         with project_lock(paths, project.name, "up", lambda holder: projects.warn(f"waiting for {holder}")):
             context = Context(
                 paths,

@@ -29,7 +29,8 @@ services:
     ports: ["127.0.0.1::80"]
     depends_on: [db]
     networks: {default: {aliases: [www]}}
-  db: {image: IMAGE, command: [sleep, infinity]}
+  db: {image: IMAGE, command: [sleep, infinity], volumes: ["data:/data"]}
+volumes: {data: {}}
 """
 
 
@@ -163,6 +164,7 @@ def test_mistakes_are_found_before_anything_happens(stack: Stack) -> None:
     assert stack.ps("--all") == {}
     plan = stack.run("run", "--dry-run", "--name", "mine", "web", "true")
     assert f"start container {stack.name}-db-1" in plan and "create container mine  (run)" in plan
+    assert "volume" in plan and "volume" not in stack.run("run", "--dry-run", "--no-deps", "web", "true")
     assert stack.ps("--all") == {}
 
 
