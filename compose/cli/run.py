@@ -118,12 +118,15 @@ class _Run:
     def begin(self, network: SetupClient) -> int | None:
         """Bring the container to life; an exit code when there is nothing more to do."""
         from compose.cli import project as projects
+        from compose.cli.up import bring_up_outside
         from compose.engine.embedded.context import Context
         from compose.engine.embedded.engine import EmbeddedEngine
         from compose.state.lock import project_lock
         from compose.ui.progress import reporter
 
         progress = reporter("run", "quiet" if self.arguments.quiet else self.arguments.progress)
+        if not self.arguments.no_deps:
+            bring_up_outside(self.arguments, self.paths, self.project, progress)
         name = self.project.name
         with project_lock(self.paths, name, "run", lambda holder: projects.warn(f"waiting for {holder}")):
             context = Context(

@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         project = projects.load(arguments)
         progress = reporter("up", arguments.progress)
-        _bring_up_outside(arguments, paths, project, progress)
+        bring_up_outside(arguments, paths, project, progress)
         target = projects.target(project, arguments.services, scales(arguments.scale))
         attached = _attached(arguments, project, target)
         if arguments.no_deps and arguments.services:
@@ -201,7 +201,7 @@ def scales(entries: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _bring_up_outside(
+def bring_up_outside(
     arguments: argparse.Namespace, paths: Paths, project: Project, progress: Plain | Terminal
 ) -> None:
     """What providers and the model runner provide is there before anything else is made."""
