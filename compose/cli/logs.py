@@ -39,11 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     scope = Scope(arguments)
     scope.check(arguments.services)
     paths, name = scope.paths, scope.name
+    known = scope.project.services.items() if scope.project else ()
+    unattached = {service for service, config in known if config.get("attach") is False}
 
     def wanted(row: ContainerRow) -> bool:
         return (
             not row.oneoff  # what `run` shows is its caller's, as under docker compose
-            and (not arguments.services or row.service in arguments.services)
+            and (row.service in arguments.services if arguments.services else row.service not in unattached)
             and (not arguments.index or row.number == arguments.index)
         )
 
