@@ -25,9 +25,9 @@ from compose.runtime.attachment import Attachments
 from compose.runtime.checkup import Checkup
 from compose.runtime.control import Control
 from compose.runtime.follow import Follower
+from compose.runtime.group import Group
 from compose.runtime.link import Link
 from compose.runtime.loop import Loop
-from compose.runtime.memory import MemoryWatch
 from compose.runtime.restarter import Restarter, exit_code_of
 from compose.runtime.spec import VERSION
 from compose.runtime.stop import SIGKILL, SIGTERM, Stopper, signal_number
@@ -105,9 +105,7 @@ class Monitor:
         self._checkup = Checkup(self)
         self.pid = 0
         self.pidfd = -1
-        self.cgroup: Any = None
-        self._oom_kills = 0
-        self._memory: MemoryWatch | None = None
+        self.group = Group(self.loop, context.isolation, context.base, context.project)
         self._stopper: Stopper | None = None
         self._kill_timer: Timer | None = None
         self._kills = 0
@@ -190,12 +188,12 @@ class Monitor:
     def _go_on(self, state: ContainerState) -> None:
         """Do what the predecessor would have done next."""
         self.state = state
-        self.cgroup = self.context.isolation.find(self._base(), self.identity)
+        self.group.find(self.spec)
         status = state.get("status")
         if status in ("running", "paused"):
             self._take_over()
             return
-        self._end_stragglers()
+        self.group.end_stragglers()
         if status == "restarting":
             self.restarter.plan()
             return
@@ -207,8 +205,8 @@ class Monitor:
         self.pid = self.state.get("pid", 0)
         self.pidfd = self._own_pidfd()
         if self.pidfd >= 0:
-            self._enter_parent()
-        self._oom_kills = self.state.get("oom_kills", 0)
+            self.group.enter_again(self.spec)
+        self.group.kills_before = self.state.get("oom_kills", 0)
         self.write()
         if self.pidfd < 0 or self.state.get("exit_code") is not None:  # the predecessor had learnt it
             self._ended(self.state.get("exit_code"))
@@ -264,29 +262,16 @@ class Monitor:
     def launch(self) -> list[str]:
         """Start process 1; returns warnings. Raises `ContainerError`, `OSError`; nothing of it runs then."""
         isolation = self.context.isolation
-        linux = self.spec["oci"].get("linux") or {}
-        if linux.get("devices"):
-            from compose.runtime.renumber import renumber
-
-            renumber(linux)
-        resources = linux.get("resources")
-        try:
-            self._enter_parent()
-            self.cgroup = isolation.create(self._base(), self.identity, resources)
-        except (ComposeError, OSError):  # a limit that the kernel refuses: the group is there nevertheless
-            self.cgroup = isolation.find(self._base(), self.identity)
-            raise
-        self._end_stragglers()
+        cgroup = self.group.make(self.spec)
         descriptors, fresh = self.streams.open()
         joined: dict[str, int] = {}
         try:
             joined = sharing.open_all(self.paths, self.spec)
-            self._oom_kills = self.cgroup.oom_kills()
             files = self.files.open(self.spec["oci"].get("mounts") or ())
             stdio = isolation.Stdio(*descriptors)
-            launched = isolation.launch(self.spec, stdio, self.cgroup, joined, files)
+            launched = isolation.launch(self.spec, stdio, cgroup, joined, files)
         except BaseException:
-            self._end_stragglers()
+            self.group.end_stragglers()
             self.files.end()
             for number in fresh.get("stdin", ()):
                 os.close(number)
@@ -307,37 +292,11 @@ class Monitor:
         self._watch_memory()
         self.files.begin(self.pidfd)
         self._checkup.begin(resumed=False)
-        warnings = list(launched.warnings)
-        if self.cgroup.unavailable:
-            from compose.runtime.cgroups import missing
-
-            warnings += missing.explain(self.cgroup.unavailable, self.cgroup.path)
-        return warnings
-
-    def _base(self) -> str:
-        """The group below which the container has its own."""
-        named = self.spec.get("cgroup_parent")
-        if not named:
-            return self.context.base
-        from compose.runtime.cgroups import parent
-
-        return parent.base_of(named, self.context.project, self.identity)
-
-    def _enter_parent(self) -> None:
-        if named := self.spec.get("cgroup_parent"):
-            from compose.runtime.cgroups import parent
-
-            parent.enter(named, self.context.project, self.identity)
-
-    def _leave_parent(self) -> None:
-        if self.spec.get("cgroup_parent"):
-            from compose.runtime.cgroups import parent
-
-            parent.leave(self._base())
+        return [*launched.warnings, *self.group.warnings()]
 
     def _watch_memory(self) -> None:
         if not self.state.get("oom_killed"):
-            self._memory = MemoryWatch(self.loop, self.cgroup, self._oom_kills, self._memory_ran_out)
+            self.group.watch_memory(self._memory_ran_out)
 
     def _memory_ran_out(self) -> None:
         """One process was killed; when it was process 1 the end of the run will say so again."""
@@ -358,7 +317,7 @@ class Monitor:
                 "oom_killed": False,
                 "stopped_by_user": False,
                 "health": None,
-                "oom_kills": self._oom_kills,
+                "oom_kills": self.group.kills_before,
                 "files": self.files.paths(),
             }
         )
@@ -391,7 +350,9 @@ class Monitor:
         isolation = self.context.isolation
         stdio = isolation.Stdio(stdin, stdout, stderr)
         seccomp = self.spec.get("seccomp") or ""
-        return isolation.enter(self.pid, what, stdio, pidfd=self.pidfd, cgroup=self.cgroup, seccomp=seccomp)
+        return isolation.enter(
+            self.pid, what, stdio, pidfd=self.pidfd, cgroup=self.group.cgroup, seccomp=seccomp
+        )
 
     # ending -------------------------------------------------------------------------------------------------
 
@@ -471,7 +432,8 @@ class Monitor:
             return
         try:
             process.pidfd_send_signal(self.pidfd, SIGKILL)
-            self.cgroup.kill()
+            assert self.group.cgroup is not None
+            self.group.cgroup.kill()
         except (OSError, ContainerError):
             pass
         self._kills += 1
@@ -494,7 +456,8 @@ class Monitor:
 
     def pause(self, *, paused: bool) -> None:
         """Freeze or thaw every process of the container. Raises `ContainerError`, `OSError`."""
-        self.cgroup.freeze(frozen=paused)
+        assert self.group.cgroup is not None
+        self.group.cgroup.freeze(frozen=paused)
         self.state["status"] = "paused" if paused else "running"
         self._checkup.pause(paused=paused)
         self.write()
@@ -518,43 +481,33 @@ class Monitor:
         self._stopper = self._kill_timer = None
         self._kills = 0
         self._checkup.end()
-        if self._memory is not None:
-            self._memory.close()
-        self._end_stragglers()
+        out_of_memory = self.group.ran_out_of_memory()
+        self.group.end_stragglers()
         self.files.end()
         self.streams.drain()
         self._moved()
         self.attachments.end(code)
-        oom_kills = self.cgroup.oom_kills()
         self.link.release("process", "stdin", "terminal", "probe")
         self.pidfd, self.pid = -1, 0
+        told = self.state.get("oom_killed")
         self.state.update(
             {
                 "pid": 0,
                 "exit_code": code,
-                "oom_killed": oom_kills > self._oom_kills,
+                "oom_killed": out_of_memory,
                 "finished_at": time.time_ns(),
                 "health": None,
             }
         )
         if code is None:
             self.state["error"] = "how the container ended could not be learnt"
+        if out_of_memory and not told:
+            self.event("oom")
         self.event("die", exitCode="unknown" if code is None else code)
         if self._stopped:
             self._stopped = False
             self.event("stop")
         self.restarter.ended(code)
-
-    def _end_stragglers(self) -> None:
-        """Kill what is left in the control group after process 1: processes that share a pid namespace."""
-        for _attempt in range(20):
-            try:
-                if not self.cgroup.pids():
-                    return
-                self.cgroup.kill()
-            except (OSError, ContainerError):
-                return
-            time.sleep(0.005)
 
     def _failed(self, error: Exception) -> None:
         """The container could not be started."""
@@ -577,13 +530,11 @@ class Monitor:
         if self._closed:
             return
         self._closed = True
-        if self.cgroup is not None:
-            try:
-                children.remove_cgroup(self.cgroup)
-                self._leave_parent()
-            except (OSError, ContainerError) as error:
-                self.state["error"] = f"remove the control group: {error}"
-                self.write()
+        try:
+            self.group.remove()
+        except (OSError, ContainerError) as error:
+            self.state["error"] = f"remove the control group: {error}"
+            self.write()
         if self._shipper is not None:
             self._shipper.finish()
         self.streams.close()
