@@ -78,6 +78,13 @@ class _Ending:
         self._arguments = arguments
         self._paths = paths
         self._services = services
+        self._to_complete = {
+            name
+            for config in project.services.values()
+            for name, how in (config.get("depends_on") or {}).items()
+            if how.get("condition") == "service_completed_successfully"
+        }
+        """Services whose success others have waited for: their end is no reason to stop."""
         self._stop = threading.Thread(
             target=_carry_out_stop, args=(arguments, paths, project, services), daemon=True
         )
@@ -108,7 +115,7 @@ class _Ending:
         sys.stdout.write(f"{label} exited with {'an unknown code' if code is None else f'code {code}'}\n")
         sys.stdout.flush()
         options = self._arguments
-        if service in self._services:
+        if service in self._services and not (code == 0 and service in self._to_complete):
             self._note_code(service, _UNKNOWN if code is None else code)
             failed = options.abort_on_container_failure and code != 0
             if failed or options.abort_on_container_exit or options.exit_code_from:

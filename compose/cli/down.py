@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from compose.engine.embedded.context import Context
     from compose.model import Project
     from compose.network.setup import SetupClient
+    from compose.plan.observed import Observed
+    from compose.plan.plan import Plan
     from compose.state.paths import Paths
     from compose.ui.progress import Plain, Terminal
 
@@ -87,9 +89,10 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 remove_orphans=remove_orphans,
                 timeout=arguments.timeout,
             )
+            observed = engine.observe()
             plan = plan_down(
                 name,
-                engine.observe(),
+                observed,
                 options,
                 known={*project.services, *project.disabled} if project else None,
                 dependencies={s: project.dependencies(s) for s in project.services} if project else None,
@@ -100,6 +103,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 sys.stdout.write("\n".join(str(part) for part in plans if part) or "nothing to do")
                 sys.stdout.write("\n")
                 return 0
+            _mention_staying(observed, plan)
             engine.prepare(plan)
             code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
             code = _take_down_outside(arguments, paths, project, name, progress) or code
@@ -166,6 +170,16 @@ def _images(arguments: argparse.Namespace, context: Context) -> list[str]:
         if arguments.rmi == "all" or (name == one.image and not one.config.get("image"))
     }
     return sorted(name for name in names if context.images.find(name) is not None)
+
+
+def _mention_staying(observed: Observed, plan: Plan) -> None:
+    """Say which containers of ``run`` go on, and keep networks of the project."""
+    from compose.cli.project import warn
+
+    leaving = {operation.action.target for operation in plan.operations}
+    staying = [one.name for one in observed.containers if one.oneoff and one.name not in leaving]
+    if staying:
+        warn(f"started by run, and still running: {', '.join(staying)}; --remove-orphans removes them")
 
 
 def _check_services(arguments: argparse.Namespace, paths: Paths, name: str, project: Project | None) -> None:

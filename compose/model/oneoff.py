@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+_OF_THE_SERVICE = frozenset(
+    {"container_name", "restart", "scale", "mac_address", "pre_start", "post_start", "pre_stop"}
+)
 _FIXED = ("ipv4_address", "ipv6_address", "mac_address")
 """What only one container can have: it is the service's own."""
 
@@ -40,11 +43,10 @@ class Changes(NamedTuple):
 def changed(service: Mapping[str, Any], changes: Changes, directory: str) -> dict[str, Any]:
     """The configuration of the one-off container; relative paths are below `directory`.
 
-    As docker compose has it: no restarts, ports only where asked for; a new entry point drops the command.
+    As docker compose has it: no restarts, no hooks, ports only where asked for; a new entry point drops the
+    command.
     """
-    found = dict(service)
-    for key in ("container_name", "restart", "scale", "mac_address"):
-        found.pop(key, None)
+    found = {key: value for key, value in service.items() if key not in _OF_THE_SERVICE}
     if "deploy" in found:
         left_out = ("restart_policy", "replicas")
         found["deploy"] = {key: value for key, value in found["deploy"].items() if key not in left_out}

@@ -39,6 +39,10 @@ def plan_start(target: Target, observed: Observed, *, wait: bool = False) -> Pla
                 f"service {service.name} has no container to start", hint=f"pycompose up -d {service.name}"
             )
         for container in there:
+            if container.status == "paused":
+                raise PlanError(
+                    f"container {container.name} is paused", hint=f"pycompose unpause {service.name}"
+                )
             if not container.running:
                 after = [*found.before(container), *starts.before(service)]
                 cause = f"it is {container.status}"

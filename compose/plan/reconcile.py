@@ -20,6 +20,7 @@ from compose.plan.actions import (
     RemoveNetwork,
     StartContainer,
     StopContainer,
+    UnpauseContainer,
 )
 from compose.plan.changes import changes
 from compose.plan.plan import Plan
@@ -304,6 +305,8 @@ class _Up:
         if restart is not None and existing.running:
             stops = self.stop(existing, f"{restart} was recreated")
             self.start(service, name, f"{restart} was recreated", stops)
+        elif existing.status == "paused" and not self.options.no_start:
+            self.starts.add(service.name, self.plan.add(UnpauseContainer(name), cause="it is paused"))
         elif not existing.running:
             before = [] if existing.connected or self.options.no_start else [self.reconnect(service, name)]
             self.start(service, name, f"it is {existing.status}", before)

@@ -179,6 +179,8 @@ services:
     assert "not paused" in stack.fails("unpause")
     assert states(stack) == {"clock": "running", "other": "running"}
     stack.run("pause")
+    assert "is paused" in stack.fails("start")
+    assert f"unpause container {stack.name}-other-1  (it is paused)" in stack.run("up", "--dry-run")
     stack.run("restart", "other")
     assert states(stack) == {"clock": "paused", "other": "running"}
     stack.run("pause", "other")
@@ -282,6 +284,19 @@ services:
 """)
     assert stack.try_run("up", "--abort-on-container-failure").code == 6
     assert set(states(stack).values()) == {"exited"}
+
+
+def test_a_success_that_others_wait_for_aborts_nothing(stack: Stack) -> None:
+    stack.write("""
+services:
+  first: {image: IMAGE, command: ["true"]}
+  tests:
+    image: IMAGE
+    command: [sh, -c, "echo tested; exit 4"]
+    depends_on: {first: {condition: service_completed_successfully}}
+""")
+    done = stack.try_run("up", "--abort-on-container-exit")
+    assert done.code == 4 and "tests-1  | tested" in done.out
 
 
 def test_up_of_one_service_shows_and_stops_only_that_one(stack: Stack) -> None:

@@ -240,7 +240,7 @@ def test_run_leaves_the_containers_of_its_service_alone_and_down_leaves_a_runnin
     assert stack.ids().keys() == before.keys() | {"mine"}
     stack.run("stop")
     assert list(stack.ps("--status", "running")) == ["mine"]
-    stack.run("down")
+    assert "still running: mine" in stack.try_run("down").err
     assert list(stack.ps("--all")) == ["mine"]
     stack.run("down", "--remove-orphans")
     assert stack.ps("--all") == {}

@@ -58,6 +58,15 @@ def command(directory: Path, *arguments: str, script: str = "", **options: Any) 
         ["down", "-t", "inf"],
         ["down", "-t", "1e300"],
         ["up", "--wait-timeout", "nan"],
+        ["up", "-d", "--abort-on-container-exit"],
+        ["up", "--wait", "--attach", "web"],
+        ["up", "--always-recreate-deps", "--no-recreate"],
+        ["up", "--exit-code-from", "nosuch"],
+        ["up", "--attach", "nosuch"],
+        ["up", "--pull", "sometimes"],
+        ["scale", "web=x"],
+        ["create", "--build", "--no-build"],
+        ["run", "-P", "-p", "80", "web"],
     ],
 )
 def test_numbers_that_are_none_are_mistakes_of_the_command_line(

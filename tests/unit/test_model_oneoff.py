@@ -14,6 +14,7 @@ SERVICE: dict[str, Any] = {
     "command": ["serve"],
     "container_name": "web",
     "restart": "always",
+    "post_start": [{"command": ["announce"]}],
     "deploy": {"replicas": 3, "restart_policy": {"condition": "any"}, "labels": {"a": "b"}},
     "environment": {"A": "1", "B": None},
     "labels": {"x": "y"},
@@ -31,7 +32,7 @@ def made(**changes: Any) -> dict[str, Any]:
 
 def test_a_one_off_container_is_not_restarted_named_or_published_as_its_service() -> None:
     found = made()
-    assert not {"restart", "container_name", "scale"} & found.keys()
+    assert not {"restart", "container_name", "scale", "post_start"} & found.keys()
     assert found["deploy"] == {"labels": {"a": "b"}}
     assert found["ports"] == [] and found["command"] == ["serve"]
     assert found["networks"] == {"default": {"priority": 1}}
