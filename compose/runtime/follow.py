@@ -109,15 +109,25 @@ class Follower:
                 file.trees[int(generation)] = descriptors[0]
                 file.generation = max(file.generation, int(generation))
 
-    def begin(self, pidfd: int) -> None:
-        """The container runs: watch from here on, and see what has happened since its files were opened."""
+    def begin(self, pidfd: int) -> list[str]:
+        """The container runs: watch from here on, and see what has happened since its files were opened.
+
+        Returns warnings: it runs without being followed where the host lets nothing be watched.
+        """
         self._pidfd = pidfd
         if not self._files:
-            return
-        self._inotify = Inotify()
+            return []
+        try:
+            self._inotify = Inotify()
+        except OSError as error:
+            return [
+                f"mounted files are not followed: inotify: {os.strerror(error.errno or 0)};"
+                " more than fs.inotify.max_user_instances may be in use"
+            ]
         self._loop.reader(self._inotify.descriptor, self._changed)
         for place in self._files:
             self._look(place)
+        return []
 
     def end(self) -> None:
         """The container has ended."""

@@ -290,9 +290,9 @@ class Monitor:
             self.streams.read_terminal(launched.master)
         self.loop.reader(self.pidfd, self._exited)
         self._watch_memory()
-        self.files.begin(self.pidfd)
+        not_followed = self.files.begin(self.pidfd)
         self._checkup.begin(resumed=False)
-        return [*launched.warnings, *self.group.warnings()]
+        return [*launched.warnings, *self.group.warnings(), *not_followed]
 
     def _watch_memory(self) -> None:
         if not self.state.get("oom_killed"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
+
+from compose.state.index import Index
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -68,3 +72,89 @@ def test_what_a_container_wrote_elsewhere_goes_with_it(stack: Stack) -> None:
     stack.shell("box", "echo gone > /file")
     stack.up("--force-recreate")
     assert stack.shell("box", "ls /file 2>/dev/null || echo nothing") == "nothing"
+
+
+TWO_SEEDS = """
+services:
+  one: {build: {context: ., args: {NAME: one}}, command: [sleep, infinity], volumes: ["data:/seed"]}
+  two: {build: {context: ., args: {NAME: two}}, command: [sleep, infinity], volumes: ["data:/seed"]}
+volumes: {data: {}}
+"""
+
+
+def seeds(stack: Stack, number: int = 300) -> None:
+    stack.write(
+        "FROM IMAGE\nARG NAME\n"
+        f"RUN mkdir -p /seed/d && for i in $(seq {number}); do echo $NAME > /seed/d/$NAME-$i; done\n"
+        "RUN chown 1000 /seed && chmod 750 /seed\n",
+        "Dockerfile",
+    )
+
+
+def test_two_services_that_share_a_new_volume_do_not_mix_their_content(stack: Stack) -> None:
+    seeds(stack)
+    stack.write(TWO_SEEDS)
+    stack.run("build")
+    stack.up()
+    seen = [stack.shell(service, "ls /seed/d | cut -d - -f 1 | sort | uniq -c") for service in ("one", "two")]
+    assert seen[0] == seen[1]
+    assert seen[0].split() in (["300", "one"], ["300", "two"])
+    assert stack.shell("one", "stat -c '%u %a' /seed") == "1000 750"
+
+
+def test_a_kill_in_the_middle_of_the_copy_leaves_no_half_filled_volume(stack: Stack) -> None:
+    seeds(stack, 2000)
+    stack.write(TWO_SEEDS.replace("  two:", "  x-two:"))
+    stack.run("build")
+    volume = f"{stack.paths.volumes}/{stack.name}_data"
+    for _attempt in range(3):
+        with stack.start("up", "-d") as process:
+            while process.poll() is None and not copying(volume):
+                pass
+            process.kill()
+            process.communicate()
+        with contextlib.suppress(FileNotFoundError):
+            assert os.listdir(f"{volume}/data") in ([], ["d"])
+            assert len(os.listdir(f"{volume}/data/d")) == 2000
+    stack.up()
+    assert stack.shell("one", "ls /seed/d | wc -l; stat -c '%u %a' /seed") == "2000\n1000 750"
+    assert os.listdir(volume) == ["data"]
+
+
+def copying(volume: str) -> bool:
+    """Whether a copy is under way, and some of it done."""
+    try:
+        return any(
+            name.startswith("filling.") and os.listdir(f"{volume}/{name}/d") for name in os.listdir(volume)
+        )
+    except FileNotFoundError:
+        return False
+
+
+def test_each_container_has_anonymous_volumes_of_its_own_and_they_are_renewed_on_request(
+    stack: Stack,
+) -> None:
+    stack.write(
+        "FROM IMAGE\nRUN mkdir -p /of/image && echo seed > /of/image/file\nVOLUME /of/image\n", "Dockerfile"
+    )
+    stack.write("""
+services:
+  box:
+    build: .
+    command: [sleep, infinity]
+    scale: 2
+    volumes: [{type: volume, target: /labelled, volume: {labels: {a.b: c}}}]
+""")
+    stack.up()
+    both = {index: ("exec", "-T", "--index", index, "box", "sh", "-c") for index in ("1", "2")}
+    for index, shell in both.items():
+        stack.run(*shell, f"echo {index} > /of/image/own; echo {index} > /labelled/own")
+    stack.up("--force-recreate")
+    see = "cat /of/image/own /labelled/own /of/image/file"
+    assert [stack.run(*shell, see) for shell in both.values()] == ["1\n1\nseed\n", "2\n2\nseed\n"]
+    stack.up("--force-recreate", "--renew-anon-volumes")
+    assert [stack.run(*shell, "ls /of/image /labelled | tr '\\n' ' '") for shell in both.values()] == [
+        "/labelled:  /of/image: file "
+    ] * 2
+    labels = [row.labels for row in Index(stack.paths).volumes(stack.name) if row.key == "/labelled"]
+    assert labels and all(one == {"a.b": "c"} for one in labels)

@@ -70,10 +70,20 @@ def test_a_link_on_the_way_of_a_mount_stays_in_the_container(box: Box, where: st
     with open(f"{box.directory}/hosts", "w") as file:
         file.write("from the host\n")
     spec = box.spec("cat", "/etc/hosts")
+    image = {
+        "type": "image",
+        "source": "i",
+        "options": ["ro"],
+        "layers": [box.root, f"{box.directory}/source"],
+    }
+    part = {**oci.bind(f"{box.directory}", "/srv/data/part"), "subpath": "source"}
     spec["oci"]["mounts"] += [
         oci.bind(f"{box.directory}/hosts", "/etc/hosts"),
         oci.bind(f"{box.directory}/source", "/srv/data/volume"),
         oci.tmpfs("/srv/data/tmp"),
+        {**image, "destination": "/srv/data/image"},
+        {**image, "destination": "/srv/data/passwd", "subpath": "bin/busybox"},
+        part,
     ]
     try:
         assert box.run(spec).output == "from the host\n"

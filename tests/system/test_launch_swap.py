@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.linux import mount as m
-from compose.runtime import oci, swap
+from compose.runtime import follow, oci, swap
 from compose.runtime.follow import Follower
 from compose.runtime.loop import Loop
 from tests.support.launching import Box, Running, in_monitor
@@ -145,6 +145,26 @@ def test_a_follower_and_its_successor(box: Box, monkeypatch: pytest.MonkeyPatch,
 
     texts = [f"{word} {number}" for number in range(3) for word in ("before", "after")]
     assert in_monitor(work) == [*texts, str(1 + old_kernel)]
+
+
+def test_a_host_where_nothing_can_be_watched(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(24, "too many")
+
+    monkeypatch.setattr(follow, "Inotify", refuse)
+
+    def work() -> list[str]:
+        mounts = [{**oci.bind(f"{box.directory}/file", "/file"), "follow": True}]
+        os.close(save(box, "zero"))
+        link: Any = Held()
+        follower = Follower(Loop(), link)
+        follower.open(mounts)
+        warnings = follower.begin(-1)
+        follower.end()
+        return [*warnings, *link.held]
+
+    (warning,) = in_monitor(work)
+    assert warning.startswith("mounted files are not followed: inotify: Too many open files")
 
 
 def test_a_container_that_has_ended_has_no_files(box: Box) -> None:
