@@ -61,8 +61,9 @@ class Group:
             self.find(spec)
             raise
         self.cgroup = group
-        self.end_stragglers()
-        self.kills_before = group.oom_kills()
+        if not group.fresh:
+            self.end_stragglers()
+        self.kills_before = 0 if group.fresh else group.oom_kills()
         return group
 
     def enter_again(self, spec: ContainerSpec) -> None:

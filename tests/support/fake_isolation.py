@@ -41,6 +41,7 @@ class Cgroup:
     def __init__(self, name: str) -> None:
         self.name = name
         self.unavailable: list[str] = []
+        self.fresh = False
 
     def pids(self) -> list[int]:
         mark = f"{MARK}={self.name}".encode()

@@ -243,7 +243,8 @@ def test_a_group_of_version_2_gets_every_controller_on_the_way(tree: Path) -> No
     controllers = "cpu cpuset io memory pids"
     for group in (".", "p", "p/q"):
         control_files(tree / group, {"cgroup.controllers": controllers, "cgroup.subtree_control": ""})
-    v2.CgroupV2("p/q/c", make=True)
+    assert v2.CgroupV2("p/q/c", make=True).fresh
+    assert not v2.CgroupV2("p/q/c", make=True).fresh
     assert (tree / "p/q/c").is_dir()
     for group in (".", "p", "p/q"):
         assert (tree / group / "cgroup.subtree_control").read_text().startswith("+")
@@ -265,12 +266,12 @@ def test_a_new_cpuset_has_what_the_one_above_has(tree: Path, monkeypatch: pytest
         control_files(new, {"cpuset.cpus": "", "cpuset.mems": ""})  # as the kernel does
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    v1.CgroupV1("p/q/c", make=True)
+    assert v1.CgroupV1("p/q/c", make=True).fresh
     assert [(new.parent.parent / f"{way}cpuset.cpus").read_text() for way in ("", "q/", "q/c/")] == [
         "0-3"
     ] * 3
     (new / "cpuset.cpus").write_text("1")
-    v1.CgroupV1("p/q/c", make=True)  # it is there, and keeps what it has
+    assert not v1.CgroupV1("p/q/c", make=True).fresh  # it is there, and keeps what it has
     assert (new / "cpuset.cpus").read_text() == "1"
 
 

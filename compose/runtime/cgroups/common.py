@@ -22,10 +22,12 @@ class Cgroup:
     this host, a controller or one of its files; `missing.explain` has the words for it.
     """
 
-    __slots__ = ("path", "unavailable")
+    __slots__ = ("fresh", "path", "unavailable")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.fresh = False
+        """Whether it was made just now, so that nothing has ever run in it."""
         self.unavailable: list[str] = []
 
     def join(self) -> None:
@@ -227,6 +229,13 @@ def number(path: str) -> int:
 
 def remove_tree(path: str) -> None:
     """Remove a group and the groups below it, deepest first; raises OSError EBUSY when one has processes."""
+    try:
+        os.rmdir(path)
+        return
+    except FileNotFoundError:
+        return
+    except OSError:  # most have none below
+        pass
     try:
         with os.scandir(path) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -120,9 +120,12 @@ class CgroupV1(Cgroup):
             self._make()
 
     def _make(self) -> None:
+        self.fresh = True
         for name, directory in list(self._directories.items()):
             try:
-                if make_group(directory) and "cpuset" in name.split(","):
+                made = make_group(directory)
+                self.fresh &= made
+                if made and "cpuset" in name.split(","):
                     _fill_cpuset(directory)
             except OSError as error:
                 if error.errno not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to use

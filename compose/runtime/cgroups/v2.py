@@ -120,7 +120,7 @@ class CgroupV2(Cgroup):
             base = os.path.dirname(path)
             if make_group(f"{common.ROOT}/{base}") or not _passes_all_on(f"{common.ROOT}/{base}"):
                 enable_controllers(base)
-            make_group(self._directory)
+            self.fresh = make_group(self._directory)
 
     def join(self) -> None:
         write(f"{self._directory}/cgroup.procs", "0")
