@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 
+from compose.cli.settings import settle
 from compose.errors import ComposeError, UsageError
 from compose.ui.errors import complain
 from compose.ui.streams import discard
@@ -58,7 +59,6 @@ COMMANDS = {
 }
 
 _INTERRUPTED = 130
-_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -131,7 +131,7 @@ def _report(error: Exception) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _settle(options)
+    settle(options)
     if options.version:
         options.command = ["version"]
     name, *rest = options.command or ["help"]
@@ -158,30 +158,6 @@ def _run(options: argparse.Namespace) -> int:
     return int(code)
 
 
-def _settle(options: argparse.Namespace) -> None:
-    """Check the options whose defaults come from the environment, and tell those who print of them."""
-    from compose.ui import errors, terminal
-
-    for option, known in (("progress", _PROGRESS), ("ansi", ("never", "always", "auto"))):
-        value = getattr(options, option)
-        if value not in known:
-            raise UsageError(f"--{option} {value}: unknown", hint=f"write one of {', '.join(known)}")
-    if options.ansi == "never" and options.progress == "tty":
-        raise UsageError("--progress tty needs what --ansi never forbids")
-    if options.ansi == "always" and options.progress == "plain":
-        raise UsageError("--progress plain has nothing of what --ansi always wants")
-    if options.ansi == "never" and options.progress == "auto":
-        options.progress = "plain"
-    terminal.set_colours(options.ansi)
-    if options.progress == "json":
-        errors.speak_json()
-    limit = os.environ.get("COMPOSE_PARALLEL_LIMIT")
-    if options.parallel is None and limit:
-        if not limit.removeprefix("-").isdecimal():
-            raise UsageError(f"COMPOSE_PARALLEL_LIMIT={limit}: not a number")
-        options.parallel = int(limit)
-
-
 def _global_parser() -> argparse.ArgumentParser:
     lines = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
     parser = _Parser(
@@ -206,8 +182,8 @@ def _global_parser() -> argparse.ArgumentParser:
     add("--env-file", action="append", default=[], metavar="FILE", help="another file than .env; repeatable")
     add("--profile", action="append", default=[], metavar="NAME", help="enable a profile; repeatable")
     add("--parallel", type=int, metavar="N", help="at most N operations at once; -1: any number")
-    add("--progress", default=os.environ.get("COMPOSE_PROGRESS", "auto"), metavar="auto|tty|plain|json|quiet")
-    add("--ansi", default=os.environ.get("COMPOSE_ANSI", "auto"), metavar="never|always|auto")
+    add("--progress", metavar="auto|tty|plain|json|quiet", help="how progress is shown")
+    add("--ansi", metavar="never|always|auto", help="whether to colour")
     add("--dry-run", action="store_true", help="print the plan and change nothing")
     add("--debug", action="store_true", help="show tracebacks")
     add("-v", "--version", action="store_true", help="show the version")

@@ -97,6 +97,15 @@ def test_settings_that_make_no_sense_are_refused_wherever_they_stand(
     assert said.startswith("pycompose: ") and "Traceback" not in said
 
 
+def test_settings_may_stand_in_the_env_file_below_the_environment(directory: Path) -> None:
+    (directory / ".env").write_text("COMPOSE_PROGRESS=json\n", encoding="utf-8")
+    assert command(directory, "nosuch")[1].startswith("{")
+    assert command(directory, "nosuch", environment={"COMPOSE_PROGRESS": "plain"})[1].startswith(
+        "pycompose: "
+    )
+    assert command(directory, "--progress", "quiet", "nosuch")[1].startswith("pycompose: ")
+
+
 def test_errors_and_warnings_are_json_where_progress_is(directory: Path) -> None:
     (directory / "compose.yaml").write_text(FILE + "# $$\nx-a: ${NOPE}\n", encoding="utf-8")
     code, said = command(directory, "--progress", "json", "stop", "nosuch")
