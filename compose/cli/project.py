@@ -68,6 +68,20 @@ def mention_orphans(index: Index, project: Project) -> None:
         warn(f"not in the file any more: {', '.join(orphans)}; --remove-orphans removes them")
 
 
+def mention_changed_volumes(index: Index, project: Project) -> None:
+    """Warn of volumes that are there and were made from another definition: they stay as they are."""
+    from compose.model import hash_of
+
+    for row in index.volumes(project.name):
+        definition = project.volumes.get(row.key)
+        if definition is None or row.container or definition["name"] != row.name:
+            continue
+        if not definition.get("external") and hash_of(definition) != row.config_hash:
+            warn(
+                f"volume {row.name} stays as it was made; 'down -v' removes it, and its content, to change it"
+            )
+
+
 def wants_orphans_removed(arguments: argparse.Namespace) -> bool:
     """``--remove-orphans``, or COMPOSE_REMOVE_ORPHANS."""
     if arguments.remove_orphans and is_set("COMPOSE_IGNORE_ORPHANS"):

@@ -219,7 +219,7 @@ def bring_up_outside(
 
 
 def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Terminal) -> int:
-    from compose.cli.project import mention_orphans, wants_orphans_removed
+    from compose.cli.project import mention_changed_volumes, mention_orphans, wants_orphans_removed
     from compose.engine.embedded.engine import EmbeddedEngine
     from compose.plan.reconcile import UpOptions, plan_images, plan_up
 
@@ -256,6 +256,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
         return 0
     if not remove_orphans:
         mention_orphans(context.index, context.project)
+    mention_changed_volumes(context.index, context.project)
     engine.prepare(plan)
     _mention_unchanged(context, observed, plan, progress)
     return _execute(

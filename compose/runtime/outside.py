@@ -17,7 +17,7 @@ from compose.errors import ContainerError
 from compose.linux import mount as m
 from compose.linux.namespaces import CLONE_NEWNS, unshare
 from compose.linux.process import pidfd_open
-from compose.runtime import enter, mounts, records, rootfs, steps
+from compose.runtime import enter, image_mounts, mounts, records, rootfs, steps
 from compose.runtime.steps import Failure, Progress
 
 TYPE_CHECKING = False
@@ -66,7 +66,9 @@ def _of_process(state: ContainerState) -> int:
 
 def _mounted(spec: ContainerSpec) -> tuple[int, int]:
     """The root, mounted anew, and what keeps it mounted: a descriptor of its mount namespace."""
-    binds = [mount for mount in spec["oci"].get("mounts") or () if mounts.is_bind(mount)]
+    everything = spec["oci"].get("mounts") or ()
+    binds = [mount for mount in everything if mounts.is_bind(mount)]
+    images = [mount for mount in everything if mount.get("type") == image_mounts.IMAGE]
     progress = Progress(-1)
 
     def work() -> tuple[int, int]:
@@ -75,12 +77,14 @@ def _mounted(spec: ContainerSpec) -> tuple[int, int]:
             for index, mount in enumerate(binds)
             if (source := _source(mount, index)) is not None
         ]
-        shown = [mount for mount, _ in found]
+        shown = [*(mount for mount, _ in found), *images]
         sources = {index: source for index, (_, source) in enumerate(found)}
         unshare(CLONE_NEWNS | _CLONE_FS)
         m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
         keep = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
+            trees = image_mounts.open_images(images, progress)
+            sources.update({len(found) + index: tree for index, tree in trees.items()})
             plain = (spec["oci"].get("root") or {}).get("path") or ""
             root = rootfs.make_root(spec.get("rootfs"), plain, progress)
             mounts.attach_all(root, shown, sources, None, progress)

@@ -55,10 +55,10 @@ class VolumeStore:
             )
         return f"{self._root}/{name}/data"
 
-    def create(self, name: str, options: Mapping[str, str] | None = None) -> str:
-        """Make the volume `name`, or find it, and mount what its `options` say; returns what containers see.
+    def define(self, name: str, options: Mapping[str, str]) -> None:
+        """Make the volume `name` with these ``driver_opts``; one that is there keeps its own.
 
-        `options` are the ``driver_opts`` of a new one. Raises `VolumeError`.
+        Nothing is mounted before a container has it.
         """
         directory = self.directory(name)
         parent = os.path.dirname(directory)
@@ -67,12 +67,19 @@ class VolumeStore:
             replace_json(f"{parent}/{_OPTIONS}", dict(options), durable=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o755)
+
+    def create(self, name: str) -> str:
+        """Make the volume `name`, or find it, and mount what its options say; returns what containers see.
+
+        Raises `VolumeError`.
+        """
+        self.define(name, {})
         place = self._place(name)
         if place.local is not None:
-            with _locked(parent):
+            with _locked(place.parent):
                 place.mount()
         if os.path.lexists(place.filled):
-            with _locked(parent):
+            with _locked(place.parent):
                 _move_in(place)
         return place.directory
 

@@ -43,6 +43,16 @@ def test_an_image_is_seen_whole_or_in_part_and_cannot_be_written(stack: Stack) -
     assert stack.shell("box", "touch /x && ls /own/x 2>/dev/null || echo apart") == "apart"
 
 
+def test_cp_sees_the_mounted_image_of_a_container_that_does_not_run(stack: Stack) -> None:
+    stack.write(DOCKERFILE.replace("VERSION", "one"), "Dockerfile")
+    stack.write(STACK.replace("PROJECT", stack.name))
+    stack.up("--no-start")
+    stack.run("cp", "box:/whole/site/page", "copied")
+    assert (stack.directory / "copied").read_text() == "one\n"
+    stack.run("cp", "box:/part/file", "copied")
+    assert (stack.directory / "copied").read_text() == "inner\n"
+
+
 def test_a_newer_image_makes_the_container_again(stack: Stack) -> None:
     stack.write(DOCKERFILE.replace("VERSION", "one"), "Dockerfile")
     stack.write(STACK.replace("PROJECT", stack.name))

@@ -52,6 +52,12 @@ def test_containers_share_memory_and_a_directory_of_the_host(stack: Stack) -> No
     assert not is_mounted(place)
     stack.up()
     assert stack.shell("one", "ls /memory | wc -l; cat /seed/inner/file") == "0\nchanged"
+    stack.write((stack.directory / "compose.yaml").read_text().replace("size=1m", "size=2m"))
+    assert f"volume {stack.name}_memory stays as it was made" in stack.up()
+    assert "size=1024k" in stack.shell("two", "grep ' /memory ' /proc/mounts")
+    stack.run("down", "-v", "-t", "0")
+    assert "stays as it was" not in stack.up()
+    assert "size=2048k" in stack.shell("two", "grep ' /memory ' /proc/mounts")
     stack.run("down", "-v", "-t", "0")
     assert (stack.directory / "fixed/file").exists() and (stack.directory / "shown/inner/file").exists()
 

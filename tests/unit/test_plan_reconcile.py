@@ -438,3 +438,29 @@ def test_pull_stands_for_the_policies_of_the_file() -> None:
     assert (
         text(plan_images(never, Observed(), pull="missing")) == "1. fetch image image-web  (not in the store)"
     )
+
+
+def test_who_takes_over_mounts_is_made_after_and_again_with_the_one_that_lends_them() -> None:
+    services = (wanted("data"), wanted("web", volumes_from=["data:ro", "container:other"]))
+    both = target(*services)
+    made = text(plan_up(both, Observed(), UpOptions()))
+    assert "4. create container shop-web-1  (new)  after 1, 2" in made
+    assert "2. create container shop-data-1  (new)  after 1" in made
+    there = observed(running("data", config_hash="old"), running("web", lenders=frozenset({"shop-data-1"})))
+    plan = text(plan_up(both, there, UpOptions()))
+    assert "create container shop-web-1  (shop-data-1, whose mounts it has, is recreated)" in plan
+    gone = observed(running("data"), running("web", lenders=frozenset({""})))
+    plan = text(plan_up(both, gone, UpOptions()))
+    assert "create container shop-web-1  (the container whose mounts it has is gone)" in plan
+
+
+def test_a_newer_image_that_is_mounted_makes_the_container_again() -> None:
+    mount = {"type": "image", "source": "site", "target": "/site"}
+    stack = target(wanted("web", volumes=[mount]))
+    there = observed(running("web", mounted_images=frozenset({"id-old"})))
+    newer = there._replace(images={**there.images, "site": "id-new"})
+    assert "create container shop-web-1  (image site changed)" in text(plan_up(stack, newer, UpOptions()))
+    same = there._replace(images={**there.images, "site": "id-old"})
+    assert not plan_up(stack, same, UpOptions())
+    fetched = text(plan_images(stack, there))
+    assert "fetch image site  (mount of web)" in fetched

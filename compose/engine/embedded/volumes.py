@@ -30,9 +30,9 @@ def local_options(definition: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def create(context: Context, action: CreateVolume) -> None:
-    """Make a volume, and mount what its definition says."""
+    """Make a volume as its definition says."""
     assert context.project is not None
-    context.volumes.create(action.target, local_options(context.project.volumes[action.key]))
+    context.volumes.define(action.target, local_options(context.project.volumes[action.key]))
 
 
 def mount(context: Context, spec: ContainerSpec | None) -> None:
