@@ -77,7 +77,8 @@ class Control:
         self._restarting.clear()
 
     def give_up_stopping(self, error: ContainerError) -> None:
-        """Tell those who want the container stopped why it is not; it may end later."""
+        """Tell those who want the container stopped, or restarted, why it is not; it may end later."""
+        self.refuse_restarting(error)
         for connection in self._stopping:
             protocol.refuse(connection, error)
             connection.close()

@@ -439,7 +439,7 @@ class Monitor:
         self._kills += 1
         if self._kills == 1:
             self.event("kill", signal=SIGKILL)
-        if self._kills == _MOST_KILLS and self.control is not None:
+        if self._kills % _MOST_KILLS == 0 and self.control is not None:
             self.control.give_up_stopping(
                 ContainerError(f"container {self.identity[:12]}: the kernel cannot end its processes yet")
             )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from compose.state.files import read_json
+from tests.e2e.test_killed import killed_after
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -165,6 +170,8 @@ def test_namespaces_of_a_container_of_another_project(stack: Stack) -> None:
     [
         ("network_mode: 'service:a', ports: ['80']", "ports: the network is that of service:a"),
         ("network_mode: 'service:a', hostname: x", "hostname: the network is that of service:a"),
+        ("network_mode: host, links: [a]", "links: the network is that of the host"),
+        ("network_mode: host, mac_address: '02:00:00:00:00:01'", "mac_address: the network is that of"),
         ("uts: host, hostname: x", "hostname: would be that of the host"),
         ("pid: private", "pid: there is no mode private"),
         ("uts: 'service:a'", "uts: there is no mode service:a"),
@@ -178,3 +185,46 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_made(stack: Stack, 
     said = stack.fails("up", "-d")
     assert "compose.yaml:4:" in said and f"service b: {says}" in said
     assert stack.ps("--all") == {}
+
+
+def test_what_has_no_effect_is_said(stack: Stack) -> None:
+    stack.write(
+        "services:\n"
+        "  a: {image: IMAGE, command: [sleep, '1000'], network_mode: host, ports: ['18765:80']}\n"
+        "  b: {image: IMAGE, command: [sleep, '9'], network_mode: none, mac_address: '02:00:00:00:00:01'}\n"
+    )
+    said = stack.up()
+    assert "service a: ports: has no effect: what the program listens on is the host's already" in said
+    assert "service b: mac_address: has no effect: there is no network" in said
+
+
+def test_helpers_that_die_take_no_namespace_with_them(stack: Stack) -> None:
+    stack.write(SHARED)
+    stack.up()
+    before = {name: namespaces(stack, name) for name in ("owner", "guest", "third")}
+    records = Path(stack.paths.containers)
+    for state in [next(records.glob(f"{one}*/state.json")) for one in stack.ids().values()]:
+        os.kill(int(read_json(str(state))["monitor_pid"]), signal.SIGKILL)
+    stack.up()
+    assert {name: namespaces(stack, name) for name in before} == before
+    stack.run("restart", "-t", "0", "owner")
+    after = namespaces(stack, "owner")
+    assert same(after, namespaces(stack, "guest")) == {"net", "pid", "ipc"}
+    assert after["net"] == before["owner"]["net"]
+    os.kill(int(read_json(f"{stack.paths.project_run(stack.name)}/keeper.json")["pid"]), signal.SIGKILL)
+    stack.run("restart", "-t", "0", "owner")
+    assert same(namespaces(stack, "owner"), namespaces(stack, "third")) == {"net", "pid"}
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7, 0.9])
+def test_a_recreation_that_is_killed_is_completed_by_the_next_up(stack: Stack, part: float) -> None:
+    stack.write(SHARED)
+    stack.up()
+    begun = time.monotonic()
+    stack.up("--force-recreate")
+    seconds = time.monotonic() - begun
+    killed_after(stack, part * seconds, "up", "-d", "--force-recreate")
+    stack.up()
+    owner, guest, third = (namespaces(stack, name) for name in ("owner", "guest", "third"))
+    assert same(owner, guest) == {"net", "pid", "ipc"} and same(owner, third) == {"net", "pid"}
+    assert "nothing to do" in stack.run("up", "--dry-run")

@@ -25,6 +25,7 @@ from . import devices, networks, platform, ports, sharing
 from .containers import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
+from .spec.namespaces import useless
 from .spec.security import missing, security
 from .volumes import local_options
 
@@ -88,8 +89,9 @@ def _check(context: Context, name: str) -> None:
     except ContainerError as error:
         raise placed(project, name, error, key) from None
     platform.check(context, name)
-    for text in missing(options):
-        context.warn(f"{project.where(('services', name, 'security_opt'))}: service {name}: {text}")
+    said = [("security_opt", text) for text in missing(options)] + useless(config)
+    for key, text in said:
+        context.warn(f"{project.where(('services', name, key))}: service {name}: {text}")
 
 
 def _write_down(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from compose.errors import ContainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 KINDS = {"network_mode": "network", "pid": "pid", "ipc": "ipc"}
@@ -24,6 +24,9 @@ _NETWORK_IS_THE_OWNERS = (
     "extra_hosts",
 )
 """What docker refuses beside a network that is another container's."""
+
+
+_NOT_IN_THE_HOSTS = ("mac_address", "links", "external_links")
 
 
 class Share(NamedTuple):
@@ -82,14 +85,32 @@ def check_modes(service: Mapping[str, Any]) -> None:
 
 def check_conflicts(service: Mapping[str, Any]) -> None:
     """Refuse what would change another's namespace, as docker does; raises `ContainerError`."""
-    if mode(service, "network_mode") == "shared":
-        owner = service["network_mode"]
-        for key in _NETWORK_IS_THE_OWNERS:
-            if service.get(key):
-                raise ContainerError(
-                    f"{key}: the network is that of {owner}", hint="say it there, and remove it here"
-                )
+    network = mode(service, "network_mode")
+    if network == "shared":
+        _refuse(service, _NETWORK_IS_THE_OWNERS, f"the network is that of {service['network_mode']}")
+    if network == "host":
+        _refuse(service, _NOT_IN_THE_HOSTS, "the network is that of the host")
     if mode(service, "uts") == "host":
         for key in ("hostname", "domainname"):
             if service.get(key):
                 raise ContainerError(f"{key}: would be that of the host", hint="remove it, or 'uts: host'")
+
+
+def _refuse(service: Mapping[str, Any], keys: Sequence[str], why: str) -> None:
+    for key in keys:
+        if service.get(key):
+            elsewhere = "remove it" if why.endswith("the host") else "say it there, and remove it here"
+            raise ContainerError(f"{key}: {why}", hint=elsewhere)
+
+
+def useless(service: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Keys that have no effect beside the service's ``network_mode``, and why; docker compose warns or says
+    nothing."""
+    network = mode(service, "network_mode")
+    if network == "host":
+        keys, why = ["ports"], "has no effect: what the program listens on is the host's already"
+    elif network == "none":
+        keys, why = ["ports", "links", "external_links", "mac_address"], "has no effect: there is no network"
+    else:
+        return []
+    return [(key, f"{key}: {why}") for key in keys if service.get(key)]
