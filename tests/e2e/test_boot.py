@@ -9,6 +9,8 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from compose.network.setup import fork_setup
 from compose.runtime import records
 from compose.state.index import Index
@@ -43,8 +45,11 @@ volumes: {data: {}}
 BACK = {"db", "web", "worker"}
 
 
-def reboot(stack: Stack) -> None:
-    """What a restart of the machine leaves: the records of another boot, and nothing that was in memory."""
+def reboot(stack: Stack, *, keep_run: bool = False) -> None:
+    """What a restart of the machine leaves: the records of another boot, and nothing that was in memory.
+
+    `keep_run`: the run-time directory lies on a disk.
+    """
     states = {}
     for identity in os.listdir(stack.paths.containers):
         path = f"{stack.paths.container(identity)}/state.json"
@@ -65,8 +70,9 @@ def reboot(stack: Stack) -> None:
         with open(path, "w") as file:
             json.dump({**state, "boot_id": "another"}, file)
     detach_below(stack.paths.run)
-    shutil.rmtree(stack.paths.run)
-    os.mkdir(stack.paths.run, mode=0o700)
+    if not keep_run:
+        shutil.rmtree(stack.paths.run)
+        os.mkdir(stack.paths.run, mode=0o700)
 
 
 def _remove_groups(project: str) -> None:
@@ -147,11 +153,12 @@ services:
     assert by_service(stack) == {"web": "running", "clean": "exited", "once": "exited"}
 
 
-def test_up_after_a_restart_keeps_the_containers(stack: Stack) -> None:
+@pytest.mark.parametrize("keep_run", [False, True])
+def test_up_after_a_restart_keeps_the_containers(stack: Stack, keep_run: bool) -> None:
     stack.write(FILE)
     stack.run("up", "--wait", "web")
     before = stack.ids()
-    reboot(stack)
+    reboot(stack, keep_run=keep_run)
     stack.run("up", "--wait", "web")
     assert stack.ids() == before
     assert stack.shell("db", "cat /kept") == "run\nrun"
