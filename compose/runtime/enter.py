@@ -56,7 +56,7 @@ def enter(
     the result has a `master` from the container's own devpts, and `stdio` is not used. Afterwards the
     caller's children are born in the container's pid namespace. Raises LaunchError.
     """
-    program = _program(process, seccomp)
+    program, repeated = _program(process, seccomp)
     own = pidfd is None
     held = _open_pid(pid) if pidfd is None else pidfd
     root = -1
@@ -64,7 +64,10 @@ def enter(
         root = open_root(pid, held)
         if not _children_are_born_in(pid):
             setns(held, CLONE_NEWPID)
-        return fork_and_wait(_Entry(program, stdio, cgroup, held, root).run, program.items())
+        entry = _Entry(program, stdio, cgroup, held, root)
+        if repeated is not None:
+            entry.identity = repeated.identity_in(root)
+        return fork_and_wait(entry.run, program.items())
     finally:
         if root != -1:
             os.close(root)
@@ -72,17 +75,38 @@ def enter(
             os.close(held)
 
 
-_last: tuple[Process, str | bytes, Program] | None = None
+class _Repeated:
+    """What one call has found out, for the next one of the very same process: a health probe's."""
+
+    def __init__(self, process: Process, seccomp: str | bytes) -> None:
+        self.process = process
+        self.seccomp = seccomp
+        self.program = Program(process, seccomp)
+        self._stamp: object = None
+        self._identity: users.Identity | None = None
+
+    def identity_in(self, root: int) -> users.Identity | None:
+        """Whom the user means as long as the files that say so are the same; None: the child is to look."""
+        stamp = users.stamp(root)
+        if self._identity is None or self._stamp != stamp:
+            try:
+                self._identity = users.resolve(self.process.get("user") or {}, root)
+            except (Failure, OSError):
+                self._identity = None
+            self._stamp = stamp
+        return self._identity
 
 
-def _program(process: Process, seccomp: str | bytes) -> Program:
-    """What is to be run; that of the last call where it is the very same object, as with health probes."""
+_last: _Repeated | None = None
+
+
+def _program(process: Process, seccomp: str | bytes) -> tuple[Program, _Repeated | None]:
+    """What is to be run, and what is known of it from the last call."""
     global _last
-    if _last is not None and _last[0] is process and _last[1] == seccomp:
-        return _last[2]
-    program = Program(process, seccomp)
-    _last = process, seccomp, program
-    return program
+    if _last is not None and _last.process is process and _last.seccomp == seccomp:
+        return _last.program, _last
+    _last = _Repeated(process, seccomp)
+    return _last.program, None
 
 
 def open_root(pid: int, pidfd: int) -> int:
@@ -144,7 +168,7 @@ def _open_terminal(root: int) -> tuple[int, int]:
 class _Entry:
     """What the child needs, opened before the fork."""
 
-    __slots__ = ("cgroup", "pidfd", "program", "root", "stdio")
+    __slots__ = ("cgroup", "identity", "pidfd", "program", "root", "stdio")
 
     def __init__(self, program: Program, stdio: Stdio, cgroup: Cgroup | None, pidfd: int, root: int) -> None:
         self.program = program
@@ -152,6 +176,7 @@ class _Entry:
         self.cgroup = cgroup
         self.pidfd = pidfd
         self.root = root
+        self.identity: users.Identity | None = None
 
     def run(self, progress: Progress) -> NoReturn:
         """The child: everything is looked up first, then it joins, and nothing is looked up any more."""
@@ -163,7 +188,7 @@ class _Entry:
         if self.cgroup is not None:
             self.cgroup.join()
         progress.at(steps.USER)
-        identity = users.resolve(self.program.process.get("user") or {}, self.root)
+        identity = self.identity or users.resolve(self.program.process.get("user") or {}, self.root)
         stdio = (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr)
         terminal = bool(self.program.process.get("terminal"))
         if terminal:

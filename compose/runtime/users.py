@@ -72,6 +72,23 @@ def resolve(user: User, root: int) -> Identity:
     return Identity(identity.uid, identity.gid, [*identity.groups, *extra], identity.home)
 
 
+def stamp(root: int) -> tuple[tuple[int, ...], ...]:
+    """What changes when a file changes that `resolve` reads."""
+    found: list[tuple[int, ...]] = []
+    for path in ("etc/passwd", "etc/group"):
+        try:
+            handle = open_in_root(root, path, os.O_PATH)
+        except OSError:
+            found.append((0,))
+            continue
+        try:
+            what = os.fstat(handle)
+        finally:
+            os.close(handle)
+        found.append((what.st_dev, what.st_ino, what.st_size, what.st_mtime_ns, what.st_ctime_ns))
+    return tuple(found)
+
+
 def read_small(root: int, path: str) -> str:
     """The text of a regular file below `root`, "" when there is none; never follows a link out of it."""
     try:

@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -312,6 +312,30 @@ def test_what_a_probe_has_started_ends_with_it(stand: Stand) -> None:
     stand.keeper.unpause(identity)
     assert b"sleep\x001000\x00" in found
     assert sum(b"777" in line for line in found) <= 1  # that of a probe which is under way
+
+
+def test_a_probe_is_who_the_files_say_now(stand: Stand) -> None:
+    healthcheck = check("id -u", interval=0.05)
+    spec = stand.spec("sh", "-c", "sleep 1000", healthcheck=healthcheck)
+    spec["oci"]["process"]["user"] = {"username": "app"}
+    records.write_spec(stand.paths, spec)
+    stand.keeper.start(spec["id"])
+    stand.until(spec["id"], has_output("1000\n"))
+    rename: Any = {**process("sed", "-i", "s/:1000:/:1234:/", "/etc/passwd"), "user": {"uid": 0}}
+    null = os.open("/dev/null", os.O_RDWR)
+    session = stand.keeper.exec(spec["id"], rename, [null] * 3)
+    assert session.wait() == 0
+    session.close()
+    os.close(null)
+    stand.until(spec["id"], has_output("1234\n"))
+
+
+def has_output(text: str) -> Callable[[ContainerState], bool]:
+    def matches(state: ContainerState) -> bool:
+        health = state.get("health")
+        return bool(health and health["log"] and health["log"][-1]["output"] == text)
+
+    return matches
 
 
 def test_probes_that_say_the_same_are_not_written_down_each_time(stand: Stand) -> None:
