@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.runtime import logs
-from compose.runtime.output import RECORD, STDERR, STDOUT, Output, make_fifo, segment_numbers, segment_path
+from compose.runtime.output import (
+    RECORD,
+    STDERR,
+    STDOUT,
+    Held,
+    Output,
+    make_fifo,
+    segment_numbers,
+    segment_path,
+)
 from compose.runtime.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -252,3 +261,43 @@ def test_a_fifo_is_replaced_by_nothing_but_a_fifo(tmp_path: Path) -> None:
     assert os.read(again, 10) == b"kept"
     for number in (descriptor, again):
         os.close(number)
+
+
+@pytest.mark.parametrize("max_files", [1, 3])
+def test_who_is_held_for_loses_nothing_however_late_it_reads(tmp_path: Path, max_files: int) -> None:
+    directory = str(tmp_path / "log")
+    pieces = Pieces.held(directory)
+    pipes = Pipes(directory, max_size=1000, max_files=max_files)
+    got = b""
+    written = b""
+    for number in range(200):
+        data = b"%06d" % number * 15 + b"\n"
+        while True:
+            try:
+                pipes.write(STDOUT, data)
+                break
+            except Held:  # now it reads what there is, as far as to the newest segment
+                assert len(segment_numbers(directory)) == max_files + 1
+                got += b"".join(piece for _stream, piece in pieces.read())
+                data = b""
+        written += b"%06d" % number * 15 + b"\n"
+    pipes.output.drain([(pipes.ends[0][0], STDOUT)])
+    got += b"".join(piece for _stream, piece in pieces.read())
+    assert got == written
+    pieces.close()
+    pipes.write(STDOUT, b"x" * 999 + b"\n")
+    pipes.write(STDOUT, b"end\n")
+    assert len(segment_numbers(directory)) <= max_files + 1
+    pipes.close()
+
+
+def test_a_full_disk_takes_nothing_from_who_is_held_for(tmp_path: Path) -> None:
+    directory = str(tmp_path / "log")
+    pieces = Pieces.held(directory)
+    pipes = Pipes(directory, max_size=100)
+    for _line in range(3):
+        pipes.write(STDOUT, b"x" * 90 + b"\n")
+    assert not pipes.output.make_room()
+    pieces.close()
+    assert pipes.output.make_room()
+    pipes.close()
