@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterable, Mapping
+    from typing import Any
 
     from compose.model import Project
     from compose.model.types import ServiceConfig
@@ -140,7 +141,8 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
         count = (scale or {}).get(name, project.scale(name))
         image = config.get("image") or f"{project.name}-{name}"
         own_name, separator = config.get("container_name"), project.separator
-        wanted.append(Wanted(name, config, hash_of(config), image, count, own_name, separator))
+        contents = _contents(project, config)
+        wanted.append(Wanted(name, config, hash_of(config), image, count, own_name, separator, contents))
         networks |= set(config.get("networks") or {})
         volumes |= {
             m["source"] for m in config.get("volumes") or () if m["type"] == "volume" and m.get("source")
@@ -159,6 +161,21 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
             if key in volumes
         },
     )
+
+
+def _contents(project: Project, config: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the configs and secrets of a service that are no files of the user."""
+    import hashlib
+
+    found: dict[str, str] = {}
+    definitions: dict[str, Mapping[str, Any]] = {"configs": project.configs, "secrets": project.secrets}
+    for kind, section in definitions.items():
+        for use in config.get(kind) or ():
+            content = section[use["source"]].get("content")
+            if content is not None:
+                data = str(content).encode("utf-8", "surrogateescape")
+                found[f"{kind}.{use['source']}"] = hashlib.sha256(data).hexdigest()
+    return found
 
 
 def _given(project: Project) -> Mapping[str, Mapping[str, str]]:

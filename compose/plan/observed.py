@@ -39,6 +39,8 @@ class ObservedContainer(NamedTuple):
 
     mounted_images: frozenset[str] | None = None
     """The ids of the images that it has mounted; None: not known."""
+    contents: Mapping[str, str] | None = None
+    """``configs.NAME`` or ``secrets.NAME`` -> a digest of what its file holds; None: not known."""
     lenders: frozenset[str] = frozenset()
     """The containers whose mounts it has taken over; "": one that is gone."""
 

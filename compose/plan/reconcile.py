@@ -362,6 +362,9 @@ class _Up:
         for kind, key, name, there in self.attached(service, existing):
             if there is not None and name not in there:
                 return f"{kind} {key} changed"
+        for key, digest in service.contents.items():
+            if existing.contents is not None and existing.contents.get(key) != digest:
+                return f"{key} changed"
         image = self.observed.images.get(service.image)
         if image is not None and image != existing.image:
             return f"image {service.image} is newer"

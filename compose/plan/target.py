@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Wanted(NamedTuple):
     container_name: str | None = None
     separator: str = "-"
     """Between the parts of a container's name; ``_`` in a fig.yml."""
+    contents: Mapping[str, str] = MappingProxyType({})
+    """``configs.NAME`` or ``secrets.NAME`` -> a digest of what we write into that file."""
     oneoff: OneOff | None = None
     """Set for the container of a ``run``: `config` is its own then, and `scale` 0."""
 

@@ -166,6 +166,8 @@ if TYPE_CHECKING:
         ports: list[dict[str, Any]]
         exposed: list[str]
         """``80/tcp``: what the image and the service say that it listens on; only shown."""
+        contents: dict[str, str]
+        """``configs.NAME`` or ``secrets.NAME`` -> a digest of what the file was filled with."""
         lenders: list[str]
         """The ids of the containers whose mounts it takes over (``volumes_from``)."""
         lent: list[dict[str, Any]]

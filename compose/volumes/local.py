@@ -106,9 +106,10 @@ class Local:
         import socket
 
         try:
-            return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:
             raise VolumeError(f"volume {self.name}: addr={host}: {error.strerror}") from None
+        return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])  # IPv4 first, as Docker
 
 
 def is_mounted(directory: str) -> bool:

@@ -269,6 +269,28 @@ secrets:
     check(stack, rows)
 
 
+def test_a_changed_content_makes_the_container_again(stack: Stack) -> None:
+    text = """
+services:
+  box: {image: IMAGE, command: [sleep, infinity], configs: [inline], secrets: [varied]}
+configs: {inline: {content: one}}
+secrets: {varied: {environment: TOKEN}}
+"""
+    stack.write(text)
+    stack.environment["TOKEN"] = "first"
+    stack.up()
+    before = stack.ids()
+    stack.up()
+    assert stack.ids() == before
+    stack.write(text.replace("content: one", "content: two"))
+    stack.up()
+    assert stack.shell("box", "cat /inline /run/secrets/varied") == "twofirst"
+    stack.environment["TOKEN"] = "second"
+    assert "(secrets.varied changed)" in stack.run("up", "--dry-run")
+    stack.up()
+    assert stack.shell("box", "cat /inline /run/secrets/varied") == "twosecond"
+
+
 def test_only_the_owner_of_the_store_can_read_a_secret(stack: Stack) -> None:
     secret = "a-very-secret-value"
     stack.environment["TOKEN"] = secret

@@ -196,10 +196,10 @@ def test_hosts_names_the_container_and_extra_hosts() -> None:
     )
     assert text.splitlines()[0] == "127.0.0.1\tlocalhost"
     assert text.splitlines()[-4:] == [
-        "10.1.2.3\tweb.example.org web",
         "192.0.2.1\ta",
         "fd00::1\tsix",
         "10.9.0.1\th",
+        "10.1.2.3\tweb.example.org web",
     ]
 
 

@@ -464,3 +464,11 @@ def test_a_newer_image_that_is_mounted_makes_the_container_again() -> None:
     assert not plan_up(stack, same, UpOptions())
     fetched = text(plan_images(stack, there))
     assert "fetch image site  (mount of web)" in fetched
+
+
+def test_what_is_written_into_a_config_or_secret_makes_the_container_again() -> None:
+    stack = target(wanted("web")._replace(contents={"configs.c": "new"}))
+    plan = text(plan_up(stack, observed(running("web", contents={"configs.c": "old"})), UpOptions()))
+    assert "create container shop-web-1  (configs.c changed)" in plan
+    for known in ({"configs.c": "new"}, None):
+        assert not plan_up(stack, observed(running("web", contents=known)), UpOptions())

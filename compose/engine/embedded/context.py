@@ -78,6 +78,8 @@ class Context:
         self.volumes = VolumeStore(paths)
         self.listeners: dict[str, list[Listener]] = {}
         """Container name -> its open ports, until the keeper has them."""
+        self.volumes_of: dict[str, frozenset[str]] = {}
+        """Container id -> the names of its volumes, as far as that was asked."""
         self.identities: dict[str, str] = {}
         """Container name -> id, for those that the plan makes."""
         self.retired: dict[str, str] = {}

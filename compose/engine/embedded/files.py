@@ -45,7 +45,7 @@ def hosts(
     *,
     first: str = "",
 ) -> str:
-    """/etc/hosts: `first` or what Docker writes, the container's own addresses, then ``extra_hosts``.
+    """/etc/hosts: `first` or what Docker writes, ``extra_hosts``, then the container's own addresses.
 
     `extra` holds ``NAME=ADDRESS``; the address ``host-gateway`` means `gateway`.
     """
@@ -54,7 +54,6 @@ def hosts(
         _one_word("domainname", domain)
     lines = [first.rstrip("\n") + "\n" if first else _HOSTS]
     names = f"{hostname}.{domain} {hostname}" if domain else hostname
-    lines += [f"{address}\t{names}\n" for address in addresses]
     for entry in extra:
         name, _, address = entry.partition("=")
         _one_word("extra_hosts", name)
@@ -73,6 +72,7 @@ def hosts(
                 hint=f"write '{name}=192.0.2.1' or '{name}=host-gateway'",
             ) from None
         lines.append(f"{address}\t{name}\n")
+    lines += [f"{address}\t{names}\n" for address in addresses]
     return "".join(lines)
 
 

@@ -73,6 +73,7 @@ def _container(
         networks=frozenset(network_names.get(one["network"], "") for one in spec.get("endpoints") or ()),
         shares=_shares(context, spec),
         lenders=_lenders(context, spec),
+        contents=spec.get("contents"),
         mounted_images=frozenset(one["image"] for one in spec["oci"].get("mounts") or () if "image" in one),
         volumes=frozenset(use["name"] for use in spec.get("volumes") or () if not use.get("anonymous")),
     )

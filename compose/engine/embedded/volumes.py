@@ -77,8 +77,18 @@ def _has_files(context: Context, identity: str) -> bool:
 def _used(context: Context, but: str) -> set[str]:
     names: set[str] = set()
     for row in context.index.containers():
-        if row.id != but:
-            with contextlib.suppress(StateError):
-                spec = records.read_spec(context.paths, row.id)
-                names.update(use["name"] for use in spec.get("volumes") or ())
+        if row.id != but and _has_files(context, row.id):
+            names |= _volumes_of(context, row.id)
     return names
+
+
+def _volumes_of(context: Context, identity: str) -> frozenset[str]:
+    """The volumes of a container; each spec.json is read once a command, since none changes."""
+    found = context.volumes_of.get(identity)
+    if found is None:
+        found = frozenset()
+        with contextlib.suppress(StateError):
+            spec = records.read_spec(context.paths, identity)
+            found = frozenset(use["name"] for use in spec.get("volumes") or ())
+            context.volumes_of[identity] = found
+    return found

@@ -111,6 +111,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "endpoints": attached.endpoints,
         "ports": attached.ports,
         "exposed": _exposed(service, of_image),
+        "contents": dict(wanted.contents),
         "lenders": list(attached.lenders),
         "lent": [mount for mount in attached.mounts.oci if mount["type"] != "tmpfs"],
         "volumes": [use._asdict() for use in attached.mounts.volumes],
