@@ -217,16 +217,23 @@ def narrowed(target: Target, services: Collection[str]) -> Target:
 
 
 def _on_a_network(project: Project, name: str) -> ServiceConfig:
-    """A service's configuration; ``network_mode: bridge`` means the project's default network.
+    """A service's configuration, whose ``network_mode`` is none of a network: that is written as one.
 
-    Docker's own bridge is one network for all projects, without names; here no project sees another one's
-    containers unless it asks for that.
+    ``bridge`` means the project's default network: Docker's own bridge is one network for all projects,
+    without names; here no project sees another one's containers unless it asks for that. Any other word is
+    the real name of a network that there is.
     """
     config = project.services[name]
-    if config.get("network_mode") not in ("bridge", "default"):
+    mode = config.get("network_mode") or "none"
+    if mode in ("none", "host") or ":" in mode:
         return config
-    project.networks.setdefault("default", {"name": f"{project.name}_default", "ipam": {}})
-    config = {**config, "networks": {"default": None}}
+    if mode in ("bridge", "default"):
+        key = "default"
+        project.networks.setdefault(key, {"name": f"{project.name}_default", "ipam": {}})
+    else:
+        key = next((key for key, one in project.networks.items() if one.get("name") == mode), mode)
+        project.networks.setdefault(key, {"name": mode, "ipam": {}, "external": True})
+    config = {**config, "networks": {key: None}}
     del config["network_mode"]
     project.services[name] = config
     return config

@@ -71,7 +71,6 @@ NOT_YET: dict[str, str] = {
 }
 
 ENDPOINT_OPTIONS = ("com.docker.network.endpoint.sysctls", "com.docker.network.endpoint.ifname")
-NETWORK_MODES = ("none", "host", "bridge", "default")
 _ANY_LOG = {"max-size", "max-file"}
 _SENT_LOG = {*_ANY_LOG, "tag", "labels", "labels-regex", "env", "env-regex"}
 LOG_OPTIONS: dict[str, set[str]] = {
@@ -98,11 +97,6 @@ MOUNT_TYPES = ("bind", "volume", "tmpfs", "image")
 def _words(names: Iterable[str]) -> str:
     *most, last = filter(None, names)
     return f"{', '.join(most)} and {last}"
-
-
-def _network_mode(value: Any) -> str | None:
-    shared = str(value).startswith(("service:", "container:"))
-    return None if shared or value in NETWORK_MODES else "write none or host, or use `networks`"
 
 
 def _log_driver(value: Any) -> str | None:
@@ -137,7 +131,6 @@ class Partly(NamedTuple):
 PARTLY: dict[str, Partly] = {
     "networks.*.driver": Partly(_network_driver, "bridge"),
     "services.*.logging.driver": Partly(_log_driver, _words(LOG_OPTIONS)),
-    "services.*.network_mode": Partly(_network_mode, "none, host, bridge, service:NAME and container:NAME"),
     "services.*.pull_policy": Partly(_pull_policy, "missing, never and build"),
     "services.*.volumes.*.type": Partly(_mount_type, "bind, volume, tmpfs and image"),
     "volumes.*.driver": Partly(_volume_driver, "local"),

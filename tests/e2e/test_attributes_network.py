@@ -111,6 +111,19 @@ def test_external_links(stack: Stack) -> None:
     assert f"service web: external_links: there is no container {stack.name}-other-db-1" in said
 
 
+def test_network_mode_names_a_network(stack: Stack) -> None:
+    stack.write(
+        "services:\n"
+        "  a: {image: IMAGE, command: [sleep, '1000']}\n"
+        f"  b: {{image: IMAGE, command: [sleep, '1000'], network_mode: {stack.name}_default}}\n"
+    )
+    stack.up()
+    assert stack.shell("b", "nslookup a > /dev/null && echo found") == "found"
+    stack.write("services:\n  a: {image: IMAGE, network_mode: nosuch}\n", "other.yaml")
+    said = stack.fails("-p", f"{stack.name}-other", "-f", "other.yaml", "up", "-d")
+    assert "network nosuch is declared as external, but there is none of that name" in said
+
+
 @pytest.mark.parametrize(
     ("yaml", "says"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from compose.images.store import ImageStore
 from compose.runtime import modules
+from compose.state.files import read_json
 from tests.support.attribute_rows import STATUS, Row, services, wrong
 
 if TYPE_CHECKING:
@@ -63,7 +65,6 @@ ROWS = [
     ),
     Row("platform", "platform: linux", "uname -s", "Linux"),
     Row("runtime", "runtime: runc", "echo ok", "ok"),
-    Row("annotations and labels", "annotations: {a: b}, labels: {c: d}", "echo ok", "ok"),
     Row(
         "privileged",
         "privileged: true",
@@ -130,6 +131,17 @@ def test_what_the_host_cannot_give_is_said_once(stack: Stack) -> None:
 def test_a_group_that_is_not_there_is_named_by_its_key(stack: Stack) -> None:
     stack.write("services:\n  a: {image: IMAGE, user: app, group_add: [nosuch]}\n")
     assert "group_add nosuch: no such group in the image's /etc/group" in stack.fails("up", "-d")
+
+
+def test_labels_and_annotations_stay_with_the_container(stack: Stack) -> None:
+    stack.write(
+        "services:\n  a: {image: IMAGE, command: [sleep, '9'], annotations: [a=b], labels: {c: d, e: ''}}\n"
+    )
+    stack.up()
+    (one,) = stack.ps().values()
+    assert {"c=d", "e="} <= set(one["Labels"].split(","))
+    spec = next(Path(stack.paths.containers).glob(f"{one['ID']}*/spec.json"))
+    assert read_json(str(spec))["oci"]["annotations"]["a"] == "b"
 
 
 FOREIGN = "pycompose-test/foreign"

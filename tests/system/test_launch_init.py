@@ -56,6 +56,13 @@ def test_what_the_container_sees_of_it(box: Box) -> None:
     assert lines[8:11] == lines[11:14]  # both have the capabilities and the filter of the container
 
 
+def test_it_costs_next_to_nothing(box: Box) -> None:
+    found = run(box, "grep -E '^(VmRSS|Threads)' /proc/1/status").output.split()
+    assert (
+        int(found[1]) <= 64 and found[4] == "1"
+    )  # kB: a page of code, one of stack, and what the kernel adds
+
+
 def test_it_cannot_be_overwritten(box: Box) -> None:
     script = "echo x > /proc/1/exe; echo x >> /proc/1/exe; "
     done = run(box, script + "dd if=/dev/zero of=/proc/1/mem seek=4194304 bs=1 count=1; :")

@@ -125,7 +125,6 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("network_mode: other", "services.a.network_mode: `other` is not supported yet"),
         ("logging: {driver: splunk}", "services.a.logging.driver: `splunk` is not supported yet"),
         ("volumes: [{type: npipe, source: i, target: /i}]", "services.a.volumes[0].type: `npipe` is not"),
         ("pull_policy: always", "services.a.pull_policy: `always` is not supported yet"),
