@@ -378,6 +378,7 @@ class Monitor:
         """Stop the container for its restarter, which starts it again."""
         if self.pidfd >= 0 and self._stopper is None:
             self.write()
+            self._stopped = True
             if grace is None:
                 grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
             self._end(self._stop_signal(), grace)
