@@ -154,7 +154,31 @@ def sweep(paths: Paths, project: str) -> None:
             remove_records(directory)
     finally:
         os.close(lock)
-    remove_base(f"pycompose/{project}")
+    base = f"pycompose/{project}"
+    _remove_left_groups(base)
+    remove_base(base)
+
+
+def _remove_left_groups(base: str) -> None:
+    """End and remove containers' groups whose monitors were killed together with the keeper."""
+    from compose.runtime import cgroups
+    from compose.runtime.cgroups.common import OWN_LEAF, ROOT
+
+    root = ROOT if cgroups.version() == 2 else f"{ROOT}/freezer"
+    try:
+        names = [name for name in os.listdir(f"{root}/{base}") if len(name) == 64 and name != OWN_LEAF]
+    except OSError:
+        return
+    for name in names:
+        group = cgroups.find(base, name)
+        deadline = time.monotonic() + _LAST_BREATH
+        try:
+            while group.pids() and time.monotonic() < deadline:
+                group.kill()
+                time.sleep(0.002)
+            group.remove()
+        except (OSError, ContainerError):  # said by what removes the container
+            continue
 
 
 def remove_records(directory: str) -> None:

@@ -148,3 +148,20 @@ def test_helpers_killed_while_commands_work(stack: Stack) -> None:
         assert stack.shell("web", "nslookup db >/dev/null && echo found") == "found"
     stack.run("down", "--volumes", "-t", "0")
     assert stack.ps("--all") == {}
+
+
+def test_down_is_enough_when_everything_was_killed_at_once(stack: Stack) -> None:
+    """As by a kernel that is out of memory: nobody is left who could replace anybody."""
+    stack.write("services:\n  one: {image: IMAGE, command: sleep 1000}\n")
+    stack.up()
+    keeper = int(read_json(f"{stack.paths.project_run(stack.name)}/keeper.json")["pid"])
+    with open(f"/proc/{keeper}/task/{keeper}/children") as file:
+        pids = [keeper, *map(int, file.read().split())]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids[1:]:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            pids += map(int, file.read().split())
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    stack.run("down")
