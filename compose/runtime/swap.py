@@ -29,8 +29,9 @@ _DONE, _FAILED = 0, 1
 
 def has_beneath() -> bool:
     """Whether the kernel can put one mount beneath another."""
-    major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int("".join(filter(str.isdigit, minor)))) >= (6, 5)
+    major, minor = os.uname().release.split(".")[:2]  # "6.1-rc2" is possible
+    digits = len(minor) - len(minor.lstrip("0123456789"))
+    return (int(major), int(minor[:digits])) >= (6, 5)
 
 
 def floor() -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from compose.volumes.local import is_mounted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.command import Stack
 
 TOP = """
@@ -93,6 +95,28 @@ def test_what_is_unmounted_while_a_project_rests_is_mounted_when_it_starts(stack
     umount2(f"{stack.paths.volumes}/{stack.name}_memory/data")  # as a restart of the machine does it
     stack.run("start", "one")
     assert "size=1024k" in stack.shell("one", "grep ' /memory ' /proc/mounts")
+
+
+def test_a_kill_at_any_moment_leaves_no_mount_behind(stack: Stack) -> None:
+    written(stack)
+    stack.run("build")
+    directory = f"{stack.paths.volumes}/{stack.name}_memory"
+    moments: list[Callable[[], bool]] = [
+        lambda: os.path.exists(f"{directory}/options.json"),
+        lambda: os.path.exists(f"{directory}/data"),
+        lambda: is_mounted(f"{directory}/data"),
+        lambda: bool(stack.ids()),
+    ]
+    for come in moments:
+        with stack.start("up", "-d") as process:
+            while process.poll() is None and not come():
+                pass
+            process.kill()
+            process.communicate()
+        stack.run("down", "-t", "0")
+        assert not is_mounted(f"{directory}/data")
+        stack.run("down", "-v")
+        assert not os.path.exists(directory)
 
 
 REFUSED = {

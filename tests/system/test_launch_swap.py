@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,6 +146,21 @@ def test_a_follower_and_its_successor(box: Box, monkeypatch: pytest.MonkeyPatch,
 
     texts = [f"{word} {number}" for number in range(3) for word in ("before", "after")]
     assert in_monitor(work) == [*texts, str(1 + old_kernel)]
+
+
+@pytest.mark.parametrize(
+    ("release", "known"),
+    [
+        ("6.5.0", True),
+        ("6.18.2-cloud", True),
+        ("7.0-rc1", True),
+        ("6.1.0-13-amd64", False),
+        ("6.1-rc2", False),
+    ],
+)
+def test_which_kernels_put_mounts_beneath(monkeypatch: pytest.MonkeyPatch, release: str, known: bool) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+    assert swap.has_beneath() is known
 
 
 def test_a_host_where_nothing_can_be_watched(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
