@@ -1,8 +1,9 @@
-"""The kernel's own answer to our device programs, on whatever version 2 tree the machine has."""
+"""What the kernel itself does for version 2 groups, on whatever tree of that version the machine has."""
 
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import pytest
 
 from compose.engine.embedded.devices import cgroup_rules
 from compose.linux.bpf import programs_of_cgroup
-from compose.runtime.cgroups import devices
+from compose.runtime.cgroups import devices, v2
+from compose.runtime.loop import Loop
 from compose.runtime.oci import device_rules
 from tests.support.leftovers import mounts
 
@@ -76,3 +78,40 @@ def test_a_group_that_is_used_again_has_one_program(group: str) -> None:
         assert programs_of_cgroup(descriptor) == 1
     finally:
         os.close(descriptor)
+
+
+def test_every_change_of_a_control_file_is_told(group: str) -> None:
+    """As of memory.events, which only a machine without version 1 has: the kernel tells of both alike."""
+    told: list[str] = []
+    loop = Loop()
+    descriptor = os.open(f"{group}/cgroup.events", os.O_RDONLY)
+    cgroup = v2.CgroupV2("p", make=False)
+
+    def changed() -> None:
+        told.append(os.pread(descriptor, 4096, 0).decode().splitlines()[0])
+        cgroup.clear_oom_events(descriptor)
+        if len(told) == 4:
+            loop.stop()
+        else:
+            populate()
+
+    def populate() -> None:
+        """Put a process in, or end it."""
+        if len(told) % 2 == 0:
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                signal.pause()
+            with open(f"{group}/cgroup.procs", "w") as file:
+                file.write(str(pids[-1]))
+        else:
+            os.kill(pids[-1], signal.SIGKILL)
+            os.waitpid(pids[-1], 0)
+
+    pids: list[int] = []
+    cgroup.clear_oom_events(descriptor)
+    loop.reader(descriptor, changed, urgent=True)
+    populate()
+    loop.run()
+    loop.close()
+    os.close(descriptor)
+    assert told == ["populated 1", "populated 0"] * 2
