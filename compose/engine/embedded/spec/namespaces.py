@@ -17,7 +17,6 @@ _NETWORK_IS_THE_OWNERS = (
     "ports",
     "expose",
     "hostname",
-    "domainname",
     "mac_address",
     "links",
     "dns",
@@ -111,6 +110,9 @@ def useless(service: Mapping[str, Any]) -> list[tuple[str, str]]:
         keys, why = ["ports"], "has no effect: what the program listens on is the host's already"
     elif network == "none":
         keys, why = ["ports", "links", "external_links", "mac_address"], "has no effect: there is no network"
+    elif network == "shared":
+        keys = ["dns_search", "dns_opt"]
+        why = f"has no effect: /etc/resolv.conf is that of {service['network_mode']}"
     else:
         return []
     return [(key, f"{key}: {why}") for key in keys if service.get(key)]
