@@ -31,6 +31,12 @@ def home(territory: Territory, busybox_root: str) -> Paths:
     Tests share images, nothing else: `nothing_left` looks at containers, volumes and run time.
     """
     paths = territory.new_paths()
+    tiny_image(paths, busybox_root)
+    return paths
+
+
+def tiny_image(paths: Paths, busybox_root: str) -> None:
+    """Put the tiny image into the store."""
     store = ImageStore(paths)
     with store.session() as session:
         directory = session.directory()
@@ -39,7 +45,6 @@ def home(territory: Territory, busybox_root: str) -> Paths:
         settings = {"Cmd": ["sh"], "Env": ["PATH=/bin"]}
         config = {"architecture": platforms.host().architecture, "os": "linux", "config": settings}
         session.add_image(config, [layer], [TINY])
-    return paths
 
 
 @pytest.fixture

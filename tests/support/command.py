@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from tests.support.patience import COMMAND, MOMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from compose.state.paths import Paths
@@ -63,11 +63,12 @@ class Stack:
         roots = {"PYCOMPOSE_DATA_DIR": self.paths.data, "PYCOMPOSE_RUN_DIR": self.paths.run}
         return kept | roots | self.environment
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command, its output in pipes."""
+    def start(self, *arguments: str, prefix: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
+        """Start a command, its output in pipes; `prefix` is a program that executes it, with its options."""
         defaults: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         defaults |= {"stdin": subprocess.DEVNULL, "text": True, "cwd": self.directory}
-        return subprocess.Popen([PROGRAM, *arguments], env=self._environment(), **(defaults | options))
+        command = [*prefix, PROGRAM, *arguments]
+        return subprocess.Popen(command, env=self._environment(), **(defaults | options))
 
     def try_run(
         self,
@@ -127,8 +128,8 @@ class Stack:
         """Run a command on a terminal of its own."""
         master, slave = pty.openpty()
         set_size(master, rows, columns)
-        options = {name: slave for name in ("stdin", "stdout", "stderr")}
-        process = self.start(*arguments, **options, start_new_session=True, preexec_fn=_own_terminal)
+        options: dict[str, Any] = {name: slave for name in ("stdin", "stdout", "stderr")}
+        process = self.start(*arguments, start_new_session=True, preexec_fn=_own_terminal, **options)
         os.close(slave)
         terminal = Terminal(master, process)
         try:
