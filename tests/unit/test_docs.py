@@ -59,5 +59,6 @@ def test_every_promise_names_the_tests_that_hold_it(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     known = names_of_tests()
     assert [name for name in re.findall(r"`(test_\w+)`", text) if name not in known] == []
-    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.endswith(("held by |", "why |"))]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.endswith(("held by |", "why |"))]
     assert [row for row in rows if "`test_" not in row and "none: " not in row] == []
