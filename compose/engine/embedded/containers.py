@@ -291,7 +291,9 @@ async def start(context: Context, name: str) -> None:
     row = context.row(name)
     spec = readable_spec(context, row.id)
     await in_thread(volumes.mount, context, spec)
-    await in_thread(hooks.before_start, context, row)
+    service = hooks.service_of(context, row.id)
+    if service.get("pre_start"):
+        await in_thread(hooks.before_start, context, row)
     taken = context.listeners.pop(name, None)
     needs = [f"dns/{row.id}"] if (spec or {}).get("endpoints") else []
 
@@ -317,7 +319,8 @@ async def start(context: Context, name: str) -> None:
             if not error.message.startswith("container "):
                 error.message = f"container {name}: {error.message}"
             raise
-    await in_thread(hooks.run_inside, context, row, "post_start")
+    if service.get("post_start"):
+        await in_thread(hooks.run_inside, context, row, "post_start")
 
 
 async def stop(
@@ -334,17 +337,20 @@ async def stop(
     stopped only if that has to be, `regardless`, and the failure is raised in any case.
     """
     row = context.row(name)
-    failure = await in_thread(_before_stop, context, row)
+    failure = await _before_stop(context, row)
     if failure is None or regardless:
         await in_thread(_stop, context, row, grace_period, resume)
     if failure is not None:
         raise failure
 
 
-def _before_stop(context: Context, row: ContainerRow) -> hooks.HookError | None:
+async def _before_stop(context: Context, row: ContainerRow) -> hooks.HookError | None:
+    """Run the `pre_stop` hooks of a container that runs; the failure, if there is one."""
+    if not hooks.service_of(context, row.id).get("pre_stop"):
+        return None
     try:
-        if read_state(context.paths, row.id).get("status") == "running":
-            hooks.run_inside(context, row, "pre_stop")
+        if (await in_thread(read_state, context.paths, row.id)).get("status") == "running":
+            await in_thread(hooks.run_inside, context, row, "pre_stop")
     except hooks.HookError as error:
         return error
     return None
@@ -358,12 +364,13 @@ def _stop(context: Context, row: ContainerRow, grace_period: float | None, resum
 async def restart(context: Context, name: str, grace_period: float | None) -> None:
     """Stop a container and start it again, with its hooks; one that does not run is only started."""
     row = context.row(name)
-    failure = await in_thread(_before_stop, context, row)
+    failure = await _before_stop(context, row)
     if failure is not None:
         raise failure
     keeper = Keeper(context.paths, context.name)
     if await in_thread(keeper.restart, row.id, grace_period, context.warn):
-        await in_thread(hooks.run_inside, context, row, "post_start")
+        if hooks.service_of(context, row.id).get("post_start"):
+            await in_thread(hooks.run_inside, context, row, "post_start")
     else:
         await start(context, name)
 
