@@ -167,12 +167,14 @@ class _Up:
         after = self.stop(container, cause)
         return self.plan.add(RemoveContainer(container.name), cause=cause, after=after)
 
-    def stop(self, container: ObservedContainer, cause: str) -> list[int]:
+    def stop(
+        self, container: ObservedContainer, cause: str, after: tuple[int, ...] | list[int] = ()
+    ) -> list[int]:
         if container.name in self.stopped_for:
             return [self.stopped_for[container.name]]
         if not container.running:
             return []
-        stop = self.plan.add(StopContainer(container.name, self.options.timeout), cause=cause)
+        stop = self.plan.add(StopContainer(container.name, self.options.timeout), cause=cause, after=after)
         self.stopped_for[container.name] = stop
         return [stop]
 
@@ -296,7 +298,8 @@ class _Up:
         if cause:
             self.recreated.add(service.name)
             self.replaced.add(name)
-            stops = [*self.stop_sharers(existing), *self.stop(existing, cause)]
+            guests = self.stop_sharers(existing)
+            stops = [*guests, *self.stop(existing, cause, after=guests)]
             fresh = self.options.fresh_volumes
             action = CreateContainer(name, service.name, number, replaces=name, fresh_volumes=fresh)
             self.create_and_start(service, action, cause, stops)

@@ -472,3 +472,32 @@ def test_what_is_written_into_a_config_or_secret_makes_the_container_again() -> 
     assert "create container shop-web-1  (configs.c changed)" in plan
     for known in ({"configs.c": "new"}, None):
         assert not plan_up(stack, observed(running("web", contents=known)), UpOptions())
+
+
+GUEST_AND_OWNER = target(
+    wanted("owner", hash="new", networks={}),
+    wanted("guest", networks={}, network_mode="service:owner", depends_on={"owner": {"restart": True}}),
+)
+
+
+def test_whoever_shares_a_namespace_goes_before_its_owner_and_comes_back_after_it() -> None:
+    there = observed(
+        running("owner", config={"networks": {}, "hostname": "x"}),
+        running("guest", shares={"pid": "shop-owner-1"}),
+    )
+    assert text(plan_up(GUEST_AND_OWNER, there, UpOptions())) == lines("""
+        1. stop container shop-guest-1  (shop-owner-1 is recreated)
+        2. stop container shop-owner-1  (hostname removed)  after 1
+        3. create container shop-owner-1  (hostname removed)  after 1, 2
+        4. start container shop-owner-1  after 3
+        5. create container shop-guest-1  (shop-owner-1, whose pid namespace it shares, is recreated)  after 1
+        6. start container shop-guest-1  after 4, 5
+    """)
+
+
+@pytest.mark.parametrize("options", [UpOptions(), UpOptions(no_recreate=True)])
+def test_whose_owner_is_gone_is_recreated_whatever_was_asked(options: UpOptions) -> None:
+    there = observed(running("owner", config_hash="new"), running("guest", shares={"pid": ""}))
+    found = text(plan_up(GUEST_AND_OWNER, there, options))
+    assert "(the container whose pid namespace it shares is gone)" in found
+    assert "shop-owner-1  (" not in found
