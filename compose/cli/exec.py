@@ -124,8 +124,8 @@ def _wait(session: ExecSession, pipes: Pipes) -> int:
         for number, handler in zip(passed_on, before, strict=True):
             signal.signal(number, handler)
         session.close()
-    pipes.finish()
-    return _code(code)
+    whole = pipes.finish()
+    return _code(code) if whole or code else 1
 
 
 def _code(code: int | None) -> int:

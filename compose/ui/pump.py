@@ -31,6 +31,7 @@ class Pipes:
         """Without `stdin` the process reads the end of its input at once."""
         self.theirs: list[int] = []
         self._stdin = stdin
+        self._failed = False
         self._ours: list[int] = []
         self._ended, self._end = os.pipe2(os.O_CLOEXEC)
         self._running: list[_thread.LockType] = []
@@ -72,10 +73,11 @@ class Pipes:
             lock = _thread.allocate_lock()
             lock.acquire()
             self._running.append(lock)
-            _thread.start_new_thread(_drain, (source, target, self._ended, lock))
+            _thread.start_new_thread(self._drain, (source, target, lock))
 
-    def finish(self) -> None:
-        """The process has ended: wait until everything that it has written is passed on.
+    def finish(self) -> bool:
+        """The process has ended: wait until everything that it has written is passed on, and say whether all
+        of it was (a full disk has been complained of by then).
 
         What others write later, to whom it has left its streams, is theirs to lose.
         """
@@ -83,6 +85,19 @@ class Pipes:
         self._end = -1
         for lock in self._running:
             lock.acquire()
+        return not self._failed
+
+    def _drain(self, source: int, target: int, done: _thread.LockType) -> None:
+        """Pass on what comes from `source` until it is empty and the process has ended, or until its end."""
+        try:
+            _pass_on(source, target, self._ended)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EBADF):
+                self._failed = True
+                _complain(target, error)
+        finally:
+            os.close(source)  # whoever still writes gets SIGPIPE
+            done.release()
 
 
 def _same_file(first: int, second: int) -> bool:
@@ -120,18 +135,6 @@ def _close_input(number: int) -> None:
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(null, number)
     os.close(null)
-
-
-def _drain(source: int, target: int, ended: int, done: _thread.LockType) -> None:
-    """Pass on what comes from `source` until it is empty and `ended` is hung up, or until its end."""
-    try:
-        _pass_on(source, target, ended)
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EBADF):
-            _complain(target, error)
-    finally:
-        os.close(source)  # whoever still writes gets SIGPIPE
-        done.release()
 
 
 def _pass_on(source: int, target: int, ended: int) -> None:

@@ -133,6 +133,13 @@ def test_exec_does_not_wait_for_what_its_command_left_behind(running: Stack) -> 
     assert running.run("exec", "-T", "box", "sh", "-c", "sleep 600 & echo done") == "done\n"
 
 
+def test_exec_fails_where_its_output_has_no_room(running: Stack) -> None:
+    with open("/dev/full", "w", encoding="ascii") as full:
+        with running.start("exec", "-T", "box", "echo", "hello", stdout=full) as process:
+            assert "No space left" in process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+
+
 def test_exec_appends_where_its_caller_appends(running: Stack) -> None:
     path = running.directory / "log"
     path.write_text("one\n", encoding="utf-8")
