@@ -152,7 +152,9 @@ def _ask_for_available() -> int:
     for number in range(last):
         try:
             bounding |= prctl(PR_CAPBSET_READ, number) << number
-        except OSError:  # the kernel is older than the capability
+        except OSError as error:
+            if error.errno != 22:  # EINVAL: the kernel is older than the capability
+                raise
             break
     return permitted & bounding
 

@@ -116,7 +116,9 @@ def helpers(stack: Stack) -> dict[str, list[int]]:
     found["keeper"] = [keeper]
     for child in children:
         with contextlib.suppress(OSError), open(f"/proc/{child}/comm") as file:
-            found.setdefault(file.read().strip().partition("-")[2][:4], []).append(child)
+            prefix, _, name = file.read().strip().partition("-")
+            if prefix == "pc":  # else a container's own process, whose monitor has just been killed
+                found.setdefault(name[:4], []).append(child)
     return found
 
 
