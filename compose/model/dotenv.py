@@ -74,18 +74,24 @@ def parse_raw(
     _check_size(data, file)
     budget = budget or Budget()
     budget.read(data, file)
-    lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
+    lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
     for number, line in enumerate(lines, 1):
-        text = line.lstrip()
+        text = line.removesuffix("\r").lstrip()
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
-        budget.assigned(lambda: Position(file, number, 1))  # noqa: B023 (called at once)
+        place = Position(file, number, len(line) - len(line.lstrip()) + 1)
+        budget.assigned(lambda: place)  # noqa: B023 (called at once)
+        if not name or any(letter.isspace() for letter in name):
+            problem = (
+                f"`{name}` is not a name: it contains a space" if name else "there is no name before the ="
+            )
+            raise error(place, (), problem, "write NAME=value")
         found = value if equals else lookup(name)
         if found is not None:
             known[name] = found
             if note is not None:
-                note(name, Position(file, number, len(line) - len(text) + 1), found)
+                note(name, place, found)
     return known
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ModelError, UsageError
 from compose.model import dotenv
+from compose.model.interpolate import lookup_in
 from compose.model.names import DEFAULT_NAMES, FIG_NAMES, OVERRIDE_NAMES
 from compose.model.tree import Position
 
@@ -57,9 +58,9 @@ def find(
         chosen = _from_environment(inputs, variables)
     if not chosen:
         chosen = _by_default(inputs, directory or inputs.cwd, warnings)
-        found_in = _directory_of(chosen) or inputs.cwd
-        if directory is None and found_in != base and not env_files:
-            variables = _dotenv(inputs, found_in, env_files)
+    found_in = _directory_of(chosen) or inputs.cwd
+    if directory is None and found_in != base:
+        variables = _also(inputs, found_in, env_files, variables)
     if not chosen:
         raise UsageError(
             "there is no compose.yaml in this directory or above it",
@@ -130,7 +131,20 @@ def _by_default(inputs: Inputs, directory: str, warnings: list[str]) -> list[str
         directory = parent
 
 
-def _dotenv(inputs: Inputs, directory: str, env_files: Sequence[str]) -> dict[str, str]:
+def _also(
+    inputs: Inputs, directory: str, env_files: Sequence[str], variables: dict[str, str]
+) -> dict[str, str]:
+    """The .env beside files that were found elsewhere, below that of the working directory."""
+    before = inputs.assignments
+    inputs.assignments = []
+    others = _dotenv(inputs, directory, env_files, variables)
+    inputs.assignments += before
+    return {**others, **variables}
+
+
+def _dotenv(
+    inputs: Inputs, directory: str, env_files: Sequence[str], above: dict[str, str] | None = None
+) -> dict[str, str]:
     files = list(env_files)
     if not files:
         listed = inputs.variable("COMPOSE_ENV_FILES")
@@ -148,12 +162,17 @@ def _dotenv(inputs: Inputs, directory: str, env_files: Sequence[str]) -> dict[st
         files = [path] if inputs.kind(path) == "file" else []
     variables: dict[str, str] = {}
     for name in files:
-        read_dotenv(inputs, inputs.absolute(name), variables)
+        read_dotenv(inputs, inputs.absolute(name), variables, above)
     return variables
 
 
-def read_dotenv(inputs: Inputs, path: str, variables: dict[str, str]) -> None:
-    """Add the variables of one file to `variables`; the process's environment wins inside of it."""
+def read_dotenv(
+    inputs: Inputs, path: str, variables: dict[str, str], above: dict[str, str] | None = None
+) -> None:
+    """Add the variables of one file to `variables`.
+
+    The process's environment and the variables `above` win inside of it.
+    """
     if inputs.kind(path) != "file":
         what = "is a directory" if inputs.kind(path) == "dir" else "does not exist"
         raise ModelError(f"{inputs.shown(path)}: {what}", hint="name a file of NAME=value lines")
@@ -161,4 +180,5 @@ def read_dotenv(inputs: Inputs, path: str, variables: dict[str, str]) -> None:
     def note(name: str, at: Position, value: str) -> None:
         inputs.assignments.append((name, at, value))
 
-    dotenv.parse(inputs.read(path), inputs.shown(path), inputs.variable, variables, note, inputs.budget)
+    lookup = lookup_in(above, inputs.variable) if above else inputs.variable
+    dotenv.parse(inputs.read(path), inputs.shown(path), lookup, variables, note, inputs.budget)

@@ -127,6 +127,12 @@ class Project:
         """Leave out every service that is not one of these or needed by them, and what only those use."""
         needed = self.needed(names)
         self.services = {name: service for name, service in self.services.items() if name in needed}
+        for service in self.services.values():
+            depends = service.get("depends_on", {})
+            for name in [name for name in depends if name not in needed]:
+                del depends[name]  # it is not required, and its profiles are not active
+            if not depends:
+                service.pop("depends_on", None)
         self.order = [name for name in self.order if name in needed]
         used = used_resources(self.services)
         for kind in RESOURCES:
