@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.model import Project
+    from compose.model.variables import Variable
 
 HELP = "Parse, resolve and render the compose file in canonical form"
 
@@ -106,12 +107,10 @@ def _project(arguments: argparse.Namespace) -> str:
     from compose import model
     from compose.cli.project import cache, warn
 
-    project = model.load(
-        arguments.file or None,
-        services=arguments.services,
-        cache=cache(),
-        **_options(arguments),
-    )
+    options = _options(arguments)
+    if arguments.list_of or arguments.hash:
+        options["switches"] = (*options["switches"], "no-env-resolution")
+    project = model.load(arguments.file or None, services=arguments.services, cache=cache(), **options)
     for warning in project.warnings:
         warn(warning)
     if arguments.strict and project.warnings:
@@ -150,10 +149,9 @@ def _list(project: Project, kind: str) -> list[str]:
     if kind == "services":
         return project.order
     if kind == "images":
-        found = {
+        return sorted(
             service.get("image") or f"{project.name}-{name}" for name, service in project.services.items()
-        }
-        return sorted(found)
+        )
     if kind == "profiles":
         everything = (*project.services.values(), *project.disabled.values())
         return sorted({profile for service in everything for profile in service.get("profiles", ())})
@@ -188,27 +186,42 @@ def _uninterpolated(arguments: argparse.Namespace) -> str:
 
 def _variables(arguments: argparse.Namespace) -> str:
     from compose import model
+    from compose.model.present import text
 
-    wanted, values = model.load_variables(arguments.file or None, **_options(arguments))
     if arguments.list_of == "environment":
+        values = model.load_environment(arguments.file or None, **_options(arguments))
         return "".join(f"{name}={values[name]}\n" for name in sorted(values))
+    wanted = sorted(model.load_variables(arguments.file or None, **_options(arguments)).values())
     if arguments.format == "json":
         import json
 
         shown = {
-            name: {
-                "Name": name,
+            one.name: {
+                "Name": one.name,
                 "DefaultValue": one.default,
                 "PresenceValue": one.alternate,
                 "Required": one.required,
             }
-            for name, one in sorted(wanted.items())
+            for one in wanted
         }
-        return json.dumps(shown, indent=4, ensure_ascii=False) + "\n"
+        return json.dumps(shown, indent=4, ensure_ascii=False) + "\n\n"
+    if arguments.format == "yaml":
+        rows = {
+            one.name: {
+                "name": one.name,
+                "defaultvalue": one.default,
+                "presencevalue": one.alternate,
+                "required": one.required,
+            }
+            for one in wanted
+        }
+        return text(rows, "yaml")
+    return _table(wanted)
+
+
+def _table(wanted: list[Variable]) -> str:
     rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
-    rows += [
-        (one.name, str(one.required).lower(), one.default, one.alternate) for _, one in sorted(wanted.items())
-    ]
+    rows += [(one.name, str(one.required).lower(), one.default, one.alternate) for one in wanted]
     widths = [max(20, 3 + max(len(row[column]) for row in rows)) for column in range(3)]
     lines = ["".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in rows]
     return "".join(f"{line}{row[3]}\n" for line, row in zip(lines, rows, strict=True))

@@ -26,6 +26,7 @@ __all__ = [
     "has_default_file",
     "hash_of",
     "load",
+    "load_environment",
     "load_explanation",
     "load_tree",
     "load_variables",
@@ -96,11 +97,40 @@ def load_variables(
     environment: Mapping[str, str] | None = None,
     cwd: str | None = None,
     switches: Iterable[str] = (),
-) -> tuple[dict[str, Variable], dict[str, str]]:
-    """The variables that the files ask for, by name, and the values that interpolation sees."""
-    from compose.model.assemble import assemble_variables
+) -> dict[str, Variable]:
+    """The variables that the files ask for, by name."""
+    from compose.model.variables import collect
 
-    return assemble_variables(
+    tree = load_tree(
+        files,
+        project_directory=project_directory,
+        project_name=project_name,
+        env_files=env_files,
+        profiles=profiles,
+        environment=environment,
+        cwd=cwd,
+        switches={*switches, "no-interpolate"},
+    )
+    found: dict[str, Variable] = {}
+    collect(tree, found)
+    return found
+
+
+def load_environment(
+    files: Sequence[str] | None = None,
+    *,
+    project_directory: str | None = None,
+    project_name: str | None = None,
+    env_files: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    switches: Iterable[str] = (),
+) -> dict[str, str]:
+    """The values that interpolation sees; errors are those of `load`."""
+    from compose.model.assemble import assemble_environment
+
+    return assemble_environment(
         _request(files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches)
     )
 

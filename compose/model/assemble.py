@@ -20,7 +20,6 @@ from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.support import warn_of_unsupported
 from compose.model.tree import Map, Path, Position, Seq, clone, plain
-from compose.model.variables import Variable, collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,17 +187,13 @@ def assemble_tree(request: Request) -> dict[str, Any]:
     return tree
 
 
-def assemble_variables(request: Request) -> tuple[dict[str, Variable], dict[str, str]]:
-    """The variables that the files ask for, and those that interpolation sees."""
+def assemble_environment(request: Request) -> dict[str, str]:
+    """The variables that interpolation sees, of a project that is in order."""
     loading = Loading(request)
-    loading.find_name()
-    wanted: dict[str, Variable] = {}
-    for file in loading.found.files:
-        for document, _ in parse.documents(loading.inputs.read(file), loading.inputs.shown(file)):
-            collect(document, wanted)
+    _assemble(loading, None)
     values = {**loading.found.dotenv, "PWD": request.cwd, **request.environment}
     values["COMPOSE_PROJECT_NAME"] = loading.name
-    return wanted, values
+    return values
 
 
 def _profiles(loading: Loading) -> list[str]:

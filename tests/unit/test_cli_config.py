@@ -222,3 +222,40 @@ def test_strict_makes_errors_of_warnings(project: Path, capfd: pytest.CaptureFix
     assert main(["config", "-q"]) == 0
     assert main(["config", "-q", "--strict"]) == 1
     assert "compose.yaml:1:26: services.a.isolation: not supported yet" in capfd.readouterr().err
+
+
+def test_lists_need_no_files_of_variables(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: x, env_file: none.env}, b: {image: x}}")
+    assert output(capfd, "config", "--images") == "x\nx\n"
+    assert output(capfd, "config", "--hash", "b").startswith("b ")
+    assert main(["config"]) == 1
+    assert main(["config", "--environment"]) == 1
+
+
+def test_variables_of_included_and_extended_files(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.yaml").write_text(
+        "include: [more.yaml]\nservices: {a: {extends: {file: base.yaml, service: b}}}"
+    )
+    (project / "more.yaml").write_text("services: {c: {image: '${MORE?needed}'}}")
+    (project / "base.yaml").write_text("services: {b: {image: 'x:${BASE:-1}'}}")
+    shown = yaml.safe_load(output(capfd, "config", "--variables", "--format", "yaml"))
+    assert {name: (one["required"], one["defaultvalue"]) for name, one in shown.items()} == {
+        "BASE": (False, "1"),
+        "MORE": (True, ""),
+    }
+    (project / "base.yaml").write_text("services: {b: {imag: x}}")
+    assert main(["config", "--variables"]) == 1
+
+
+def test_what_is_not_active_is_left_out_where_services_are_named(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "compose.yaml").write_text(
+        "services:\n"
+        "  a: {image: x, depends_on: {b: {condition: service_started, required: false}}}\n"
+        "  b: {image: x, profiles: [more]}\n"
+    )
+    everything = json.loads(output(capfd, "config", "--format", "json"))
+    assert list(everything["services"]["a"]["depends_on"]) == ["b"]
+    named = json.loads(output(capfd, "config", "--format", "json", "a"))
+    assert "depends_on" not in named["services"]["a"]

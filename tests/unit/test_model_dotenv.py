@@ -73,3 +73,14 @@ def test_any_bytes_are_read_or_refused_with_a_place(data: bytes) -> None:
         parse(data, ".env", ENVIRONMENT.get)
     except ModelError as problem:
         assert str(problem).startswith(".env:")
+
+
+def test_raw_lines_end_at_line_feeds_only() -> None:
+    found = parse_raw(b"A=b\rC\x0bD=e\xe2\x80\xa8f\r\n B=2", "raw.env", ENVIRONMENT.get, {})
+    assert found == {"A": "b\rC\x0bD=e\u2028f", "B": "2"}
+
+
+@pytest.mark.parametrize("line", [b"A =b", b"A B=c", b"A B", b"=c"])
+def test_raw_names_hold_no_spaces(line: bytes) -> None:
+    with pytest.raises(ModelError, match=r"raw\.env:2:1: "):
+        parse_raw(b"# names\n" + line, "raw.env", ENVIRONMENT.get, {})

@@ -142,3 +142,15 @@ def test_value_of_a_secret_is_known_but_never_printed(tmp_path: Path) -> None:
     assert project.secrets["s"]["content"] == project.configs["c"]["content"] == "hidden"
     assert project.environment == {"S": "hidden"}
     assert "hidden" not in presented(project, "yaml") + presented(project, "json")
+
+
+def test_both_dotenv_files_count_where_the_compose_file_lies_elsewhere(tmp_path: Path) -> None:
+    """That of the working directory is above that beside the file, inside of it too."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: x, command: ['$HERE', '$THERE', '$MADE']}}")
+    (tmp_path / ".env").write_text("HERE=above\nTHERE=above\nMADE=$HERE\n")
+    (tmp_path / "below" / ".env").write_text("HERE=below\n")
+    environments: tuple[dict[str, str], ...] = ({}, {"COMPOSE_FILE": "../compose.yaml"})
+    for environment in environments:
+        project = load(cwd=str(tmp_path / "below"), environment=environment)
+        assert project.services["a"]["command"] == ["below", "above", "below"]
