@@ -32,6 +32,7 @@ _ASKED = 500
 CONTENT = "x-#content"
 """Where the value behind `environment` of a config or secret waits for the canonical form."""
 
+_NO_FILE = "write its path, seen from the directory of the project or of the file that names it"
 _RESOURCES = ("services", "volumes", "networks", "secrets", "configs", "models")
 
 
@@ -172,7 +173,7 @@ class Group:
                 chain = " -> ".join(self.inputs.shown(name) for name in (*self.including, file, one))
                 raise error(at, path, f"the files include each other: {chain}", "remove one of the includes")
             if self.inputs.kind(one) != "file":
-                raise error(at, path, f"there is no file {self.inputs.shown(one)}")
+                raise error(at, path, f"there is no file {self.inputs.shown(one)}", _NO_FILE)
         self.inputs.included += 1
         if self.inputs.included > MAX_INCLUDES:
             raise error(at, path, f"more than {MAX_INCLUDES} files are included, each counted every time")
@@ -326,7 +327,7 @@ class Extends:
         found = Places(self.group.inputs, base).absolute(name)
         if found not in self._loaded:
             if self.group.inputs.kind(found) != "file":
-                raise error(at, path, f"there is no file {self.group.inputs.shown(found)}")
+                raise error(at, path, f"there is no file {self.group.inputs.shown(found)}", _NO_FILE)
             self._loaded[found] = self._read(found)
         services = self._loaded[found].get("services")
         if not isinstance(services, Map):

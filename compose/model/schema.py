@@ -250,7 +250,10 @@ def _pattern_hint(path: Path) -> str | None:
 def _similar(word: Any, known: list[str]) -> str | None:
     import difflib
 
-    close = difflib.get_close_matches(str(word), [str(one) for one in known], 1, 0.7)
+    words = [str(one) for one in known]
+    close = difflib.get_close_matches(str(word), words, 1, 0.7)
+    if not close and len(str(word)) > 3:
+        close = [one for one in words if str(word) in one]
     return f"did you mean `{close[0]}`?" if close else None
 
 
