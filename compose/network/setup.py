@@ -19,7 +19,6 @@ import _socket
 import os
 
 from compose.errors import NetworkError
-from compose.linux.limits import raise_descriptor_limit
 from compose.state.files import dumps, loads
 
 TYPE_CHECKING = False
@@ -221,9 +220,10 @@ def _serve(connection: _socket.socket, paths: Paths) -> None:
     gc.disable()  # this process is short, and the imports are half of its life
     for number in (_SIGINT, _SIGTERM, _SIGHUP):  # sent to the whole group; the command decides what it means
         signal.signal(number, signal.SIG_IGN)
-    raise_descriptor_limit()
+    from compose.linux.limits import raise_descriptor_limit
     from compose.network.server import Server
 
+    raise_descriptor_limit()
     server = Server(paths)
     while True:
         try:

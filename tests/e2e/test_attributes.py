@@ -48,7 +48,7 @@ ROWS = [
         "grep -o 'name.*' /etc/hosts",
         "name.example.org name",
     ),
-    Row("extra_hosts", "extra_hosts: ['db=192.0.2.7']", "grep db /etc/hosts", "192.0.2.7\tdb"),
+    Row("extra_hosts", "extra_hosts: ['db=192.0.2.7']", "grep -w db /etc/hosts", "192.0.2.7\tdb"),
     Row(
         "dns_search and dns_opt",
         "dns_search: [example.org], dns_opt: ['timeout:3']",

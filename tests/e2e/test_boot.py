@@ -163,9 +163,4 @@ def test_up_after_a_restart_keeps_the_containers(stack: Stack, keep_run: bool) -
     assert stack.ids() == before
     assert stack.shell("db", "cat /kept") == "run\nrun"
     assert stack.shell("web", "ping -c1 -W5 db >/dev/null && echo ok") == "ok"
-
-
-def test_without_systemd_there_is_a_clear_line(stack: Stack) -> None:
-    stack.write("services: {}")
-    assert "systemd does not run here" in stack.fails("boot", "enable")
     assert "it was not enabled" in stack.run("boot", "disable")

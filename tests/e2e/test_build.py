@@ -72,7 +72,7 @@ def test_a_step_that_fails_is_named_with_its_line_and_its_output(project: Stack)
 def test_a_file_that_is_ignored_is_not_copied(project: Stack) -> None:
     project.write("FROM IMAGE\nCOPY . /all\nRUN ls /all > /greeting\n", "Dockerfile")
     project.write("note\ncompose.yaml\n", ".dockerignore")
-    assert project.run("up", "--no-log-prefix").splitlines()[0] == "Dockerfile"
+    assert "Dockerfile\n" in project.run("up", "--no-log-prefix")
 
 
 def test_a_build_that_is_killed_leaves_nothing(project: Stack) -> None:

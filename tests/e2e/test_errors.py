@@ -84,7 +84,7 @@ def test_a_file_that_is_not_there_is_named(stack: Stack) -> None:
     [
         ["nosuch"],
         ["up", "--nosuch"],
-        ["ps", "--format", "nosuch"],
+        ["ps", "--format", "{{.Name"],
         ["exec"],
         ["up", "--scale", "x"],
         ["down", "x"],

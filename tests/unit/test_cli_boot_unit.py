@@ -53,6 +53,16 @@ def test_a_refusal_leaves_nothing(unit: Unit, tmp_path: Path) -> None:
     assert not unit.is_installed()
 
 
+def test_without_systemd_nothing_is_written(
+    unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot_unit, "is_running", lambda: False)
+    with pytest.raises(ComposeError, match="systemd does not run here"):
+        unit.install(Paths("/data", "/run/x"))
+    assert not unit.is_installed()
+    assert not (tmp_path / "asked").exists()
+
+
 def test_words_mean_themselves(unit: Unit) -> None:
     assert quoted('a "b" 100%') == '"a \\"b\\" 100%%"'
     assert 'ExecStart="/opt/$$x/pycompose" boot start\n' in unit.text(
