@@ -17,9 +17,15 @@ DEVPTS_SUPER_MAGIC = 0x1CD1
 PROC_SUPER_MAGIC = 0x9FA0
 TMPFS_MAGIC = 0x01021994
 
+FS_IOC_GETFLAGS = 0x80086601
+FS_IOC_SETFLAGS = 0x40086602
+FS_TOPDIR_FL = 0x00020000
+
 MFD_CLOEXEC = 1
 MFD_ALLOW_SEALING = 2
 MFD_EXEC = 0x10
+
+_FLAGS = struct.Struct("=I")  # the kernel's word for it is long, what it reads and writes is an int
 
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
 _syncfs = function("syncfs", ctypes.c_int)
@@ -45,6 +51,25 @@ def file_system_type(descriptor: int) -> int:
     buffer = ctypes.create_string_buffer(256)
     check(_fstatfs(descriptor, buffer), "fstatfs")
     return int(struct.unpack_from("=q", buffer)[0])
+
+
+def spread_directories(directory: str) -> bool:
+    """Ask the file system to lay the directories that will be made in `directory` far from each other.
+
+    Else ext4 puts them all into one group of blocks, where every new file first looks at each inode that was
+    deleted within the last minutes: with fifty containers made anew that is a third of the time. The flag is
+    `T` of chattr(1). False where the file system does not have it, or not for us.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (flags,) = _FLAGS.unpack_from(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8)))
+        if not flags & FS_TOPDIR_FL:
+            fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, _FLAGS.pack(flags | FS_TOPDIR_FL) + bytes(4))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def memfd_create(name: str, flags: int) -> int:

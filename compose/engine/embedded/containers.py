@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
+from compose.linux.files import spread_directories
 from compose.runtime import protocol, records
 from compose.runtime.client import Keeper, read_state
 from compose.runtime.spec import STATE_FILE, VERSION
@@ -42,9 +43,16 @@ if TYPE_CHECKING:
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint
     from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
 
     from .context import Context
     from .spec.mounts import Mounts
+
+
+def make_home(paths: Paths) -> None:
+    """The directory in which each container gets one."""
+    os.makedirs(paths.containers, mode=0o700, exist_ok=True)
+    spread_directories(paths.containers)
 
 
 def new_identity() -> str:

@@ -22,7 +22,7 @@ from compose.state.index import as_text
 from compose.volumes.local import Local
 
 from . import devices, networks, platform, ports, sharing
-from .containers import container_row, new_identity
+from .containers import container_row, make_home, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
 from .spec.namespaces import useless
@@ -67,6 +67,8 @@ def reserve(context: Context, plan: Plan) -> None:
                 removed = {action.target for action in actions if isinstance(action, RemoveNetwork)}
                 _write_down(context, transaction, made, removed)
             _take_ports(context, actions, started)
+    if creations:
+        make_home(context.paths)
     networks.tell_all(context, [action for action in creations if action.replaces is None])
     if made or started or any(isinstance(action, RestartContainer) for action in actions):
         context.keeper()  # it gets ready while the network is made
