@@ -100,6 +100,8 @@ def _syntax_error(problem: yaml.MarkedYAMLError, file: str, text: str) -> ModelE
     lines = text.split("\n")
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
     hint = None
+    if "nesting depth" in what:  # libyaml has a bound of its own, and reads ahead of us
+        return _too_deep(at)
     if "\t" in line[: len(line) - len(line.lstrip())] or "cannot start any token" in what and "\t" in line:
         what, hint = "a tab is used for indentation", "YAML takes spaces only: replace the tab by spaces"
     elif "unexpected end of stream" in what:
@@ -109,6 +111,10 @@ def _syntax_error(problem: yaml.MarkedYAMLError, file: str, text: str) -> ModelE
     elif "could not find expected ':'" in what or "did not find expected key" in what:
         hint = "check the indentation and the quotes of this line and the one before it"
     return error(at, (), f"is not YAML: {what}", hint)
+
+
+def _too_deep(at: Position) -> ModelError:
+    return error(at, (), f"is nested more than {MAX_DEPTH} levels deep")
 
 
 class _Builder:
@@ -234,7 +240,7 @@ class _Builder:
         if self._stack and isinstance(self._stack[-1].container, Map) and self._stack[-1].key is None:
             raise error(at, self._path(), "a key must be a string", "remove the `?` or the brackets")
         if len(self._stack) >= MAX_DEPTH:
-            raise error(at, (), f"is nested more than {MAX_DEPTH} levels deep")
+            raise _too_deep(at)
         container: Map | Seq = Map(at) if isinstance(event, yaml.MappingStartEvent) else Seq(at)
         if event.anchor:
             self._anchors[event.anchor] = None
