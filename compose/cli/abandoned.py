@@ -33,9 +33,8 @@ def clear(paths: Paths, progress: str) -> int:
     """
     from compose.state.index import Index
 
-    index = Index(paths)
-    owners = index.abandoned()
-    index.close()
+    with contextlib.closing(Index(paths)) as index:
+        owners = index.abandoned()
     return max((_clear(paths, progress, owner) for owner in owners), default=0)
 
 

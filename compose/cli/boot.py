@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from compose.errors import ComposeError
@@ -79,11 +80,8 @@ def _verdicts(paths: Paths) -> list[Verdict]:
     from compose.engine.embedded.recorded import verdict
     from compose.state.index import Index
 
-    index = Index(paths)
-    try:
+    with contextlib.closing(Index(paths)) as index:
         return [verdict(paths, row) for row in index.containers()]
-    finally:
-        index.close()
 
 
 def _each_project(arguments: argparse.Namespace, paths: Paths, work: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 TYPE_CHECKING = False
@@ -27,16 +28,17 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.ui.table import table
 
     paths = Paths.from_environment()
-    index = Index(paths)
+    with contextlib.closing(Index(paths)) as index:
+        containers, projects = index.containers(), index.projects()
     states: dict[str, dict[str, int]] = {}
-    for row in index.containers():
+    for row in containers:
         try:
             status = str(read_state(paths, row.id).get("status", "created"))
         except StateError:
             status = "dead"
         counts = states.setdefault(row.project, {})
         counts[status] = counts.get(status, 0) + 1
-    files = {project.name: ",".join(project.files) for project in index.projects()}
+    files = {project.name: ",".join(project.files) for project in projects}
     rows = []
     for name in sorted(states):
         if not arguments.all and not _ALIVE & states[name].keys():

@@ -204,6 +204,7 @@ def _text(arguments: argparse.Namespace, lines: list[_Line], scope: Scope) -> st
         return table(list(_COLUMNS.values()), [[str(row[field]) for field in _COLUMNS] for row in found])
     from compose.ui.template import render
 
-    networks = {row.id: row.name for row in scope.index.networks()}
+    with scope.index() as index:
+        networks = {row.id: row.name for row in index.networks()}
     rows = [line.fields(networks, whole=arguments.no_trunc) for line in lines]
     return render(arguments.format, rows, _COLUMNS)

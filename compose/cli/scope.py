@@ -49,12 +49,16 @@ class Scope:
         self.project: Project | None = projects.load_if_there(arguments)
         self.paths = Paths.from_environment()
         self.name = projects.project_name(arguments, self.project)
-        self.index = Index(self.paths)
-        self.rows = self.index.containers(self.name)
+        self.refresh()
+
+    def index(self) -> contextlib.closing[Index]:
+        """The index, open as long as the block lasts."""
+        return contextlib.closing(Index(self.paths))
 
     def refresh(self) -> None:
         """Look again which containers there are."""
-        self.rows = self.index.containers(self.name)
+        with self.index() as index:
+            self.rows = index.containers(self.name)
 
     @property
     def keeper(self) -> Keeper:

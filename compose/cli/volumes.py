@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     scope = Scope(arguments)
     scope.check(arguments.services)
-    rows = [row for row in scope.index.volumes(scope.name) if not row.container]
+    with scope.index() as index:
+        rows = [row for row in index.volumes(scope.name) if not row.container]
     if arguments.services:
         used = _used(scope, arguments.services)
         rows = [row for row in rows if row.name in used]

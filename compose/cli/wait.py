@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from compose.errors import ComposeError, UsageError
@@ -53,7 +54,8 @@ def _running(paths: Paths, project: str, services: Sequence[str]) -> list[Contai
     from compose.runtime.client import read_state
     from compose.state.index import Index
 
-    rows = Index(paths).containers(project)
+    with contextlib.closing(Index(paths)) as index:
+        rows = index.containers(project)
     known = {row.service for row in rows}
     for service in services:
         if service not in known:

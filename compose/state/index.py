@@ -181,6 +181,17 @@ class Index:
             self._connection = sqlite3.connect(
                 self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Set the connection up, and lay the tables of a new index."""
+        try:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA journal_mode = PERSIST")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()

@@ -92,7 +92,8 @@ def test_no_byte_is_lost_or_doubled_when_the_monitor_is_killed(stack: Stack) -> 
 def kill_monitor(stack: Stack) -> None:
     """Kill the monitor of the only container."""
     ((name, found),) = stack.ps("--status", "running").items()
-    identity = next(row.id for row in Index(stack.paths).containers(stack.name) if row.name == name)
+    with contextlib.closing(Index(stack.paths)) as index:
+        identity = next(row.id for row in index.containers(stack.name) if row.name == name)
     assert identity.startswith(found["ID"])
     with contextlib.suppress(ProcessLookupError):  # its successor is not there yet
         os.kill(read_state(stack.paths, identity)["monitor_pid"], signal.SIGKILL)

@@ -156,5 +156,6 @@ services:
     assert [stack.run(*shell, "ls /of/image /labelled | tr '\\n' ' '") for shell in both.values()] == [
         "/labelled:  /of/image: file "
     ] * 2
-    labels = [row.labels for row in Index(stack.paths).volumes(stack.name) if row.key == "/labelled"]
+    with contextlib.closing(Index(stack.paths)) as found:
+        labels = [row.labels for row in found.volumes(stack.name) if row.key == "/labelled"]
     assert labels and all(one == {"a.b": "c"} for one in labels)
