@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List the projects of this user on this machine."""
     from compose.errors import StateError
-    from compose.runtime.client import read_state
+    from compose.runtime.records import read_state
     from compose.state.index import Index
     from compose.state.paths import Paths
     from compose.ui.table import table

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _running(paths: Paths, project: str, services: Sequence[str]) -> list[ContainerRow]:
-    from compose.runtime.client import read_state
+    from compose.runtime.records import read_state
     from compose.state.index import Index
 
     with contextlib.closing(Index(paths)) as index:
