@@ -106,7 +106,7 @@ class _Ending:
     def ended(self, label: str, service: str, identity: str) -> None:
         """A container has ended for good: say so, and stop the others if that was asked for."""
         from compose.errors import StateError
-        from compose.runtime.client import read_state
+        from compose.runtime.records import read_state
 
         try:
             code = read_state(self._paths, identity).get("exit_code")

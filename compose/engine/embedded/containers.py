@@ -21,7 +21,8 @@ from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
 from compose.linux.files import spread_directories
 from compose.runtime import protocol, records
-from compose.runtime.client import Keeper, read_state
+from compose.runtime.client import Keeper
+from compose.runtime.records import read_state
 from compose.runtime.spec import STATE_FILE, VERSION
 from compose.runtime.stop import SIGKILL, signal_number
 from compose.state import events

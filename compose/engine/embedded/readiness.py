@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
-from compose.runtime.client import read_state
+from compose.runtime.records import read_state
 
 from .handshake import Question, ask
 from .threads import in_thread

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
 from compose.linux.inotify import CREATE, MOVED_TO, Inotify
-from compose.runtime.client import read_state
+from compose.runtime.records import read_state
 from compose.runtime.spec import health_of
 
 if TYPE_CHECKING:
