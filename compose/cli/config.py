@@ -169,6 +169,7 @@ def _hashes(project: Project, wanted: str) -> str:
 
 def _uninterpolated(arguments: argparse.Namespace) -> str:
     from compose import model
+    from compose.model.key_order import in_natural_order
     from compose.model.merge import UNIQUE_KEYS
     from compose.model.present import empty_lists_as_null, text
 
@@ -181,7 +182,7 @@ def _uninterpolated(arguments: argparse.Namespace) -> str:
         tree["services"] = {name: services[name] for name in arguments.services}
     if arguments.format == "json":
         tree = empty_lists_as_null(tree, UNIQUE_KEYS - {"args"} | {"environment"})
-    return text(tree, arguments.format or "yaml")
+    return text(in_natural_order(tree), arguments.format or "yaml")
 
 
 def _variables(arguments: argparse.Namespace) -> str:
@@ -215,7 +216,7 @@ def _variables(arguments: argparse.Namespace) -> str:
             }
             for one in wanted
         }
-        return text(rows, "yaml")
+        return text(rows, "yaml", step=4)
     return _table(wanted)
 
 

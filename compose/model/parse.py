@@ -214,7 +214,8 @@ class _Builder:
         if plain and event.value == "<<" or event.tag == f"{_CORE}merge":
             key: Any = _MERGE
         else:
-            key = event.value
+            binary = event.tag == f"{_CORE}binary"
+            key = self._tagged("binary", event.value, at) if binary else event.value
             value = resolve(key) if plain else key
             if not isinstance(value, str):
                 raise error(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 
+from compose.model.emit import emit
+from compose.model.key_order import ordered
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from compose.model.project import Project
 
-_ORDER = ("name", "services", "networks", "volumes", "configs", "secrets", "models")
 _NAMED = frozenset(
     {
         *("additional_contexts", "annotations", "args", "aux_addresses", "depends_on", "driver_opts"),
@@ -55,23 +57,20 @@ def document(project: Project, kind: str) -> dict[str, Any]:
         for network in result.get("networks", {}).values():
             if network.get("ipam") == {}:
                 del network["ipam"]
-    first = [key for key in _ORDER if key in result]
-    rest = sorted(key for key in result if key not in _ORDER)
-    return {key: _sorted(result[key]) for key in (*first, *rest)}
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
-    return value
+    result = ordered(result)
+    return {key: result[key] for key in sorted(result)} if kind == "json" else result
 
 
 def _service(service: dict[str, Any], kind: str, names: Any) -> None:
     if kind == "json":
         _as_peer_spells(service)
         return
+    for limits in _ulimits(service):
+        for name, value in limits.items():
+            if value == 0:
+                limits[name] = {"soft": 0, "hard": 0}
+            elif isinstance(value, dict):
+                limits[name] = {"soft": 0, "hard": 0, **value}
     for key in ("command", "entrypoint"):
         if service.get(key) is None:
             service.pop(key, None)
@@ -88,11 +87,15 @@ def _service(service: dict[str, Any], kind: str, names: Any) -> None:
         service.pop("depends_on", None)
 
 
+def _ulimits(service: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the containers and those of the build."""
+    return [one["ulimits"] for one in (service, service.get("build") or {}) if one.get("ulimits")]
+
+
 def _as_peer_spells(service: dict[str, Any]) -> None:
     """What is lost or spelt in its own way in docker compose's JSON."""
-    limits: Any
-    for limits in (service.get("ulimits"), service.get("build", {}).get("ulimits")):
-        for name, value in (limits or {}).items():
+    for limits in _ulimits(service):
+        for name, value in limits.items():
             if value == 0:
                 limits[name] = {}
             elif isinstance(value, dict):
@@ -151,19 +154,8 @@ def _escaped(value: Any) -> Any:
     return value.replace("$", "$$") if isinstance(value, str) else value
 
 
-def text(shown: Any, kind: str) -> str:
+def text(shown: Any, kind: str, *, step: int = 2) -> str:
     """A mapping as JSON or YAML text, the same bytes for the same values."""
     if kind == "json":
         return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
-    import yaml
-
-    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-        """Long lines are left whole, and nothing is an alias."""
-
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-    dumped: str = yaml.dump(
-        shown, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20, sort_keys=False
-    )
-    return dumped
+    return emit(shown, step)

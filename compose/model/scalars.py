@@ -1,11 +1,13 @@
 """Plain YAML scalars as docker compose reads them: the YAML 1.2 core schema, and old octals.
 
 ``22:22``, ``no``, ``on`` and ``190:20:30`` are strings; ``0440``, ``0o17``, ``0x1F``, ``0b11`` and
-``1_000`` are integers; ``08`` is a float. A date is refused, since compose has no value of that kind.
+``1_000`` are integers; ``08`` is a float; what exceeds a float, such as ``1e400``, is a string. A date is
+refused, since compose has no value of that kind.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 TYPE_CHECKING = False
@@ -36,7 +38,15 @@ _MAYBE_NUMBER = frozenset("+-.0123456789")
 _DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
 _BASED = re.compile(r"([-+]?)0(?:([xX])([0-9a-fA-F]+)|([bB])([01]+)|[oO]?([0-7]+))\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*)?\Z")
+_LONELY = re.compile(r"(?<![0-9])_|_(?![0-9])")
+_DATE = re.compile(
+    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
+    r"(?:(?:[Tt]|( ))([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})?)?\Z"
+)
+_LIKE_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}.*)?\Z"
+)
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class Date(str):
@@ -51,24 +61,46 @@ def resolve(text: str) -> Scalar:
         return _WORDS[text]
     if text[0] not in _MAYBE_NUMBER:
         return text
-    if _DATE.match(text):
+    if _is_date(text):
         return Date(text)
     digits = text.replace("_", "")
-    if _DECIMAL.match(digits):
-        return _bounded(int(digits)) if len(digits) < 25 else float(digits)
-    based = _BASED.match(digits)
-    if based:
-        sign, _, hexadecimal, _, binary, octal = based.groups()
-        if hexadecimal:
-            number = int(hexadecimal, 16)
-        else:
-            number = int(binary, 2) if binary else int(octal, 8)
-        return _bounded(-number if sign == "-" else number)
-    if _FLOAT.match(digits):
-        return float(digits)
+    whole = _whole(digits)
+    if whole is not None and -(2**63) <= whole < 2**64:
+        return whole
+    if _FLOAT.match(digits) and not (text[0] == "." and _LONELY.search(text)):
+        number = float(digits)
+        return text if math.isinf(number) else number
     return text
 
 
-def _bounded(number: int) -> int | float:
-    """Integers beyond 64 bits become floats, as in Go."""
-    return number if -(2**63) <= number < 2**64 else float(number)
+def _whole(digits: str) -> int | None:
+    if _DECIMAL.match(digits):
+        return int(digits) if len(digits) < 25 else None
+    based = _BASED.match(digits)
+    if based is None:
+        return None
+    sign, _, hexadecimal, _, binary, octal = based.groups()
+    if hexadecimal:
+        number = int(hexadecimal, 16)
+    else:
+        number = int(binary, 2) if binary else int(octal, 8)
+    return -number if sign == "-" else number
+
+
+def looks_like_date(text: str) -> bool:
+    """Whether readers of YAML 1.1 take a plain scalar for a date, be it one or not."""
+    return bool(_LIKE_DATE.match(text))
+
+
+def _is_date(text: str) -> bool:
+    found = _DATE.match(text)
+    if not found:
+        return False
+    year, month, day, blank, hours, minutes, seconds, zone = found.groups()
+    if not 1 <= int(month) <= 12 or not 1 <= int(day) <= _DAYS[int(month) - 1]:
+        return False
+    if (int(month), int(day)) == (2, 29) and (int(year) % 4 or not int(year) % 100 and int(year) % 400):
+        return False
+    if hours is None:
+        return True
+    return bool(zone) is not bool(blank) and int(hours) < 24 and int(minutes) < 60 and int(seconds) < 60

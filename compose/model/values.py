@@ -144,7 +144,7 @@ def _port(text: str) -> int:
 
 
 def go_text(value: Any) -> str:
-    """A scalar as Go prints it: true, 1.5, 1e+21, +Inf."""
+    """A scalar as Go prints it: true, 1.5, 1e+06, +Inf."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -155,18 +155,18 @@ def go_text(value: Any) -> str:
 
 
 def go_float(value: float) -> str:
-    """A float in Go's shortest form."""
+    """A float in Go's shortest form: with an exponent from 1e+06 on and below 1e-04."""
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
-    if value == 0 or 1e-4 <= abs(value) < 1e21:
-        if value == int(value):
-            return str(int(value)) if abs(value) < 1e16 else format(value, ".0f")
-        text = repr(value)
-        return format(value, "f") if "e" in text else text
-    mantissa, _, exponent = repr(value).partition("e")
-    return f"{mantissa.removesuffix('.0')}e{exponent}"
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        return repr(value).removesuffix(".0")
+    for precision in range(17):
+        text = f"{value:.{precision}e}"
+        if float(text) == value:
+            break
+    return text
 
 
 def float32(value: float) -> float | int:

@@ -1,9 +1,10 @@
-"""Compose files beside what `docker compose config --format json` makes of them.
+"""Compose files beside what `docker compose config` makes of them.
 
     tests/unit/compose_files/NAME/
       compose.yaml, ...     the files
       case.json             options, where there are any: files, profiles, environment, options of config
       expected.json         the peer's answer; the case's directory is written @HERE@
+      expected.yaml         the same as YAML, byte for byte
 
 A new case needs its files only; this module then asks the peer, a docker compose 2.40 binary (it needs no
 engine):
@@ -38,14 +39,22 @@ class Case(NamedTuple):
         """Where the peer's answer is."""
         return self.directory / "expected.json"
 
+    @property
+    def expected_text(self) -> Path:
+        """Where the peer's answer as YAML is."""
+        return self.directory / "expected.yaml"
+
     def expected(self) -> Any:
         """The peer's answer as it was recorded, with the paths of this checkout."""
         return self.here(self.expected_file.read_text(encoding="utf-8"))
 
     def here(self, text: str) -> Any:
         """An answer with the paths of this checkout."""
-        text = text.replace("@HERE@", str(self.directory)).replace("@ABOVE@", str(self.directory.parent))
-        return json.loads(text)
+        return json.loads(self.paths_of_here(text))
+
+    def paths_of_here(self, text: str) -> str:
+        """A text with the paths of this checkout."""
+        return text.replace("@HERE@", str(self.directory)).replace("@ABOVE@", str(self.directory.parent))
 
 
 def cases() -> list[Case]:
@@ -68,11 +77,23 @@ def case(directory: Path) -> Case:
 
 
 def ask(program: str, one: Case) -> str:
-    """The peer's answer for a case."""
+    """The peer's answer for a case, as JSON."""
+    return (
+        json.dumps(json.loads(_ask(program, one, "json")), indent=2, sort_keys=True, ensure_ascii=False)
+        + "\n"
+    )
+
+
+def ask_text(program: str, one: Case) -> str:
+    """The peer's answer for a case, as YAML."""
+    return _ask(program, one, "yaml")
+
+
+def _ask(program: str, one: Case, kind: str) -> str:
     files = [word for name in one.files for word in ("-f", name)]
     profiles = [word for name in one.profiles for word in ("--profile", name)]
     done = subprocess.run(
-        [program, *files, *profiles, "config", "--format", "json", *one.options],
+        [program, *files, *profiles, "config", "--format", kind, *one.options],
         cwd=one.directory,
         env=one.environment,
         capture_output=True,
@@ -81,8 +102,7 @@ def ask(program: str, one: Case) -> str:
     )
     if done.returncode:
         raise SystemExit(f"{one.name}: {done.stderr}")
-    answer = done.stdout.replace(str(one.directory), "@HERE@").replace(str(one.directory.parent), "@ABOVE@")
-    return json.dumps(json.loads(answer), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return done.stdout.replace(str(one.directory), "@HERE@").replace(str(one.directory.parent), "@ABOVE@")
 
 
 def main(arguments: list[str]) -> None:
@@ -91,6 +111,7 @@ def main(arguments: list[str]) -> None:
     for one in cases():
         if not names or one.name in names:
             one.expected_file.write_text(ask(program, one), encoding="utf-8")
+            one.expected_text.write_text(ask_text(program, one), encoding="utf-8")
 
 
 if __name__ == "__main__":

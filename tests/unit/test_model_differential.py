@@ -1,4 +1,4 @@
-"""`config --format json` says what docker compose says, value by value, on every file of the repository.
+"""`config` says what docker compose says, value by value and in the same words, on every file of ours.
 
 Where docker compose can be had (tests/support/peer.py) it is asked on the spot, and what was recorded of it
 must still be what it says; else the record stands in for it.
@@ -6,6 +6,7 @@ must still be what it says; else the record stands in for it.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import subprocess
@@ -32,6 +33,18 @@ ILL: dict[str, dict[str, Any]] = yaml.safe_load(
 # Keys of the specification that docker compose 2.40 does not know yet, or loses.
 NOT_IN_PEER = ("services.*.pre_start", "services.*.pull_refresh_after", "services.*.build.no_cache_filter")
 LOST_BY_PEER = ("networks.*.ipam.options",)
+# Lines that the text has, or lacks, on purpose: rows of docs/compose-file.md.
+OTHER_LINES = {
+    "environment": ["-      EQ: =", '+      EQ: "="'],
+    "interpolation": ["-      $${VAR}: key-is-not-interpolated", "+      ${VAR}: key-is-not-interpolated"],
+    "override": ["-      - a=1.1.1.1"],
+    "profiles": [
+        "-    depends_on:",
+        "-      debug:",
+        "-        condition: service_started",
+        "-        required: false",
+    ],
+}
 
 
 @pytest.fixture(scope="session")
@@ -40,48 +53,75 @@ def program() -> str | None:
     return peer.program()
 
 
-def ours(one: Case, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp: Path) -> Any:
+class Ours:
     """What our command prints for a case."""
-    for name in list(os.environ):
-        monkeypatch.delenv(name)
-    for name, value in one.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYCOMPOSE_DATA_DIR", str(tmp / "data"))
-    monkeypatch.setenv("PYCOMPOSE_RUN_DIR", str(tmp / "run"))
-    monkeypatch.chdir(one.directory)
-    files = [word for name in one.files for word in ("-f", name)]
-    profiles = [word for name in one.profiles for word in ("--profile", name)]
-    assert main([*files, *profiles, "config", "--format", "json", *one.options]) == 0
-    return json.loads(capfd.readouterr().out)
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+        self._tmp = tmp_path
+
+    def json(self, one: Case) -> Any:
+        """As values."""
+        return json.loads(self._run(one, "json"))
+
+    def text(self, one: Case) -> str:
+        """As YAML."""
+        return self._run(one, "yaml")
+
+    def _run(self, one: Case, kind: str) -> str:
+        with self._monkeypatch.context() as patch:
+            for name in list(os.environ):
+                patch.delenv(name)
+            for name, value in one.environment.items():
+                patch.setenv(name, value)
+            patch.setenv("PYCOMPOSE_DATA_DIR", str(self._tmp / "data"))
+            patch.setenv("PYCOMPOSE_RUN_DIR", str(self._tmp / "run"))
+            patch.chdir(one.directory)
+            files = [word for name in one.files for word in ("-f", name)]
+            profiles = [word for name in one.profiles for word in ("--profile", name)]
+            assert main([*files, *profiles, "config", "--format", kind, *one.options]) == 0
+        return self._capfd.readouterr().out
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Ours:
+    """Our command, with places of its own for data."""
+    return Ours(monkeypatch, capfd, tmp_path)
+
+
+def other_lines(expected: str, found: str) -> list[str]:
+    """The lines that only one of two texts has."""
+    lines = difflib.unified_diff(expected.split("\n"), found.split("\n"), n=0)
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
 @pytest.mark.parametrize("one", cases(), ids=lambda one: str(one.name))
-def test_we_say_what_docker_compose_says(
-    one: Case,
-    program: str | None,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
+def test_we_say_what_docker_compose_says(one: Case, program: str | None, ours: Ours) -> None:
     expected = one.expected()
     if program is not None:
         assert one.here(config_cases.ask(program, one)) == expected, "the record is out of date"
-    assert not list(differences(expected, ours(one, monkeypatch, capfd, tmp_path)))
+    assert not list(differences(expected, ours.json(one)))
+
+
+@pytest.mark.parametrize("one", cases(), ids=lambda one: str(one.name))
+def test_we_say_it_in_the_same_words(one: Case, program: str | None, ours: Ours) -> None:
+    expected = one.expected_text.read_text(encoding="utf-8")
+    if program is not None:
+        assert config_cases.ask_text(program, one) == expected, "the record is out of date"
+    assert other_lines(one.paths_of_here(expected), ours.text(one)) == OTHER_LINES.get(one.name, [])
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
-def test_we_say_what_docker_compose_says_of_an_example(
-    name: str,
-    program: str | None,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
+def test_we_say_what_docker_compose_says_of_an_example(name: str, program: str | None, ours: Ours) -> None:
     """Examples change often, so nothing is recorded: without docker compose they only have to load."""
     example = case(EXAMPLES / name)
-    found = ours(example, monkeypatch, capfd, tmp_path)
-    expected = found if program is None else example.here(config_cases.ask(program, example))
-    assert not list(differences(expected, found))
+    found, text = ours.json(example), ours.text(example)
+    if program is not None:
+        assert not list(differences(example.here(config_cases.ask(program, example)), found))
+        assert text == example.paths_of_here(config_cases.ask_text(program, example))
 
 
 @pytest.mark.parametrize("name", ILL)

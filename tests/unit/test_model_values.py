@@ -91,14 +91,17 @@ def test_port_range() -> None:
         (True, "true"),
         (1.0, "1"),
         (1.5, "1.5"),
-        (1e20, "100000000000000000000"),
+        (999999.5, "999999.5"),
+        (1e6, "1e+06"),
+        (123456789.5, "1.234567895e+08"),
+        (1e20, "1e+20"),
         (1e21, "1e+21"),
         (1e-5, "1e-05"),
         (0.0001, "0.0001"),
         (1.2345678901234568e29, "1.2345678901234568e+29"),
         (float("inf"), "+Inf"),
         (None, ""),
-        (-0.0, "0"),
+        (-0.0, "-0"),
     ],
 )
 def test_text_of_a_scalar_is_that_of_go(value: object, text: str) -> None:
@@ -149,6 +152,12 @@ def test_split_command(text: str, words: list[str], rest: str) -> None:
         ("-", "-"),
         (".", "."),
         ("0x", "0x"),
+        (".5_1", 0.51),
+        (".5_", ".5_"),
+        ("._5", "._5"),
+        ("1e400", "1e400"),
+        ("9" * 30, 1e30),
+        ("0xFFFFFFFFFFFFFFFFF", "0xFFFFFFFFFFFFFFFFF"),
     ],
 )
 def test_plain_scalar(text: str, value: object) -> None:
@@ -160,7 +169,9 @@ def test_plain_scalar(text: str, value: object) -> None:
 def test_a_date_is_told_from_a_string() -> None:
     assert isinstance(resolve("2024-01-01"), Date)
     assert isinstance(resolve("2024-01-01T10:00:00Z"), Date)
-    assert not isinstance(resolve("2024-01"), Date)
+    assert isinstance(resolve("2024-2-29 1:2:3"), Date)
+    for text in ("2024-01", "2023-2-29", "2024-13-1", "2024-1-1 1:2:3Z", "2024-1-1T1:2:3", "2024-1-1 24:0:0"):
+        assert not isinstance(resolve(text), Date), text
 
 
 SET = {"V": "v", "E": ""}
