@@ -8,7 +8,8 @@ nothing:
   which thereby gives a new keeper everything back when this one dies. Names below ``monitor/ID/`` are a
   monitor's own (the read ends of output, the pidfd, ...), all others are netd's;
 * it is child subreaper, so that the exit code of a container whose monitor died is here to be asked for;
-* it replaces a monitor or netd that died, unless the project is stopping.
+* it replaces a monitor or netd that died, unless the project is stopping; monitors that were killed together
+  with its predecessor too (orphans.py).
 
     keeper.sock    SOCK_SEQPACKET, one request a connection (protocol.py); only for this user
     keeper.json    {version, pid, start_time, boot_id, stopping, netd, isolation}
@@ -24,7 +25,7 @@ import time
 
 from compose.errors import ContainerError, StateError
 from compose.linux import process, sockets
-from compose.runtime import children, oom, protocol, records
+from compose.runtime import children, oom, orphans, protocol, records
 from compose.runtime.loop import Loop
 from compose.runtime.reexec import forget_environment
 from compose.runtime.spawn import KEEPER_FILE, remove_records
@@ -88,6 +89,9 @@ class Keeper:
         self.listener.setblocking(False)
         self.loop.reader(self.listener.fileno(), self._accept)
         self.reaper.on_exit = self._tell_waiting
+        if not self.stopping:
+            for identity in orphans.of_project(self.paths, self.project):
+                self._adopt(identity)
         self.loop.run()
 
     def record(self) -> None:

@@ -167,7 +167,10 @@ class Monitor:
             return
         self.state = records.recorded_state(self.paths, self.identity)
         self._checkup.end_left_probe()
+        alone = not self.link.own_names("")  # the keeper is not the one that held what there was
         self._prepare()
+        if alone and self.state.get("status") in ("running", "paused"):
+            self.streams.tell_losses(runs=self._still_runs(self.state))
         self._go_on(self.state)
 
     def _is_the_only_one(self, *, seconds: float) -> bool:

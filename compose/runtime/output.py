@@ -135,6 +135,11 @@ class Output:
                 pass
         self._kept = True
 
+    def say(self, text: str) -> None:
+        """Write a line of our own among the errors. Raises `OSError`."""
+        self._announce(STDERR)
+        self._size += os.pwrite(self._raw, f"{text}\n".encode(), self._size)
+
     def make_room(self) -> bool:
         """Delete the oldest segment, because the disk is full; False when there is only one."""
         numbers = segment_numbers(self._directory)

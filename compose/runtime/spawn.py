@@ -78,6 +78,7 @@ def ensure_successor(paths: Paths, project: str) -> None:
     """
     if is_stopping(paths, project):
         raise StateError(f"project {project} is stopping")
+    reap_children(seconds=_LAST_BREATH)  # its channel ends before it does
     with outside_of_the_container():
         ensure_again(paths, project)
 
@@ -276,10 +277,12 @@ def wait_for_end(pidfd: int) -> None:
     reap_children()
 
 
-def reap_children() -> None:
-    """Wait for keepers of ours that have ended."""
+def reap_children(*, seconds: float = 0.0) -> None:
+    """Wait for keepers of ours that have ended, or are about to."""
     for pid in list(_children):
         try:
+            if seconds:
+                records.wait_for_end(pid, records.start_time(pid), seconds=seconds)
             reaped, _status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
             reaped = pid

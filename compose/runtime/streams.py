@@ -88,7 +88,8 @@ class Streams:
             stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         if self._terminal:
             return [stdin, stdin, stdin], fresh
-        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        # Also for reading: when everybody who reads has been killed it waits, instead of ending by SIGPIPE.
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         return [stdin, *(os.open(f"{self._directory}/{name}", flags) for name, _stream in _FIFOS)], fresh
 
     def read_terminal(self, master: int) -> None:
@@ -102,6 +103,21 @@ class Streams:
                 self._loop.after(_RETRY_TERMINAL, lambda: self._read_terminal_again(master))
 
         self._loop.reader(master, readable)
+
+    def tell_losses(self, *, runs: bool) -> None:
+        """Say in the log what died with monitor and keeper, when these were killed together."""
+        if not runs:
+            lost = "what the container wrote last may be missing"
+        elif self._terminal:
+            lost = "the container's terminal is lost"
+        elif self._stdin_open:
+            lost = "the container's standard input has ended"
+        else:
+            return
+        try:
+            self.output.say(f"pycompose: its monitor and keeper were killed together: {lost}")
+        except OSError:  # a full disk
+            return
 
     def drain(self) -> None:
         """Move everything that the container, which has ended, has written."""

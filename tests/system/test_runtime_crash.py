@@ -33,6 +33,9 @@ def stand(nothing_left: None, paths: Paths, busybox_root: str) -> Iterator[Stand
         made.close()
 
 
+MANY = 300_000
+
+
 class Listener:
     """A published port, as far as the keeper is concerned."""
 
@@ -85,25 +88,45 @@ def numbered(count: int) -> str:
     return f"i=0; while [ $i -lt {count} ]; do echo line $i; i=$((i+1)); done; exit 7"
 
 
+WRITER = f"""
+trap enough=1 USR1
+i=0
+while [ -z "$enough" ]; do
+  echo line $i
+  i=$((i+1))
+  [ $i -gt {MANY} ] && [ $((i % 100)) = 0 ] && sleep 0.01
+done
+echo end
+exit 7
+"""
+"""Numbered lines as fast as possible, until it is told that it is enough: however slow the test is, it must
+not end before. After many lines it slows down, for the test has to read them."""
+
+
+def end_writer(stand: Stand, identity: str) -> int | None:
+    """Let it end, and see that every line has arrived once; the exit code."""
+    stand.keeper.kill(identity, "USR1")
+    state = stand.keeper.wait(identity)
+    assert state["status"] == "exited"
+    lines = stand.lines(identity)
+    assert lines == [*(b"line %d" % number for number in range(len(lines) - 1)), b"end"]
+    return state["exit_code"]
+
+
 def test_killed_monitors_lose_and_double_no_line(stand: Stand) -> None:
     dice = random.Random(2026)
-    identity = stand.shell(numbered(400_000))
-    kills = 0
-    while stand.state(identity)["status"] == "running" and kills < 12:
+    identity = stand.shell(WRITER)
+    for _ in range(12):
         monitor = stand.state(identity)["monitor_pid"]
         stand.until_size(identity, stand.size(identity) + dice.randrange(1, 150_000))
         kill(monitor)
-        kills += 1
         stand.until(identity, other_monitor(monitor))
-    assert kills == 12
-    state = stand.keeper.wait(identity)
-    assert (state["status"], state["exit_code"]) == ("exited", 7)
-    assert stand.lines(identity) == [b"line %d" % number for number in range(400_000)]
+    assert end_writer(stand, identity) == 7
 
 
 def test_helpers_killed_in_any_order_while_a_container_writes(stand: Stand) -> None:
     dice = random.Random(1914)
-    identity = stand.make("sh", "-c", numbered(400_000))
+    identity = stand.make("sh", "-c", WRITER)
     listener = Listener(stand, identity)
     stand.keeper.start(identity)
     victims = ["monitor", "keeper", "netd"] * 3
@@ -121,10 +144,69 @@ def test_helpers_killed_in_any_order_while_a_container_writes(stand: Stand) -> N
             kill(netd)
         if victim != "monitor":
             assert listener.netd() != netd
-    state = stand.keeper.wait(identity)
-    assert (state["status"], state["exit_code"]) == ("exited", 7)
-    assert stand.lines(identity) == [b"line %d" % number for number in range(400_000)]
+    assert end_writer(stand, identity) == 7
     stand.keeper.drop(listener.name)
+
+
+def kill_together(*pids: int) -> None:
+    """kill -9 before any of them can act on the death of another."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        kill(pid)
+
+
+def test_monitor_and_keeper_killed_together_lose_no_line(stand: Stand) -> None:
+    dice = random.Random(2027)
+    identity = stand.shell(WRITER)
+    for _ in range(4):
+        monitor = stand.state(identity)["monitor_pid"]
+        stand.until_size(identity, stand.size(identity) + dice.randrange(1, 400_000))
+        kill_together(stand.keeper_pid(), monitor)
+        assert records.read_state(stand.paths, identity)["status"] == "running"  # it waits
+        stand.ensure()
+        stand.until(identity, other_monitor(monitor))
+    assert end_writer(stand, identity) in ((7,) if kernel_keeps_exit_codes() else (7, None))
+
+
+def test_what_is_lost_with_monitor_and_keeper_is_said_in_the_log(stand: Stand) -> None:
+    terminal = stand.run("sleep", "1000", terminal=True)
+    reader = stand.shell("cat; echo ended; exec sleep 1000", stdin_open=True)
+    gone = stand.run("sleep", "1000")
+    state = stand.state(gone)
+    monitors = [stand.state(one)["monitor_pid"] for one in (terminal, reader, gone)]
+    kill_together(stand.keeper_pid(), *monitors)
+    kill(state["pid"])
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(state["pid"], 0)
+    stand.ensure()
+    said = b"pycompose: its monitor and keeper were killed together: "
+    stand.until_written(terminal, said + b"the container's terminal is lost")
+    stand.until_written(reader, said + b"the container's standard input has ended")
+    stand.until_written(reader, b"ended")
+    stand.until_written(gone, said + b"what the container wrote last may be missing")
+    for identity in (terminal, reader):
+        stand.keeper.stop(identity, grace=0)
+
+
+def test_a_keepers_successor_watches_what_nobody_watches(stand: Stand) -> None:
+    watched, other = stand.run("sleep", "1000"), stand.run("sleep", "1000")
+    monitor, keeper = stand.state(watched)["monitor_pid"], stand.keeper_pid()
+    kill_together(keeper, monitor)
+    stand.until(watched, other_monitor(monitor))  # the other one's monitor has started a keeper
+    other_keeper(stand, keeper)
+    assert stand.state(other)["status"] == "running"
+    assert stand.keeper.stop(watched)["status"] == "exited"
+
+
+def test_killed_keepers_stay_no_zombies_of_monitors(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000")
+    for _ in range(3):
+        keeper = stand.keeper_pid()
+        kill(keeper)
+        other_keeper(stand, keeper)
+    monitor, pid = stand.state(identity)["monitor_pid"], stand.state(identity)["pid"]
+    assert sorted(children_of(monitor)) == sorted([pid, keeper_of(stand)])
 
 
 def test_an_exit_code_outlives_the_monitor(stand: Stand) -> None:
