@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from compose.linux.libc import syscall
 from compose.linux.numbers import SYS_setns, SYS_unshare
 
@@ -23,6 +25,15 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kinds: int) -> None:
     """setns(2): join the namespaces `kinds` of a pidfd, or the one namespace of a namespace descriptor."""
     syscall(SYS_setns, descriptor, kinds, what="setns")
+
+
+def reset_pid_namespace() -> None:
+    """Let the caller's children be born in its own pid namespace again."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(own, CLONE_NEWPID)
+    finally:
+        os.close(own)
 
 
 def initial_user_namespace() -> bool:

@@ -4,7 +4,6 @@
     bundle.py       config.json -> a ContainerSpec, or an error that names the key
     container.py    the directory of a container: state.json, its lock, its status
     create.py       create, start and exec
-    hooks.py        hooks around a container's life, poststart and poststop
 
 There is no keeper and no monitor: the container keeps the descriptors of whoever calls ``create``, and is the
 child of that one's subreaper.

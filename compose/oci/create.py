@@ -10,10 +10,10 @@ import time
 
 from compose.errors import ContainerError
 from compose.linux import sockets
-from compose.linux.namespaces import CLONE_NEWPID, setns
-from compose.oci import bundle, hooks
+from compose.linux.namespaces import reset_pid_namespace
+from compose.oci import bundle
 from compose.oci.container import BASE, SECCOMP_FILE, Container
-from compose.runtime import cgroups, hardening, launch, records, steps
+from compose.runtime import cgroups, hardening, host_hooks, launch, records, steps
 from compose.runtime.enter import enter
 from compose.runtime.gate import SOCKET, Gate
 from compose.runtime.launch import Stdio
@@ -70,21 +70,12 @@ def _create(
         launched = launch.launch(spec, Stdio(0, 1, 2), group, gate=Gate(listener))
     finally:
         listener.close()
-        _come_back()
+        reset_pid_namespace()  # for hooks, and because the container's may be over
     for text in launched.warnings:
         warn(text)
     container.record.update(pid=launched.pid, start_time=records.start_time(launched.pid))
     container.write()
     return launched
-
-
-def _come_back() -> None:
-    """Let our children be born in our own pid namespace again: hooks are, and the container's may be over."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(own, CLONE_NEWPID)
-    finally:
-        os.close(own)
 
 
 def _record(identity: str, config: OciConfig, directory: str, process: Process) -> dict[str, Any]:
@@ -171,7 +162,7 @@ def _undo(container: Container, config: OciConfig, warn: Warn) -> None:
     """Take away what a failed `create` has made; hooks of the end belong to it."""
     container.end()
     state = {**container.state(), "status": "stopped"}
-    hooks.run("poststop", _hooks(config, "poststop"), state, warn)
+    host_hooks.run("poststop", _hooks(config, "poststop"), state, warn)
     container.remove()
 
 
@@ -198,7 +189,7 @@ def start(options: Options, warn: Warn) -> None:
         container.record["started"] = True
         container.write()
         os.unlink(f"{container.directory}/{SOCKET}")
-        hooks.run("poststart", _hooks(container.record, "poststart"), container.state(), warn)
+        host_hooks.run("poststart", _hooks(container.record, "poststart"), container.state(), warn)
 
 
 def execute(options: Options, warn: Warn) -> Launched:

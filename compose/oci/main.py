@@ -12,9 +12,9 @@ import time
 
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process, signals
-from compose.oci import create, hooks
+from compose.oci import create
 from compose.oci.container import Container, all_in
-from compose.runtime import cgroups
+from compose.runtime import cgroups, host_hooks
 from compose.runtime.stop import signal_number
 from compose.state import files
 
@@ -169,7 +169,7 @@ def _delete(options: Options) -> int:
     finally:
         container.__exit__()
     found = (container.record.get("hooks") or {}).get("poststop") or ()
-    hooks.run("poststop", found, state, _warner(options))
+    host_hooks.run("poststop", found, state, _warner(options))
     return 0
 
 

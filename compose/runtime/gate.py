@@ -15,7 +15,6 @@ from compose.runtime.steps import NOTHING, READY, RECORD
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.linux.sockets import Socket
-    from compose.runtime.hooks import Hooks
     from compose.runtime.steps import Progress
 
 SOCKET = "start.sock"
@@ -24,13 +23,12 @@ WAITING = "pc:created"
 
 
 class Gate:
-    """The listening socket of a child, and the hooks that are run before it goes on."""
+    """The listening socket of a child."""
 
-    __slots__ = ("_listener", "hooks")
+    __slots__ = ("_listener",)
 
     def __init__(self, listener: Socket) -> None:
         self._listener = listener
-        self.hooks: Hooks | None = None
 
     def fileno(self) -> int:
         """The descriptor that must stay open until `wait`."""
@@ -49,5 +47,3 @@ class Gate:
         os.dup2(connection, progress.channel, inheritable=False)
         os.close(connection)
         self._listener.close()
-        if self.hooks is not None:
-            self.hooks.run_last(progress)

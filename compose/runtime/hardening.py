@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from compose.runtime.gate import Gate
+    from compose.runtime.hooks import Hooks
     from compose.runtime.spec import Process
     from compose.runtime.steps import Progress
     from compose.runtime.users import Identity
@@ -131,10 +132,12 @@ def become(
     *,
     terminal: bool,
     gate: Gate | None = None,
+    hooks: Hooks | None = None,
 ) -> NoReturn:
     """Turn the calling process, which is inside the container's root already, into the program.
 
-    With a `gate` it waits there when everything is done that needs none of the program's own limits.
+    With a `gate` it waits there when everything is done that needs none of the program's own limits; then
+    those of its `hooks` are run that run inside.
     """
     if ON_JOINED is not None:
         ON_JOINED()
@@ -146,6 +149,8 @@ def become(
     os.umask(program.umask)
     if gate is not None:
         gate.wait(progress)
+    if hooks is not None:
+        hooks.run_last(progress, lambda: _set_identity(program, identity, progress))
     set_limits(program.limits, progress)  # not earlier: few descriptors may be too few for us
     _set_identity(program, identity, progress)
     if program.dies_with_monitor:  # not earlier: a change of the user takes it back

@@ -2,11 +2,13 @@
 
     prestart, createRuntime    in the host's namespaces, once mounts and devices are there
     createContainer            in the container's mount namespace, whose root is still the host's
-    startContainer             in the container, between ``start`` and its own program (gate.py)
+    startContainer             in the container, right before its own program, with no more rights than that
+                               has: what is run is one of the container's files
 
 All of them run in the container's control group and pid namespace, with the container's state as JSON on
 their standard input and their messages in its log. The first that fails ends the launch. Everything here
-happens in the child of a launch (launch.py): nothing is imported, and reports are numbers.
+happens in the child of a launch (launch.py): nothing is imported, and reports are numbers. Those that come
+later are in host_hooks.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from compose.runtime.steps import HOOK, HOOK_FAILED, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
     from compose.runtime.spec import ContainerSpec
@@ -38,6 +40,18 @@ _SIGKILL = 9
 _MOST = 65536  # what a pipe takes without a reader
 
 
+def state(spec: ContainerSpec, status: str, pid: int) -> dict[str, Any]:
+    """What a hook is told (OCI runtime specification, runtime, State)."""
+    return {
+        "ociVersion": spec["oci"].get("ociVersion") or "1.0.0",
+        "id": spec["id"],
+        "status": status,
+        "pid": pid,
+        "bundle": spec.get("bundle") or "",
+        "annotations": spec["oci"].get("annotations") or {},
+    }
+
+
 class Hooks:
     """The hooks of one container. `prepare` and `run` are called by the child of its launch."""
 
@@ -46,14 +60,7 @@ class Hooks:
         self._outside = [hook for kind in _OUTSIDE for hook in configured.get(kind) or ()]
         self._inside = list(configured.get(_INSIDE) or ())
         self._last = list(configured.get(_LAST) or ())
-        self._state = {
-            "ociVersion": spec["oci"].get("ociVersion") or "1.0.0",
-            "id": spec["id"],
-            "status": "creating",
-            "pid": 0,
-            "bundle": spec.get("bundle") or "",
-            "annotations": spec["oci"].get("annotations") or {},
-        }
+        self._state = state(spec, "creating", 0)
         self._log = log
         self._go = self._answer = self._outsider = -1
 
@@ -87,12 +94,13 @@ class Hooks:
                 raise Failure(HOOK, int(number or HOOK_FAILED), int(index or 0))
         self._run_all(self._inside, len(self._outside))
 
-    def run_last(self, progress: Progress) -> None:
-        """Run those of ``start``, inside; raises Failure for the first that fails."""
+    def run_last(self, progress: Progress, confine: Callable[[], None]) -> None:
+        """Run those inside, each after `confine` has taken its rights; raises Failure for the first that
+        fails."""
         progress.at(HOOK)
         self._state["status"] = "created"
         self._log = 2
-        self._run_all(self._last, len(self._outside) + len(self._inside))
+        self._run_all(self._last, len(self._outside) + len(self._inside), confine)
 
     def _serve(self, waiting: int, answering: int) -> NoReturn:
         """In the process that stays outside: wait for the word, run its hooks and say how that went."""
@@ -105,13 +113,13 @@ class Hooks:
         finally:
             os._exit(0)
 
-    def _run_all(self, hooks: Sequence[Hook], first: int) -> None:
+    def _run_all(self, hooks: Sequence[Hook], first: int, confine: Callable[[], None] | None = None) -> None:
         for index, hook in enumerate(hooks, first):
-            number = self._run(hook)
+            number = self._run(hook, confine)
             if number:
                 raise Failure(HOOK, number, index)
 
-    def _run(self, hook: Hook) -> int:
+    def _run(self, hook: Hook, confine: Callable[[], None] | None) -> int:
         """Run one; 0, or why it failed."""
         state = json.dumps(self._state).encode()[:_MOST]
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -119,11 +127,11 @@ class Hooks:
         os.close(writer)
         pid = os.fork()
         if pid == 0:
-            self._become(hook, reader)
+            self._become(hook, reader, confine)
         os.close(reader)
         return _wait(pid, hook.get("timeout"))
 
-    def _become(self, hook: Hook, stdin: int) -> NoReturn:
+    def _become(self, hook: Hook, stdin: int, confine: Callable[[], None] | None) -> NoReturn:
         try:
             high = [files.dup_above(number, 3) for number in (stdin, self._log, self._log)]
             for target, descriptor in enumerate(high):
@@ -133,6 +141,8 @@ class Hooks:
             set_mask()
             pairs = (entry.partition("=") for entry in hook.get("env") or ())
             environment = {key: value for key, equals, value in pairs if key and equals}
+            if confine is not None:
+                confine()
             os.execve(hook["path"], hook.get("args") or [hook["path"]], environment)
         finally:
             os._exit(127)

@@ -29,6 +29,7 @@ from compose.linux.namespaces import (
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    reset_pid_namespace,
     setns,
     unshare,
 )
@@ -114,10 +115,10 @@ def launch(
     """
     setup = Setup(spec, stdio, cgroup, joined or {}, files or {})
     if gate is not None:
-        setup.gate, gate.hooks = gate, setup.hooks
+        setup.gate = gate
     own, foreign = setup.pid_namespace()
     if foreign is not None or own:
-        setup.reset_pid_namespace()
+        reset_pid_namespace()  # a restart needs a second unshare
     try:
         if foreign is not None:
             setns(foreign, CLONE_NEWPID)
@@ -306,14 +307,6 @@ class Setup:
                 return False, os.dup(descriptor)
         return "pid" in self.namespaces, None
 
-    def reset_pid_namespace(self) -> None:
-        """Bring the caller's children back into its own pid namespace: a restart needs a second unshare."""
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(own, CLONE_NEWPID)
-        finally:
-            os.close(own)
-
     # From here on: in the child
 
     def run(self, progress: Progress) -> NoReturn:
@@ -358,7 +351,10 @@ class Setup:
             if terminal is not None
             else (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr)
         )
-        become(self.program, identity, stdio, progress, terminal=terminal is not None, gate=self.gate)
+        with_terminal = terminal is not None
+        become(
+            self.program, identity, stdio, progress, terminal=with_terminal, gate=self.gate, hooks=self.hooks
+        )
 
     def _enter_namespaces(self, progress: Progress) -> None:
         order = list(NAMESPACES)

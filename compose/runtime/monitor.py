@@ -36,9 +36,11 @@ from compose.state import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from compose.linux.sockets import Socket
+    from compose.runtime.host_hooks import HostHooks
     from compose.runtime.loop import Timer
     from compose.runtime.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
@@ -114,6 +116,7 @@ class Monitor:
         self._closed = False
         self.restarter = Restarter(self)
         self._shipper: Shipper | None = None
+        self._host_hooks: HostHooks | None = None
 
     def _moved(self) -> None:
         """Something was written to the log."""
@@ -150,8 +153,13 @@ class Monitor:
             connection.close()
             self._close()
             return
-        protocol.answer(connection, pid=self.pid, warnings=warnings)
-        connection.close()
+        pid = self.pid
+
+        def tell(told: list[str]) -> None:
+            protocol.answer(connection, pid=pid, warnings=told)
+            connection.close()
+
+        self.begun(warnings, tell)
 
     def adopt(self) -> None:
         """Take over from a monitor that died, at whatever moment.
@@ -223,6 +231,8 @@ class Monitor:
             self._checkup.pause(paused=True)
         if self.state.get("restarting_unhealthy") or self.state.get("restarting_by_hand"):
             self.end_run()
+        if self.state.get("poststart_due"):
+            self.begun([], lambda _told: None)
 
     def _own_pidfd(self) -> int:
         """The keeper's pidfd of process 1, else one of the process that state.json proves to be it, or -1."""
@@ -276,8 +286,11 @@ class Monitor:
         except BaseException:
             self.group.end_stragglers()
             self.files.end()
+            self.streams.drain()  # what hooks have said
             for number in fresh.get("stdin", ()):
                 os.close(number)
+            if self._has_hooks("poststop"):
+                self._hooks_of_host().run_at_once("poststop")
             raise
         finally:
             sharing.close_all(joined)
@@ -296,6 +309,32 @@ class Monitor:
         not_followed = self.files.begin(self.pidfd)
         self._checkup.begin(resumed=False)
         return [*launched.warnings, *self.group.warnings(), *not_followed]
+
+    def begun(self, warnings: list[str], tell: Callable[[list[str]], None]) -> None:
+        """A run has begun: tell so, with warnings, when the hooks that follow it have been run."""
+        self._run_hooks("poststart", lambda failed: self._hooks_followed([*warnings, *failed], tell))
+
+    def _hooks_followed(self, warnings: list[str], tell: Callable[[list[str]], None]) -> None:
+        if self.state.pop("poststart_due", False):
+            self.write()
+        tell(warnings)
+
+    def _run_hooks(self, kind: str, then: Callable[[list[str]], None]) -> None:
+        """Run hooks of the host; `then` gets what failed."""
+        if not self._has_hooks(kind):
+            then([])
+            return
+        self._hooks_of_host().run(kind, then)
+
+    def _hooks_of_host(self) -> HostHooks:
+        if self._host_hooks is None:
+            from compose.runtime.host_hooks import HostHooks  # few containers have any
+
+            self._host_hooks = HostHooks(self)
+        return self._host_hooks
+
+    def _has_hooks(self, kind: str) -> bool:
+        return bool((self.spec["oci"].get("hooks") or {}).get(kind))
 
     def _watch_memory(self) -> None:
         if not self.state.get("oom_killed"):
@@ -324,6 +363,8 @@ class Monitor:
                 "files": self.files.paths(),
             }
         )
+        if self._has_hooks("poststart"):
+            self.state["poststart_due"] = True
         check = self.spec.get("healthcheck")
         if check:
             self.state["health"] = {"status": "starting", "failing_streak": 0, "log": []}
@@ -511,7 +552,7 @@ class Monitor:
         if self._stopped:
             self._stopped = False
             self.event("stop")
-        self.restarter.ended(code)
+        self._run_hooks("poststop", lambda _failed: self.restarter.ended(code))
 
     def _failed(self, error: Exception) -> None:
         """The container could not be started."""

@@ -115,7 +115,7 @@ class Restarter:
         else:
             monitor.state.pop("restart_reason", None)
         try:
-            monitor.answer_restart(monitor.launch())
+            monitor.begun(monitor.launch(), monitor.answer_restart)
         except (ComposeError, OSError) as error:
             monitor.refuse_restart(error)
             now = time.time_ns()

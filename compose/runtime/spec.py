@@ -220,6 +220,8 @@ if TYPE_CHECKING:
         """Set while a user's ``restart`` is under way: the next start belongs to it."""
         resume_at_boot: bool
         """It was stopped because the machine goes down."""
+        poststart_due: bool
+        """The hooks that follow the start have not been run, as far as is known."""
         files: dict[str, str]
         """Paths of the followed files (follow.py), by their place in the list of mounts."""
         stopped_by_user: bool

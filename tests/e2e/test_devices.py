@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.runtime import records
+from compose.state.index import Index
+from tests.support.patience import MOMENT
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from compose.runtime.spec import ContainerState
     from tests.support.command import Stack
 
 KMSG = os.makedev(1, 11)
@@ -201,3 +209,112 @@ def test_a_hook_that_fails_or_hangs_ends_the_launch(stack: Stack, name: str) -> 
     stack.run("down")
     stack.write("services: {a: {image: IMAGE, command: ['true'], devices: [v.com/x=prestart]}}\n")
     assert "prestart.sh: Connection timed out" in stack.fails("up", "-d")
+
+
+def inner_hook(script: str) -> dict[str, object]:
+    """A device whose hook is a script of the container's shell."""
+    entry = {"hookName": "startContainer", "path": "/bin/sh", "args": ["sh", "-c", script]}
+    return {"name": "inside", "containerEdits": {"hooks": [{**entry, "env": ["PATH=/bin"]}]}}
+
+
+def test_a_hook_inside_has_the_rights_of_the_program(stack: Stack) -> None:
+    look = "grep -E '^(Uid|CapEff|CapBnd|Seccomp|NoNewPrivs):' /proc/self/status"
+    describe(stack, "v.com/x", inner_hook(f"cat > /tmp/state; {look}"))
+    stack.write(f"""
+services:
+  root: {{image: IMAGE, command: [sh, -c, "{look}; cat /tmp/state"], devices: [v.com/x=inside], tmpfs: /tmp}}
+  user:
+    image: IMAGE
+    user: app
+    security_opt: [no-new-privileges]
+    cap_drop: [ALL]
+    init: true
+    tmpfs: /tmp
+    command: [sh, -c, "{look}"]
+    devices: [v.com/x=inside]
+""")
+    stack.up()
+    root, user = output(stack, "root"), output(stack, "user")
+    assert len(root) > 10 and root[:5] == root[5:10] and '"status": "created"' in "".join(root[10:])
+    assert len(user) == 10 and user[:5] == user[5:]
+    assert user[0].split()[1] == "1000" and user[1].split()[1] == "0" * 16
+
+
+def test_a_failing_hook_inside_ends_the_launch(stack: Stack) -> None:
+    describe(stack, "v.com/x", inner_hook("echo so it is >&2; exit 3"))
+    stack.write("services: {a: {image: IMAGE, command: ['true'], devices: [v.com/x=inside]}}\n")
+    assert "run the hook /bin/sh: it failed" in stack.fails("up", "-d")
+    assert "so it is" in stack.run("logs", "a")
+
+
+def state(stack: Stack) -> ContainerState:
+    """The state of the only container."""
+    index = Index(stack.paths)
+    (row,) = index.containers(stack.name)
+    index.close()
+    return records.recorded_state(stack.paths, row.id)
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + MOMENT
+    while not happened():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.01)
+
+
+def test_hooks_follow_the_start_and_every_end(stack: Stack) -> None:
+    done = stack.directory / "done"
+    look = """status=$(grep -o '"status": *"[a-z]*"' | cut -d '"' -f 4)"""
+    script = f"{look}; echo $(basename $0) $status $(readlink /proc/self/ns/pid) >>{done}"
+    following, ending = hook(stack, script, "poststart"), hook(stack, script, "poststop")
+    (stack.directory / "failing.sh").write_text("#!/bin/sh\necho not today; exit 3\n")
+    (stack.directory / "failing.sh").chmod(0o755)
+    hooks = [{"hookName": "poststart", "path": str(stack.directory / "failing.sh")}]
+    failing: dict[str, object] = {"name": "failing", "containerEdits": {"hooks": hooks}}
+    describe(stack, "v.com/x", failing, following, ending)
+    stack.write("""
+services:
+  a:
+    image: IMAGE
+    command: [sh, -c, "while [ ! -e /end ]; do sleep 0.05; done; rm /end; exit 1"]
+    restart: on-failure
+    devices: [v.com/x=failing, v.com/x=poststart, v.com/x=poststop]
+""")
+    own = os.readlink("/proc/self/ns/pid")
+    begun, ended = f"poststart.sh running {own}", f"poststop.sh stopped {own}"
+    assert f"hook poststart {stack.directory}/failing.sh: exit code 3: not today" in stack.up()
+    assert done.read_text().splitlines() == [begun]
+    stack.shell("a", "touch /end")  # it fails, and is started again
+    wait_for(lambda: done.read_text().splitlines() == [begun, ended, begun])
+    stack.run("stop", "-t", "0")
+    assert done.read_text().splitlines() == [begun, ended, begun, ended]
+
+
+def test_hooks_are_run_although_the_monitor_dies(stack: Stack) -> None:
+    done = stack.directory / "done"
+    gate = stack.directory / "gate"
+    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    waiting = hook(stack, f"echo begun >>{done}; {wait}; echo done >>{done}", "poststart")
+    describe(stack, "v.com/x", waiting, hook(stack, f"echo stopped >>{done}", "poststop"))
+    stack.write("""
+services:
+  a: {image: IMAGE, command: [sleep, '1000'], devices: [v.com/x=poststart, v.com/x=poststop]}
+""")
+    with stack.start("up", "-d") as command:
+        wait_for(done.exists)
+        os.kill(state(stack)["monitor_pid"], signal.SIGKILL)
+        wait_for(lambda: done.read_text() == "begun\nbegun\n")  # its successor cannot know of the first one
+        command.communicate(timeout=MOMENT)
+    gate.touch()
+    wait_for(lambda: done.read_text().count("done") == 2 and not state(stack).get("poststart_due"))
+    assert state(stack)["status"] == "running"
+    stack.run("stop", "-t", "0")
+    assert done.read_text().splitlines()[4:] == ["stopped"]
+
+
+def test_a_launch_that_fails_has_its_end_too(stack: Stack) -> None:
+    done = stack.directory / "done"
+    describe(stack, "v.com/x", hook(stack, f"echo stopped >>{done}", "poststop"))
+    stack.write("services: {a: {image: IMAGE, command: [no-such], devices: [v.com/x=poststop]}}\n")
+    assert "no-such" in stack.fails("up", "-d")
+    assert done.read_text() == "stopped\n"

@@ -121,7 +121,7 @@ def test_a_broken_file_spoils_only_itself(directories: tuple[Path, Path], conten
         ({"deviceNodes": [{"path": "/etc/passwd"}]}, "/etc/passwd is not such a device"),
         ({"deviceNodes": [{}]}, "'path' is missing"),
         ({"mounts": [{"hostPath": "/no-such", "containerPath": "/x"}]}, "/no-such: No such file"),
-        ({"hooks": [{"hookName": "poststop", "path": "/bin/true"}]}, "its hook poststop is not run here"),
+        ({"hooks": [{"hookName": "preStop", "path": "/bin/true"}]}, "there is no hook preStop, only"),
         ({"hooks": [{"hookName": "createContainer", "path": "/no-such"}]}, "/no-such: No such file"),
         ({"intelRdt": {"closID": "x"}}, "intelRdt cannot be given"),
     ],

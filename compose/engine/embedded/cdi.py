@@ -30,8 +30,8 @@ DIRECTORIES_VARIABLE = "PYCOMPOSE_CDI_DIRS"
 """Other directories, separated by colons, the weakest first."""
 _SUFFIXES = (".json", ".yaml")
 _KINDS = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}
-HOOKS = ("prestart", "createRuntime", "createContainer")
-"""The hooks that are run: all of them before the container's own program."""
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+"""The hooks that there are (OCI runtime specification, config, Hooks)."""
 
 
 class Edits(NamedTuple):
@@ -224,8 +224,9 @@ def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
 def _add_hook(found: Edits, hook: Mapping[str, Any]) -> None:
     name, path = str(hook["hookName"]), str(hook["path"])
     if name not in HOOKS:
-        raise ValueError(f"its hook {name} is not run here, only {', '.join(HOOKS)}")
-    os.stat(path)
+        raise ValueError(f"there is no hook {name}, only {', '.join(HOOKS)}")
+    if name != "startContainer":  # which is in the container
+        os.stat(path)
     entry: dict[str, Any] = {"path": path, "args": [str(word) for word in hook.get("args") or (path,)]}
     entry["env"] = [str(word) for word in hook.get("env") or ()]
     if hook.get("timeout"):
