@@ -15,7 +15,7 @@ from compose.model.inputs import Inputs
 from compose.model.interpolate import Interpolator, lookup_in
 from compose.model.loader import Group
 from compose.model.names import check_name, normalised_name
-from compose.model.normalise import normalise
+from compose.model.normalise import normalise, resolve_variables
 from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.support import warn_of_unsupported
@@ -166,6 +166,8 @@ def _assemble(loading: Loading, watch: Callable[[Map, Path], None] | None) -> tu
         check(tree, set(disabled))
     for name, service in tree["services"].items():
         if not loading.has("no-env-resolution"):
+            if "environment" in service:  # what was normalised holds no name without a value any more
+                service["environment"] = resolve_variables(service["environment"], loading.lookup, keep=True)
             read_env_files(service, name, loading.inputs, loading.lookup)
         read_label_files(service, name, loading.inputs)
     order = _order(tree)

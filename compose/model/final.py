@@ -501,7 +501,7 @@ def _table() -> dict[str, Function]:
     add(pointer_flag, "networks.*.enable_ipv4", "networks.*.enable_ipv6")
     add(_external, "networks.*.external", "volumes.*.external", "configs.*.external", "secrets.*.external")
     for kind in ("networks", "volumes", "configs", "secrets"):
-        add(text, f"{kind}.*.driver", f"{kind}.*.template_driver")
+        add(text, f"{kind}.*.driver", f"{kind}.*.template_driver", f"{kind}.*.file")
     add(text, "networks.*.ipam.driver")
     for key in ("subnet", "ip_range", "gateway"):
         add(text, f"networks.*.ipam.config.*.{key}")

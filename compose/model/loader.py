@@ -95,14 +95,11 @@ class Group:
         DEFAULTS.apply(result)
         check_rules(result)
         if self.resolve_paths:
-            Places(self.inputs, self.seen(self.directory)).resolve(result)
+            seen = self.directory if self.root is None else os.path.relpath(self.directory, self.root)
+            Places(self.inputs, seen).resolve(result)
             UNIQUE_PATHS.apply(result)
         self._environment(result)
         return result
-
-    def seen(self, directory: str) -> str:
-        """A directory that paths are to start from: as it is, or from the root."""
-        return directory if self.root is None else os.path.relpath(directory, self.root)
 
     def check_base(self, base: Map, over: Map, at: Position, path: Path) -> None:
         """Called for `over`, which extends `base`, a copy; refuses what may not be inherited."""
@@ -190,7 +187,7 @@ class Group:
             self.warn,
             resolve_paths=True,
             including=(*self.including, file),
-            root=self.root,
+            root=None if self.root is None else self.directory,  # what is included is seen from here
             with_variables=self.with_variables,
             watch=self.watch,
         )
@@ -323,7 +320,9 @@ class Extends:
         return merged
 
     def _file(self, name: str, file: str, at: Position, path: tuple[str, ...]) -> tuple[str, Map]:
-        base = self.group.directory if file == self.file else os.path.dirname(file)
+        base = self.group.directory
+        if file != self.file and self.group.root is None:  # else `_read` has made it a path seen from there
+            base = os.path.dirname(file)
         found = Places(self.group.inputs, base).absolute(name)
         if found not in self._loaded:
             if self.group.inputs.kind(found) != "file":
@@ -343,7 +342,12 @@ class Extends:
             UNIQUE.apply(strip_resets(result))
         if result is None:
             return Map(Position(self.group.inputs.shown(file), 0, 0))
-        return Places(self.group.inputs, self.group.seen(os.path.dirname(file))).resolve(result)
+        directory = os.path.dirname(file)
+        if (
+            self.group.root is not None
+        ):  # the group's own paths are still to be seen from the root, and so these
+            directory = os.path.relpath(directory, self.group.directory)
+        return Places(self.group.inputs, directory).resolve(result)
 
 
 def similar(name: str, known: Any) -> str | None:
