@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compose.model.budget import Budget
 from compose.model.interpolate import MAX_TOTAL, InvalidTemplate, MissingVariable, Template, TooLong
-from compose.model.tree import Position, error
+from compose.model.tree import Position, error, not_utf_8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,11 @@ def parse_raw(
     _check_size(data, file)
     budget = budget or Budget()
     budget.read(data, file)
-    lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as problem:
+        raise not_utf_8(data, problem, file) from None
     for number, line in enumerate(lines, 1):
         text = line.removesuffix("\r").lstrip()
         if not text or text.startswith("#"):
@@ -83,10 +87,8 @@ def parse_raw(
         place = Position(file, number, len(line) - len(line.lstrip()) + 1)
         budget.assigned(lambda: place)  # noqa: B023 (called at once)
         if not name or any(letter.isspace() for letter in name):
-            problem = (
-                f"`{name}` is not a name: it contains a space" if name else "there is no name before the ="
-            )
-            raise error(place, (), problem, "write NAME=value")
+            what = f"`{name}` is not a name: it contains a space" if name else "there is no name before the ="
+            raise error(place, (), what, "write NAME=value")
         found = value if equals else lookup(name)
         if found is not None:
             known[name] = found

@@ -13,7 +13,7 @@ import yaml
 
 from compose.model.budget import MAX_WRITTEN, Budget
 from compose.model.scalars import Date, resolve
-from compose.model.tree import RESET, Map, Position, Seq, clone, error
+from compose.model.tree import RESET, Map, Position, Seq, clone, error, not_utf_8
 
 if TYPE_CHECKING:
     from compose.errors import ModelError
@@ -74,14 +74,16 @@ def _code(problem: yaml.reader.ReaderError) -> int:
 
 
 def _decode(data: bytes, file: str) -> str:
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16")
+        except UnicodeDecodeError:
+            raise error(Position(file, 0, 0), (), "is not UTF-16 text", "save the file as UTF-8") from None
+    data = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return data.decode(encoding)
+        return data.decode()
     except UnicodeDecodeError as problem:
-        before = data[: problem.start]
-        line = before.count(b"\n") + 1
-        column = problem.start - (before.rfind(b"\n") + 1) + 1
-        raise error(Position(file, line, column), (), "is not UTF-8 text", "save the file as UTF-8") from None
+        raise not_utf_8(data, problem, file) from None
 
 
 def _position_of(text: str, index: int, file: str) -> Position:

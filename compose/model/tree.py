@@ -174,6 +174,14 @@ def error(at: Position | None, path: Path, problem: str, hint: str | None = None
     return ModelError(": ".join([*parts, problem]), hint=hint)
 
 
+def not_utf_8(data: bytes, problem: UnicodeDecodeError, file: str) -> ModelError:
+    """An error about the first byte of a file that is no part of UTF-8 text."""
+    before = data[: problem.start]
+    column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+    at = Position(file, before.count(b"\n") + 1, column)
+    return error(at, (), "is not UTF-8 text", "save the file as UTF-8")
+
+
 class Context:
     """What a function of a pass knows about the value before it."""
 

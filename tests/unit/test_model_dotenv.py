@@ -75,6 +75,16 @@ def test_any_bytes_are_read_or_refused_with_a_place(data: bytes) -> None:
         assert str(problem).startswith(".env:")
 
 
+def test_a_raw_file_that_is_not_utf_8_is_refused_with_its_place() -> None:
+    with pytest.raises(ModelError, match=r"^raw\.env:2:4: is not UTF-8 text$"):
+        parse_raw("A=é\nB=é".encode() + b"\xff", "raw.env", ENVIRONMENT.get, {})
+
+
+def test_other_bytes_than_utf_8_go_through_elsewhere() -> None:
+    found = parse(b"A='x\xffy'\nB=$A\n", "x.env", ENVIRONMENT.get)
+    assert found["B"].encode("utf-8", "surrogateescape") == b"x\xffy"
+
+
 def test_raw_lines_end_at_line_feeds_only() -> None:
     found = parse_raw(b"A=b\rC\x0bD=e\xe2\x80\xa8f\r\n B=2", "raw.env", ENVIRONMENT.get, {})
     assert found == {"A": "b\rC\x0bD=e\u2028f", "B": "2"}
