@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import os
+import select
 import time
 
 from compose.linux import process
@@ -90,6 +91,23 @@ def end_child(pid: int) -> None:
         process.pidfd_send_signal(pidfd, _SIGKILL)
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except (ChildProcessError, ProcessLookupError):
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def end_process(pid: int) -> None:
+    """Kill a process that may be anybody's child, and wait until it has ended."""
+    try:
+        pidfd = process.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        process.pidfd_send_signal(pidfd, _SIGKILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(_LAST_BREATH * 1000)
+    except ProcessLookupError:
         pass
     finally:
         os.close(pidfd)

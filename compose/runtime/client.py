@@ -341,7 +341,8 @@ class Keeper:
                 raise ContainerError(f"container {identity[:12]} runs, but its monitor does not answer")
             if runs:
                 spawn.ensure_again(self.paths, self.project)
-                self.adopt(identity)
+                if not hold.is_held(self.paths.container(identity)):
+                    self.adopt(identity)
             time.sleep(0.01)
 
     def _is_busy(self, identity: str) -> bool:

@@ -38,18 +38,26 @@ class Control:
     def __init__(self, monitor: Monitor, listener: Socket) -> None:
         self._monitor = monitor
         self._loop = monitor.loop
-        self._listener = listener
         self._waiting: list[Socket] = []
         self._stopping: list[Socket] = []
         self._restarting: list[Socket] = []
         self._sessions: list[Session] = []
+        self._listener: Socket | None = None
+        self.listen(listener)
+
+    def listen(self, listener: Socket) -> None:
+        """Take requests from this one, and from no former one."""
+        self.close()
+        self._listener = listener
         listener.setblocking(False)
         self._loop.reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
         """Take no more requests."""
-        self._loop.forget(self._listener.fileno())
-        self._listener.close()
+        if self._listener is not None:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
 
     def answer_waiting(self) -> None:
         """Tell everybody that the container has ended for good."""
@@ -85,7 +93,7 @@ class Control:
         self._stopping.clear()
 
     def _accept(self) -> None:
-        connection = sockets.accept(self._listener)
+        connection = sockets.accept(self._listener) if self._listener is not None else None
         if connection is None:
             return
         connection.setblocking(True)

@@ -40,6 +40,8 @@ class Link:
         self.held: dict[str, list[int]] = {}
         self.on_end: Callable[[], None] = _nothing
         """Called when the keeper wants this monitor to kill its container and leave."""
+        self.on_reconnect: Callable[[], None] = _nothing
+        """Called before another keeper is looked for."""
         loop.reader(channel.fileno(), self._hear)
 
     def own(self, name: str) -> list[int]:
@@ -138,6 +140,7 @@ class Link:
 
     def _reconnect(self) -> None:
         """Find or start a keeper, and give it everything; try again later when that does not work."""
+        self.on_reconnect()
         try:
             spawn.ensure_successor(self._paths, self._project)
             channel = sockets.connect(self._paths.project_run(self._project), protocol.KEEPER_SOCKET)

@@ -97,6 +97,7 @@ class Monitor:
         self.link = Link(self.loop, context.paths, context.project, context.identity, channel)
         self.link.held = held
         self.link.on_end = self.end_now
+        self.link.on_reconnect = self._be_found
         self.spec: ContainerSpec = {}
         self.state: ContainerState = {"version": VERSION, "status": "created"}
         self.streams = Streams(self.loop, self.link, self.paths, self.identity)
@@ -263,12 +264,28 @@ class Monitor:
             self._shipper = shipping.make(self.loop, f"{self.paths.container(self.identity)}/log", self.spec)
             self._moved()
         held = self.link.own("socket")
-        if held:
-            listener = sockets.adopt(os.dup(held[0]))
-        else:
-            listener = sockets.listen(directory, protocol.MONITOR_SOCKET)
-            self.link.put_own({"socket": [os.dup(listener.fileno())]})
+        listener = sockets.adopt(os.dup(held[0])) if held else self._listen()
         self.control = Control(self, listener)
+        self._be_found()
+
+    def _listen(self) -> Socket:
+        """Listen where clients look for us; the keeper holds it too. Raises `OSError`."""
+        directory = self.paths.container_run(self.identity)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        listener = sockets.listen(directory, protocol.MONITOR_SOCKET)
+        self.link.release("socket")
+        self.link.put_own({"socket": [os.dup(listener.fileno())]})
+        return listener
+
+    def _be_found(self) -> None:
+        """Listen anew where the run directory was deleted under us."""
+        path = f"{self.paths.container_run(self.identity)}/{protocol.MONITOR_SOCKET}"
+        if self.control is None or self._closed or os.path.exists(path):
+            return
+        try:
+            self.control.listen(self._listen())
+        except OSError:  # the next keeper's death is another opportunity
+            return
 
     # running ------------------------------------------------------------------------------------------------
 

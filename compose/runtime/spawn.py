@@ -52,6 +52,8 @@ def ensure_keeper(paths: Paths, project: str, *, netd: str, isolation: str, stop
             connection = sockets.connect(paths.project_run(project), protocol.KEEPER_SOCKET)
         except OSError:
             wanted = recorded if stopping is None else stopping
+            if not record:
+                _end_lost_keepers(paths, project)
             _start_keeper(paths, project, {"netd": netd, "isolation": isolation, "stopping": wanted})
             return
         try:
@@ -62,6 +64,12 @@ def ensure_keeper(paths: Paths, project: str, *, netd: str, isolation: str, stop
             connection.close()
     finally:
         os.close(lock)
+
+
+def _end_lost_keepers(paths: Paths, project: str) -> None:
+    from compose.runtime import lost
+
+    lost.end_keepers(paths, project)
 
 
 def ensure_again(paths: Paths, project: str) -> None:
@@ -144,20 +152,21 @@ class outside_of_the_container:  # noqa: N801 - used as a verb
 def sweep(paths: Paths, project: str) -> None:
     """Remove what a keeper that was killed has left: its socket, its record, its control group."""
     directory = paths.project_run(project)
-    if not os.path.isdir(directory):
-        return
     lock = _lock(directory)
     try:
         try:
             sockets.connect(directory, protocol.KEEPER_SOCKET).close()
             return
         except OSError:
+            _end_lost_keepers(paths, project)
             remove_records(directory)
     finally:
         os.close(lock)
-    base = f"pycompose/{project}"
-    _remove_left_groups(base)
-    remove_base(base)
+    from compose.runtime import cgroups
+
+    for base in cgroups.bases_of(project):
+        _remove_left_groups(base)
+        remove_base(base)
 
 
 def _remove_left_groups(base: str) -> None:

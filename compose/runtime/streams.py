@@ -89,8 +89,10 @@ class Streams:
         if self._terminal:
             return [stdin, stdin, stdin], fresh
         # Also for reading: when everybody who reads has been killed it waits, instead of ending by SIGPIPE.
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        return [stdin, *(os.open(f"{self._directory}/{name}", flags) for name, _stream in _FIFOS)], fresh
+        # Not by name: the run directory may have been deleted.
+        flags = os.O_RDWR | os.O_CLOEXEC
+        output = [os.open(f"/proc/self/fd/{source}", flags) for source, _stream in self._sources]
+        return [stdin, *output], fresh
 
     def read_terminal(self, master: int) -> None:
         """Begin to move what comes from a terminal."""

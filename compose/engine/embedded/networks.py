@@ -192,6 +192,15 @@ def tell_name_services(context: Context, action: CreateContainer) -> None:
         write_names(context, wanted, row, key, action.target, identity, slot(context.name, action))
 
 
+def told(paths: Paths, identity: str) -> frozenset[str]:
+    """The slots of which the name services of a network have been told."""
+    try:
+        names = os.listdir(paths.network_run(identity))
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(name.removesuffix(".json") for name in names)
+
+
 def write_names(
     context: Context, wanted: Wanted, row: NetworkRow, key: str, name: str, identity: str, place: str
 ) -> None:

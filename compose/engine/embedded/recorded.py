@@ -6,6 +6,7 @@ again, their namespaces and links, and what the name services know.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from compose.errors import StateError
@@ -18,7 +19,7 @@ from . import networks
 from .context import SERVICE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from compose.runtime.spec import ContainerSpec, ContainerState
@@ -68,8 +69,7 @@ async def reconnect(context: Context, name: str) -> None:
     """Furnish the network namespace of a container whose own is gone; its names and addresses stay."""
     row = context.row(name)
     spec = records.read_spec(context.paths, row.id)
-    config = _config(context.paths, row.id)
-    wanted = Wanted(row.service, config, row.config_hash, spec.get("image_name", ""))
+    wanted = _wanted(context, row, spec)
     by_id = {one.id: one for one in context.index.networks()}
     for endpoint in spec.get("endpoints") or ():
         network = by_id.get(endpoint["network"])
@@ -77,12 +77,45 @@ async def reconnect(context: Context, name: str) -> None:
             raise StateError(
                 f"container {name}: its network is gone", hint=f"pycompose -p {context.name} up -d"
             )
-        key = endpoint.get("key") or network.key
-        if key in (config.get("networks") or {}):
-            place = networks.slot_of(row)
-            networks.write_names(context, wanted, network, key, row.name, row.id, place)
+        _write_names(context, row, wanted, network, endpoint.get("key") or network.key)
     if spec.get("network_namespace") == context.paths.container_namespace(row.id):
         await networks.connect(context, wanted, spec)
+
+
+def _wanted(context: Context, row: ContainerRow, spec: ContainerSpec) -> Wanted:
+    """What a container was made from."""
+    config = _config(context.paths, row.id)
+    return Wanted(row.service, config, row.config_hash, spec.get("image_name", ""))
+
+
+def _write_names(context: Context, row: ContainerRow, wanted: Wanted, network: NetworkRow, key: str) -> None:
+    if key in (wanted.config.get("networks") or {}):
+        networks.write_names(context, wanted, network, key, row.name, row.id, networks.slot_of(row))
+
+
+def restore_names(context: Context, changing: Collection[str]) -> None:
+    """Tell the name services again of the containers that stay as they are, where the run directory was
+    deleted. Those that are `changing`, by name, tell it themselves; damaged records are told of elsewhere."""
+    assert context.target is not None
+    there = context.index.containers(context.name)
+    staying = {networks.slot_of(row): row for row in there if row.name not in changing}
+    for wanted in context.target.networks.values():
+        network = context.index.network_named(wanted.name)
+        if network is None or not staying:
+            continue
+        told = networks.told(context.paths, network.id)
+        for place in context.index.endpoints(network.id):
+            if place in staying and place not in told:
+                with contextlib.suppress(StateError):
+                    _restore(context, staying[place], network)
+
+
+def _restore(context: Context, row: ContainerRow, network: NetworkRow) -> None:
+    spec = records.read_spec(context.paths, row.id)
+    for endpoint in spec.get("endpoints") or ():
+        if endpoint["network"] == network.id:
+            key = endpoint.get("key") or network.key
+            _write_names(context, row, _wanted(context, row, spec), network, key)
 
 
 class Verdict:

@@ -21,7 +21,7 @@ from compose.runtime.client import Keeper
 from compose.state.index import as_text
 from compose.volumes.local import Local
 
-from . import devices, networks, platform, ports, sharing
+from . import devices, networks, platform, ports, recorded, sharing
 from .containers import container_row, make_home, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
@@ -69,6 +69,8 @@ def reserve(context: Context, plan: Plan) -> None:
             _take_ports(context, actions, started)
     if creations:
         make_home(context.paths)
+    if context.target is not None:
+        recorded.restore_names(context, {*context.identities, *(one.replaces or "" for one in creations)})
     networks.tell_all(context, [action for action in creations if action.replaces is None])
     if made or started or any(isinstance(action, RestartContainer) for action in actions):
         context.keeper()  # it gets ready while the network is made

@@ -4,6 +4,7 @@
     create(base, id, ...)   the group of one container, with its limits
     find(base, id)          the same group again, for who adopts or cleans up
     of_process(pid)         the same group again, for who looks at a container from outside
+    bases_of(project)       where a project's groups can be, for who looks for leftovers
     remove_base(base)       the project's own groups, once the last container is gone
 
 On cgroup v2 the base lies in a delegated systemd scope where there is systemd, else in ``pycompose/PROJECT``;
@@ -12,6 +13,15 @@ on v1 in ``pycompose/PROJECT`` of every hierarchy. A `Cgroup` is used the same w
 
 from __future__ import annotations
 
-from compose.runtime.cgroups.common import Cgroup, create, find, of_process, prepare, remove_base, version
+from compose.runtime.cgroups.common import (
+    Cgroup,
+    bases_of,
+    create,
+    find,
+    of_process,
+    prepare,
+    remove_base,
+    version,
+)
 
-__all__ = ["Cgroup", "create", "find", "of_process", "prepare", "remove_base", "version"]
+__all__ = ["Cgroup", "bases_of", "create", "find", "of_process", "prepare", "remove_base", "version"]

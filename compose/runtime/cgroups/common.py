@@ -107,6 +107,14 @@ def prepare(project: str) -> tuple[str, list[str]]:
     return v1.prepare(project)
 
 
+def bases_of(project: str) -> list[str]:
+    """The bases that `prepare` may have given to a project; none of them need be there."""
+    bases = [f"pycompose/{project}"]
+    if version() == 2:
+        bases.append(f"system.slice/pycompose-{project}.scope")
+    return bases
+
+
 def create(base: str, name: str, resources: dict[str, Any] | None = None) -> Cgroup:
     """Make (or find) the group `name` below `base` and set its limits; ContainerError when it cannot be."""
     group = find(base, name, make=True)
