@@ -25,7 +25,7 @@ def _cast(convert: Callable[[str], Any]) -> Callable[[Any, Context], Any]:
         try:
             return convert(value)
         except ValueError as problem:
-            raise context.error(str(problem)) from None
+            raise context.refusal(problem) from None
 
     return function
 

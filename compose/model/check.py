@@ -179,7 +179,7 @@ def _scale(one: _Check) -> None:
     if scale is None:
         return
     if scale < 0:
-        raise one.error(key, f"{scale} is less than 0")
+        raise one.error(key, f"{scale} is less than 0", "write 0 or more")
     if scale > 1 and one.service.get("container_name"):
         raise one.error(
             "container_name",
@@ -213,8 +213,12 @@ def _limits(one: _Check) -> None:
     for name, value in (one.service.get("ulimits") or {}).items():
         if isinstance(value, Map) and 0 <= value.get("hard", 0) < value.get("soft", 0):
             at = one.service["ulimits"].where(name)[1]
+            problem = f"soft {value['soft']} is more than hard {value['hard']}"
             raise error(
-                at, one.path("ulimits", name), f"soft {value['soft']} is more than hard {value['hard']}"
+                at,
+                one.path("ulimits", name),
+                problem,
+                f"write `soft: {value['hard']}`, or a greater hard limit",
             )
     ports: Any = one.service.get("ports")
     for index, port in enumerate(ports or ()):
@@ -254,7 +258,7 @@ def _amounts(one: _Check) -> None:
     ):
         value = one.service.get(key)
         if value is not None and float(value) < (-1 if key in ("memswap_limit", "pids_limit") else 0):
-            raise one.error(key, f"{value} is less than 0")
+            raise one.error(key, f"{value} is less than 0", "write 0 or more, or remove the key")
 
 
 def _devices_and_limits(one: _Check) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Function = Callable[[Any, Context], Any]
 
+NOT_NEGATIVE = "write 0 or more"
+
 
 def _checked(convert: Callable[[Any], Any], *, drop: tuple[Any, ...] = ()) -> Function:
     """A converter whose ValueError becomes an error with its place; results in `drop` are left out."""
@@ -30,7 +32,7 @@ def _checked(convert: Callable[[Any], Any], *, drop: tuple[Any, ...] = ()) -> Fu
         try:
             result = convert(value)
         except ValueError as problem:
-            raise context.error(str(problem)) from None
+            raise context.refusal(problem) from None
         return DROP if any(result == one and type(result) is type(one) for one in drop) else result
 
     return function
@@ -53,22 +55,26 @@ def _integer(value: Any) -> int:
 def _count(value: Any) -> int:
     number = _integer(value)
     if number < 0:
-        raise ValueError(f"{number} is less than 0")
+        raise values.WrongValue(f"{number} is less than 0", NOT_NEGATIVE)
     return number
 
 
 def _weight(value: Any) -> int:
     if isinstance(value, str):
-        raise ValueError(f"`{value}` is a string, but a weight is a number; write it without quotes")
+        raise values.WrongValue(f"`{value}` is a string, but a weight is a number", "write it without quotes")
     if value > 1000:
-        raise ValueError(f"{value} is more than 1000, the greatest weight")
+        raise values.WrongValue(
+            f"{value} is more than 1000, the greatest weight", "write a number from 10 to 1000"
+        )
     return _count(value)
 
 
 def _number(value: Any) -> int | float:
     number = values.number(value) if isinstance(value, str) else value
     if number != number or number in (float("inf"), float("-inf")):
-        raise ValueError(f"`{values.go_text(number)}` is not a number that can be used here")
+        raise values.WrongValue(
+            f"`{values.go_text(number)}` is not a number that can be used here", "write a number, such as 0.5"
+        )
     return values.float32(number)
 
 
@@ -87,13 +93,15 @@ def _mode(value: Any) -> str:
             raise ValueError
         number = int(value, 8) if isinstance(value, str) else int(value)
     except ValueError:
-        raise ValueError(f"`{value}` is not a mode; write an octal number such as 0440") from None
+        raise values.WrongValue(f"`{value}` is not a mode", "write an octal number, such as 0440") from None
     return f"0{number:o}"
 
 
 def _tmpfs_mode(value: Any) -> int:
     if isinstance(value, str):
-        raise ValueError(f"`{value}` is a string, but a mode is a number; write it without quotes: 0700")
+        raise values.WrongValue(
+            f"`{value}` is a string, but a mode is a number", "write it without quotes, such as 0700"
+        )
     return _count(value)
 
 
@@ -103,7 +111,7 @@ def _device_count(value: Any) -> int:
     try:
         return _integer(value)
     except ValueError:
-        raise ValueError(f"`{value}` is not a count; write a number, or all") from None
+        raise values.WrongValue(f"`{value}` is not a count", "write a number, or all") from None
 
 
 text = _checked(_text, drop=("",))
@@ -126,7 +134,7 @@ def command(value: Any, context: Context) -> Any:
         try:
             return Seq(context.at, values.split_command(value))
         except ValueError as problem:
-            raise context.error(str(problem)) from None
+            raise context.refusal(problem) from None
     return value
 
 
@@ -218,12 +226,14 @@ def ulimit(value: Any, context: Context) -> Any:
     if isinstance(value, Map):
         for key in ("soft", "hard"):
             if isinstance(value.get(key), str):
-                raise context.within(key, value.where(key)[1]).error("is not a whole number")
+                raise context.within(key, value.where(key)[1]).error(
+                    "is not a whole number", "write it without quotes"
+                )
         return value
     try:
         return _integer(value)
     except ValueError as problem:
-        raise context.error(str(problem)) from None
+        raise context.refusal(problem) from None
 
 
 def ssh(value: Any, context: Context) -> Any:
@@ -269,7 +279,7 @@ def _external(value: Any, context: Context) -> Any:
     try:
         return True if _boolean(value) else DROP
     except ValueError as problem:
-        raise context.error(str(problem)) from None
+        raise context.refusal(problem) from None
 
 
 def _table() -> dict[str, Function]:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compose.model.tree import Map, error
-from compose.model.values import byte_size
+from compose.model.values import WrongValue, byte_size
 
 if TYPE_CHECKING:
     from compose.model.tree import Path
@@ -86,7 +86,7 @@ def _blocks(service: Map, path: Path) -> None:
             if key == "weight_device":
                 _refuse(entry, "weight", here, _WEIGHT.problem(entry.get("weight") or 0))
             elif int(entry.get("rate") or 0) < 0:
-                _refuse(entry, "rate", here, f"{entry['rate']} is less than 0")
+                _refuse(entry, "rate", here, f"{entry['rate']} is less than 0", "write 0 or more")
 
 
 def _devices(service: Map, path: Path) -> None:
@@ -137,6 +137,7 @@ def _storage(service: Map, path: Path) -> None:
     try:
         size = byte_size(options["size"])
     except ValueError as problem:
-        _refuse(options, "size", (*path, "storage_opt"), str(problem))
+        wrong = problem if isinstance(problem, WrongValue) else WrongValue(str(problem))
+        _refuse(options, "size", (*path, "storage_opt"), wrong.problem, wrong.hint)
     else:
         _refuse(options, "size", (*path, "storage_opt"), "" if size > 0 else f"`{size}` is no size")

@@ -296,7 +296,11 @@ class Extends:
         if wanted not in base_services:
             where = "this file" if base_file == file else self.group.inputs.shown(base_file)
             raise error(
-                at, path, f"there is no service `{wanted}` in {where}", similar(wanted, base_services)
+                at,
+                path,
+                f"there is no service `{wanted}` in {where}",
+                similar(wanted, base_services)
+                or "write the name of a service that is there, or remove the key",
             )
         base = self._whole(wanted, base_services, base_file, (*chain, (file, name)))
         if not isinstance(base, Map):

@@ -208,7 +208,12 @@ class _Builder:
             "float": (int, float),
         }
         if not isinstance(value, kinds[tag]) or (tag == "int" and isinstance(value, bool)):
-            raise error(at, self._path(), f"`{text}` is not of the type that !!{tag} says")
+            raise error(
+                at,
+                self._path(),
+                f"`{text}` is not of the type that !!{tag} says",
+                "remove the tag, or write a value of that type",
+            )
         return float(value) if tag == "float" and isinstance(value, (int, float)) else value
 
     def _key(self, frame: _Frame, event: yaml.ScalarEvent, at: Position) -> None:
@@ -262,10 +267,12 @@ class _Builder:
         at = self._at(event)
         name = event.anchor
         if name not in self._anchors:
-            raise error(at, self._path(), f"there is no anchor `&{name}` before this alias")
+            hint = f"write `&{name}` before what it stands for, or quotes if `*` is part of the text"
+            raise error(at, self._path(), f"there is no anchor `&{name}` before this alias", hint)
         anchored = self._anchors[name]
         if anchored is None:
-            raise error(at, self._path(), f"the alias `*{name}` stands inside of what it stands for")
+            problem = f"the alias `*{name}` stands inside of what it stands for"
+            raise error(at, self._path(), problem, "write the value itself in its place")
         value, size, _ = anchored
         self._count(size, at)
         frame = self._stack[-1] if self._stack else None
@@ -305,7 +312,8 @@ class _Builder:
             sources = value if isinstance(value, Seq) else [value]
             for source in sources:
                 if not isinstance(source, Map):
-                    raise error(at, (*self._path(), "<<"), "must be a mapping or a list of mappings")
+                    hint = "write `<<: *NAME`, with `&NAME` before a mapping"
+                    raise error(at, (*self._path(), "<<"), "must be a mapping or a list of mappings", hint)
                 for key, item in source.items():
                     if container.get(key) is RESET and item is not RESET:
                         # the tag is about other files; what this file's anchor says stays

@@ -30,7 +30,7 @@ def _external(value: Any, context: Context) -> Any:
 def _one_source(*keys: str) -> Callable[[Any, Context], Any]:
     def function(value: Any, context: Context) -> Any:
         if not isinstance(value, Map):
-            raise context.error(f"needs one of {', '.join(keys)}")
+            raise context.error(f"needs one of {', '.join(keys)}", "add `file: PATH`")
         there = [key for key in keys if key in value]
         if len(there) > 1:
             at = value.where(there[1])[0]
@@ -42,6 +42,7 @@ def _one_source(*keys: str) -> Callable[[Any, Context], Any]:
                 context.key_at,
                 context.path,
                 f"says nowhere where its content is: needs one of {', '.join(keys)}",
+                "add `file: PATH`, `environment: NAME` or `external: true`",
             )
         return value
 
@@ -77,7 +78,7 @@ def _mount_target(value: Any, context: Context) -> Any:
 
 def _not_blank(value: Any, context: Context) -> Any:
     if value == "":
-        raise context.error("cannot be empty")
+        raise context.error("cannot be empty", "write a path, such as ./src")
     return value
 
 

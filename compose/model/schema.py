@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.model.accept import Shapes, second
 from compose.model.tree import RESET, Map, Path, Position, Seq, error, locate
+from compose.model.values import go_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +187,7 @@ def explain(problem: Any, at: Position) -> ModelError:
         )
     if keyword in ("minimum", "maximum"):
         relation = "less" if keyword == "minimum" else "more"
-        return error(at, path, f"{instance} is {relation} than {value}")
+        return error(at, path, f"{instance} is {relation} than {value}", f"{value} is the {keyword}")
     return error(at, path, problem.message)
 
 
@@ -211,17 +212,21 @@ def _wrong_type(value: Any, instance: Any, at: Position, path: Path) -> ModelErr
     wanted = _either([_TYPES[one] for one in allowed], "or", quoted=False)
     hint = None
     if "string" in allowed and isinstance(instance, (bool, int, float)):
-        text = str(instance).lower() if isinstance(instance, bool) else str(instance)
+        text = go_text(instance)
         hint = f'write it in quotes: "{text}"'
     elif instance is None:
         hint = "give it a value, or remove the key"
-    elif "array" in allowed and isinstance(instance, str):
-        hint = f"write `- {_short(instance)}` in a line of its own"
+    elif "array" in allowed and not isinstance(instance, dict):
+        hint = f"write `- {_short(go_text(instance))}` in a line of its own"
     elif isinstance(instance, dict) and allowed == ["string"] and len(instance) == 1:
         key, text = next(iter(instance.items()))
         hint = f'write it in quotes: "{key}: {_short(text)}"'
     elif "object" in allowed and isinstance(instance, list):
         hint = "write `name:` rather than `- name`"
+    elif "string" in allowed and isinstance(instance, list):
+        hint = (
+            f"write one of them: {_short(instance[0])}" if instance else "write one value, without brackets"
+        )
     return error(at, path, f"must be {wanted}, is {is_now}", hint)
 
 

@@ -230,7 +230,7 @@ def parse_port(spec: str, context: Context) -> list[dict[str, Any]]:
         first, last = port_range(container)
         host_first, host_last = port_range(host) if host else (0, 0)
     except ValueError as problem:
-        raise context.error(str(problem)) from None
+        raise context.refusal(problem) from None
     if first == 0:
         raise context.error(f"`{spec}`: a container's port cannot be 0", "write a number from 1 to 65535")
     single = first == last

@@ -196,6 +196,10 @@ class Context:
         """An error about this value."""
         return error(self.at, self.path, problem, hint)
 
+    def refusal(self, problem: ValueError) -> ModelError:
+        """An error about this value, as a converter said it."""
+        return self.error(getattr(problem, "problem", str(problem)), getattr(problem, "hint", None))
+
     def within(self, part: str | int, at: Position | None = None) -> Context:
         """The context of an entry of this value."""
         return Context((*self.path, part), at or self.at, at or self.at)

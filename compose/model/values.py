@@ -32,12 +32,24 @@ MAX_COMMAND = 128 << 10
 """Characters of a command in one string; the kernel takes no argument that is longer."""
 MAX_WORD = 100
 """Characters of a duration or size."""
+_DURATION_HINT = "write a number and a unit, such as 90s, 1m30s or 500ms"
+_NUMBER_HINT = "write a number, such as 0.5"
+_SIZE_HINT = "write a number and a unit, such as 512k, 64m or 1.5g"
+
+
+class WrongValue(ValueError):
+    """What is wrong with a value, and what to write instead."""
+
+    def __init__(self, problem: str, hint: str | None = None) -> None:
+        super().__init__(f"{problem}; {hint}" if hint else problem)
+        self.problem = problem
+        self.hint = hint
 
 
 def nanoseconds(text: str) -> int:
     """``1m30s``, ``1d``, ``500ms`` -> nanoseconds."""
     if len(text) > MAX_WORD:
-        raise ValueError(f"`{text[:10]}...` is too long for a duration")
+        raise WrongValue(f"`{text[:10]}...` is too long for a duration", _DURATION_HINT)
     body = text.strip()
     sign = -1 if body.startswith("-") else 1
     body = body[1:] if body[:1] in ("+", "-") else body
@@ -48,18 +60,15 @@ def nanoseconds(text: str) -> int:
     while index < len(body):
         part = _DURATION_PART.match(body, index)
         if part is None:
-            raise ValueError(
-                f"`{text}` is not a duration; write a number and a unit, such as 90s, 1m30s or 500ms"
-            )
+            hint = f"add the unit: {body}s" if body.isdecimal() else _DURATION_HINT
+            raise WrongValue(f"`{text}` is not a duration", hint)
         number, unit = part.groups()
         total += int(number) * _NANOSECONDS[unit] if number.isdigit() else float(number) * _NANOSECONDS[unit]
         index = part.end()
     if not body:
-        raise ValueError(
-            f"`{text}` is not a duration; write a number and a unit, such as 90s, 1m30s or 500ms"
-        )
+        raise WrongValue(f"`{text}` is not a duration", _DURATION_HINT)
     if total > MAX_INTEGER:
-        raise ValueError(f"`{text}` is longer than 292 years")
+        raise WrongValue(f"`{text}` is longer than 292 years", "write a shorter one")
     return sign * round(total)
 
 
@@ -96,7 +105,7 @@ def _decimal(number: int, unit: int) -> str:
 def byte_size(value: str | int | float) -> int:
     """``64m``, ``1.5gb``, 1024 -> bytes; units are powers of 1024; -1 stays, it means "no limit"."""
     if isinstance(value, bool):
-        raise ValueError(f"`{str(value).lower()}` is not a size; write a number and a unit, such as 64m")
+        raise WrongValue(f"`{str(value).lower()}` is not a size", _SIZE_HINT)
     if isinstance(value, (int, float)):
         return whole(value)
     text = value.strip()
@@ -105,21 +114,23 @@ def byte_size(value: str | int | float) -> int:
     else:
         found = _SIZE.match(text)
         if found is None:
-            raise ValueError(f"`{value}` is not a size; write a number and a unit, such as 512k, 64m or 1.5g")
+            raise WrongValue(f"`{value}` is not a size", _SIZE_HINT)
         number, unit = found.groups()
         factor = 1024 ** _EXPONENTS[unit.lower()]
         size = (
             int(number) * factor if number.isdigit() and len(number) < 30 else whole(float(number) * factor)
         )
     if abs(size) > MAX_INTEGER:
-        raise ValueError(f"`{value}` is more than any machine has")
+        raise WrongValue(
+            f"`{value}` is more than any machine has", "write a smaller size, such as 512k, 64m or 1.5g"
+        )
     return size
 
 
 def whole(number: int | float) -> int:
     """The whole part of a number, which may be none: 1e400 is infinite."""
     if number != number or abs(number) > 2.0**64:
-        raise ValueError(f"`{go_text(number)}` is out of range")
+        raise WrongValue(f"`{go_text(number)}` is out of range", "write a smaller number")
     return int(number)
 
 
@@ -129,11 +140,11 @@ def port_range(text: str) -> tuple[int, int]:
     try:
         start, end = _port(first), _port(last if dash else first)
     except ValueError:
-        raise ValueError(
-            f"`{text}` is not a port or a range of ports; ports are numbers from 1 to 65535"
+        raise WrongValue(
+            f"`{text}` is not a port or a range of ports", "ports are numbers from 1 to 65535"
         ) from None
     if end < start:
-        raise ValueError(f"`{text}` ends before it begins")
+        raise WrongValue(f"`{text}` ends before it begins", f"write {end}-{start}")
     return start, end
 
 
@@ -199,13 +210,13 @@ def boolean(text: str) -> bool:
     try:
         return _BOOLEANS[text.lower()]
     except KeyError:
-        raise ValueError(f"`{text}` is not a boolean; write true or false") from None
+        raise WrongValue(f"`{text}` is not a boolean", "write true or false") from None
 
 
 def integer(text: str) -> int:
     """A decimal integer."""
     if not re.match(r"[-+]?[0-9]{1,30}\Z", text) or abs(int(text)) > MAX_INTEGER:
-        raise ValueError(f"`{text}` is not a whole number")
+        raise WrongValue(f"`{text}` is not a whole number", "write digits alone, such as 2")
     return int(text)
 
 
@@ -214,9 +225,9 @@ def number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f"`{text}` is not a number") from None
+        raise WrongValue(f"`{text}` is not a number", _NUMBER_HINT) from None
     if value != value or value in (float("inf"), float("-inf")):
-        raise ValueError(f"`{text}` is not a number")
+        raise WrongValue(f"`{text}` is not a number", _NUMBER_HINT)
     return value
 
 
@@ -240,7 +251,10 @@ _BLANKS = re.compile(r"[ \t\r\n]+")
 
 def _split(text: str) -> tuple[list[str], str]:
     if len(text) > MAX_COMMAND:
-        raise ValueError(f"is longer than {MAX_COMMAND >> 10} KiB, more than a program can be given")
+        raise WrongValue(
+            f"is longer than {MAX_COMMAND >> 10} KiB, more than a program can be given",
+            "put it into a script beside the compose file",
+        )
     if not _SPECIAL.search(text):
         return [word for word in _BLANKS.split(text) if word], ""
     words: list[str] = []
@@ -270,10 +284,10 @@ def _split(text: str) -> tuple[list[str], str]:
                 inside = False
             return words + (["".join(word)] if inside else []), text[index:]
         elif character in "()":
-            raise ValueError("has a bracket outside of quotes; write the command as a list, or quote it")
+            raise WrongValue("has a bracket outside of quotes", "write the command as a list, or quote it")
         else:
             word.append(character)
             inside = True
     if quote or escaped:
-        raise ValueError("has a quote that is not closed; write the command as a list")
+        raise WrongValue("has a quote that is not closed", "write the command as a list")
     return words + (["".join(word)] if inside else []), ""

@@ -38,6 +38,7 @@ def test_error_has_its_place_and_its_hint(name: str, tmp_path: Path) -> None:
     found = failure(tmp_path, case["file"].encode())
     assert (found.message, found.hint) == (case["message"], case["hint"])
     assert "\n" not in found.message
+    assert case["hint"]
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("empty", "name")])
