@@ -12,7 +12,22 @@ _X86_64 = MACHINE == "x86_64"
 if MACHINE not in ("x86_64", "aarch64"):
     raise ImportError(f"pycompose does not know the system calls of {MACHINE}; it runs on x86_64 and aarch64")
 
+SYS_write = 1 if _X86_64 else 64
+SYS_close = 3 if _X86_64 else 57
 SYS_rt_sigaction = 13 if _X86_64 else 134
+SYS_rt_sigprocmask = 14 if _X86_64 else 135
+SYS_execve = 59 if _X86_64 else 221
+SYS_getcwd = 79 if _X86_64 else 17
+SYS_fchdir = 81 if _X86_64 else 50
+SYS_fchown = 93 if _X86_64 else 55
+SYS_umask = 95 if _X86_64 else 166
+SYS_setsid = 112 if _X86_64 else 157
+SYS_setgroups = 116 if _X86_64 else 159
+SYS_setresuid = 117 if _X86_64 else 147
+SYS_setresgid = 119 if _X86_64 else 149
+SYS_openat = 257 if _X86_64 else 56
+SYS_dup3 = 292 if _X86_64 else 24
+SYS_prlimit64 = 302 if _X86_64 else 261
 SYS_mount = 165 if _X86_64 else 40
 SYS_umount2 = 166 if _X86_64 else 39
 SYS_pivot_root = 155 if _X86_64 else 41

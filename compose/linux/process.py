@@ -48,6 +48,11 @@ def set_name(name: str) -> None:
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) of the calling thread; each set is a bit mask."""
+    syscall(SYS_capset, *capset_arguments(effective, permitted, inheritable), what="capset")
+
+
+def capset_arguments(effective: int, permitted: int, inheritable: int) -> tuple[bytes, bytes]:
+    """What capset(2) wants to be pointed to."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
     data = struct.pack(
@@ -55,7 +60,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         *(effective & low, permitted & low, inheritable & low),
         *(effective >> high, permitted >> high, inheritable >> high),
     )
-    syscall(SYS_capset, header, data, what="capset")
+    return header, data
 
 
 def capget() -> tuple[int, int, int]:

@@ -20,6 +20,11 @@ class Filter:
         self._buffer = ctypes.create_string_buffer(program, len(program))
         self._header = struct.pack("@HP", len(program) // 8, ctypes.addressof(self._buffer))
 
+    @property
+    def header(self) -> bytes:
+        """What seccomp(2) wants to be pointed to, for as long as this object lives."""
+        return self._header
+
     def install(self) -> None:
         """Install the program for the calling thread; needs no_new_privs or CAP_SYS_ADMIN."""
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, self._header, what="seccomp")

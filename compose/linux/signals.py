@@ -14,9 +14,9 @@ _SET_BYTES = 128
 _UNCHANGEABLE = (9, 19)  # SIGKILL, SIGSTOP
 _OF_THE_LIBRARY = (32, 33)
 """Its functions refuse them, but its posix_spawn leaves them ignored in what it executes."""
-_SIGACTION = bytes(32)
+SIGACTION = bytes(32)
 """struct kernel_sigaction: the default action, no flags, an empty mask."""
-_MASK_BYTES = 8
+MASK_BYTES = 8
 
 _sigprocmask = function("sigprocmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 _signal = function("signal", ctypes.c_int, ctypes.c_void_p, result=ctypes.c_void_p)
@@ -35,12 +35,22 @@ def set_mask(mask: bytes = bytes(_SET_BYTES)) -> None:
 
 
 def default_all() -> None:
-    """Give every signal its default action: Python ignores SIGPIPE and SIGXFSZ, and exec keeps that.
-
-    Which ones have another the interpreter knows since it started, without asking the kernel 62 times.
-    """
-    for number in range(1, 65):
+    """Give every signal its default action: Python ignores SIGPIPE and SIGXFSZ, and exec keeps that."""
+    for number in changed():
         if number in _OF_THE_LIBRARY:
-            syscall(SYS_rt_sigaction, number, _SIGACTION, None, _MASK_BYTES, what="rt_sigaction")
-        elif number not in _UNCHANGEABLE and _python.getsignal(number) != _python.SIG_DFL:
+            syscall(SYS_rt_sigaction, number, SIGACTION, None, MASK_BYTES, what="rt_sigaction")
+        else:
             _signal(number, None)
+
+
+def changed() -> list[int]:
+    """The signals that may have another action than the default.
+
+    The interpreter knows since it started, so that the kernel is not asked 62 times.
+    """
+    return [
+        number
+        for number in range(1, 65)
+        if number in _OF_THE_LIBRARY
+        or (number not in _UNCHANGEABLE and _python.getsignal(number) != _python.SIG_DFL)
+    ]

@@ -168,6 +168,16 @@ def limit_bounding_set(value: int) -> None:
         number += 1
 
 
+def members(value: int) -> list[int]:
+    """The numbers of the capabilities in a bit mask that this program knows."""
+    return [number for number in range(len(NAMES)) if value >> number & 1]
+
+
+def outside_of(value: int) -> list[int]:
+    """The capabilities of the bounding set that are not in `value`."""
+    return [number for number in range(64) if _in_bounding_set(number) and not value >> number & 1]
+
+
 def _in_bounding_set(number: int) -> bool:
     try:
         return bool(prctl(PR_CAPBSET_READ, number))
@@ -178,6 +188,5 @@ def _in_bounding_set(number: int) -> bool:
 def set_ambient(value: int) -> None:
     """Replace the ambient set; each member must be permitted and inheritable already."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    for number in range(len(NAMES)):
-        if value >> number & 1:
-            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
+    for number in members(value):
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)

@@ -12,20 +12,13 @@ import select
 import stat
 
 from compose.linux import files
-from compose.linux.namespaces import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-    setns,
-)
+from compose.linux.namespaces import CLONE_NEWPID, setns
 from compose.linux.process import PR_SET_DUMPABLE, join_session_keyring, pidfd_open, prctl
 from compose.linux.terminal import open_peer
 from compose.runtime import modules, oom, rootfs, steps, users
 from compose.runtime.hardening import Program, become
 from compose.runtime.launch import Launched, Stdio, fork_and_wait, send_descriptor
+from compose.runtime.repeat import JOINED, Repeat
 from compose.runtime.steps import Failure, LaunchError
 
 TYPE_CHECKING = False
@@ -36,7 +29,6 @@ if TYPE_CHECKING:
     from compose.runtime.spec import Process
     from compose.runtime.steps import Progress
 
-_JOIN = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
 _PTMX = os.makedev(5, 2)
 
 
@@ -67,6 +59,9 @@ def enter(
         entry = _Entry(program, stdio, cgroup, held, root)
         if repeated is not None:
             entry.identity = repeated.identity_in(root)
+            launched = repeated.spawn(entry.identity, stdio, cgroup, held)
+            if launched is not None:
+                return launched
         return fork_and_wait(entry.run, program.items())
     finally:
         if root != -1:
@@ -75,37 +70,15 @@ def enter(
             os.close(held)
 
 
-class _Repeated:
-    """What one call has found out, for the next one of the very same process: a health probe's."""
-
-    def __init__(self, process: Process, seccomp: str | bytes) -> None:
-        self.process = process
-        self.seccomp = seccomp
-        self.program = Program(process, seccomp)
-        self._stamp: object = None
-        self._identity: users.Identity | None = None
-
-    def identity_in(self, root: int) -> users.Identity | None:
-        """Whom the user means as long as the files that say so are the same; None: the child is to look."""
-        stamp = users.stamp(root)
-        if self._identity is None or self._stamp != stamp:
-            try:
-                self._identity = users.resolve(self.process.get("user") or {}, root)
-            except (Failure, OSError):
-                self._identity = None
-            self._stamp = stamp
-        return self._identity
+_last: Repeat | None = None
 
 
-_last: _Repeated | None = None
-
-
-def _program(process: Process, seccomp: str | bytes) -> tuple[Program, _Repeated | None]:
+def _program(process: Process, seccomp: str | bytes) -> tuple[Program, Repeat | None]:
     """What is to be run, and what is known of it from the last call."""
     global _last
     if _last is not None and _last.process is process and _last.seccomp == seccomp:
         return _last.program, _last
-    _last = _Repeated(process, seccomp)
+    _last = Repeat(process, seccomp)
     return _last.program, None
 
 
@@ -206,7 +179,7 @@ class _Entry:
         except OSError as error:
             progress.warn(steps.KEYRING, error.errno or 0)
         progress.at(steps.GONE)
-        setns(self.pidfd, _JOIN)
+        setns(self.pidfd, JOINED)
         become(self.program, identity, stdio, progress, terminal=terminal)
 
 

@@ -34,11 +34,19 @@ def has_selinux() -> bool:
 
 def confine(process: Process) -> None:
     """Say what confines the calling process after its next execve; raises OSError."""
+    for path, text in labels(process):
+        _write(path, text)
+
+
+def labels(process: Process) -> list[tuple[str, str]]:
+    """The files that a process writes to for that, and what."""
+    found = []
     if profile := process.get("apparmorProfile"):
         path = _APPARMOR[0] if os.path.exists(_APPARMOR[0]) else _APPARMOR[1]
-        _write(path, f"exec {profile}")
+        found.append((path, f"exec {profile}"))
     if context := process.get("selinuxLabel"):
-        _write(_SELINUX, context)
+        found.append((_SELINUX, context))
+    return found
 
 
 def _write(path: str, text: str) -> None:

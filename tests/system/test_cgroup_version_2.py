@@ -11,7 +11,9 @@ import pytest
 
 from compose.engine.embedded.devices import cgroup_rules
 from compose.linux.bpf import programs_of_cgroup
-from compose.runtime.cgroups import devices, v2
+from compose.linux.numbers import SYS_dup3, SYS_execve
+from compose.linux.vfork import Calls
+from compose.runtime.cgroups import common, devices, v2
 from compose.runtime.loop import Loop
 from compose.runtime.oci import device_rules
 from tests.support.leftovers import mounts
@@ -115,3 +117,25 @@ def test_every_change_of_a_control_file_is_told(group: str) -> None:
     loop.close()
     os.close(descriptor)
     assert told == ["populated 1", "populated 0"] * 2
+
+
+def test_a_child_without_a_fork_is_born_in_the_group(group: str) -> None:
+    calls = Calls()
+    reader, writer = os.pipe()
+    descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+    calls.add(SYS_dup3, writer, 1, 0)
+    calls.add(SYS_execve, b"/bin/cat", calls.pointers([b"cat", b"/proc/self/cgroup"]), calls.pointers([]))
+    pid, pidfd = calls.spawn(descriptor)
+    os.waitpid(pid, 0)
+    for number in (descriptor, pidfd, writer):
+        os.close(number)
+    with os.fdopen(reader) as file:
+        unified = next(line for line in file if line.startswith("0::"))
+    assert unified.rpartition("/")[2].strip() == os.path.basename(group)
+
+
+def test_it_is_told_where_that_is(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, _, name = group.rpartition("/")
+    monkeypatch.setattr(common, "ROOT", root)
+    found = v2.CgroupV2(name, make=False)
+    assert (found.entrances(), found.birthplace()) == ([], group)

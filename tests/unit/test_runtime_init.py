@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import struct
 
 import pytest
 
 from compose.runtime import init, init_code
+from tests.support.listings import check_jumps, parsed
 
 LISTINGS = {"x86_64": init_code.X86_64, "aarch64": init_code.AARCH64}
 
 
-def parsed(text: str) -> tuple[dict[str, int], list[tuple[int, bytes, str]]]:
-    """The offsets of the labels, and the instructions: offset, bytes, text."""
-    labels: dict[str, int] = {}
-    instructions = []
-    offset = 0
-    for line in text.strip().splitlines():
-        code, _, words = line.partition(";")
-        content = bytes.fromhex(code.replace("SS", "00"))
-        words = words.strip()
-        if content:
-            instructions.append((offset, content, words))
-        elif words.endswith(":"):
-            labels[words.removesuffix(":")] = offset
-        else:
-            assert words.startswith("--"), line
-        offset += len(content)
-    labels["name"] = offset  # the data behind the code
-    return labels, instructions
-
-
-def x86_target(offset: int, code: bytes) -> int:
-    """Where a jump or a lea relative to rip leads: one or four bytes of distance at its end."""
-    size = 1 if len(code) == 2 else 4
-    return offset + len(code) + int.from_bytes(code[-size:], "little", signed=True)
-
-
-def arm_target(offset: int, code: bytes) -> int:
-    """Where b, b.cond, cbz, tbnz or adr leads."""
-    word = int.from_bytes(code, "little")
-    if word >> 26 == 0b000101:
-        bits, value = 26, word
-    elif word >> 24 in (0x54, 0xB4):
-        bits, value = 19, word >> 5
-    elif word >> 24 == 0xB7:
-        bits, value = 14, word >> 5
-    else:
-        assert word >> 24 == 0x10
-        return offset + ((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3)
-    value &= (1 << bits) - 1
-    return offset + 4 * (value - (1 << bits) if value >> bits - 1 else value)
-
-
 @pytest.mark.parametrize("machine", LISTINGS)
 def test_jumps_lead_where_the_text_says(machine: str) -> None:
-    labels, instructions = parsed(LISTINGS[machine])
-    target = x86_target if machine == "x86_64" else arm_target
-    seen = set()
-    for offset, code, words in instructions:
-        match = re.search(r"^(?:j\w+|b|b\.\w+|cbz|tbnz|adr|lea)\b.*?\b(" + "|".join(labels) + r")\]?$", words)
-        if match:
-            seen.add(match[1])
-            assert target(offset, code) == labels[match[1]], words
-    assert seen == set(labels)
+    check_jumps(machine, LISTINGS[machine])
 
 
 @pytest.mark.parametrize("machine", LISTINGS)

@@ -34,6 +34,14 @@ class Cgroup:
         """Move the calling process in; called in the child, before it enters any namespace."""
         raise NotImplementedError
 
+    def entrances(self) -> list[str]:
+        """The files to each of which a process writes "0" to `join`; none where `birthplace` serves."""
+        raise NotImplementedError
+
+    def birthplace(self) -> str:
+        """The directory that clone3(2) can put a new process into; "" for version 1."""
+        raise NotImplementedError
+
     def update(self, resources: dict[str, Any]) -> None:
         """Set OCI ``linux.resources``; adds to `unavailable`."""
         raise NotImplementedError

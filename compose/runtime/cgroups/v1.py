@@ -141,8 +141,14 @@ class CgroupV1(Cgroup):
     def join(self) -> None:
         # "0" to `tasks` moves the calling thread, which is the whole process here, without the global lock
         # that cgroup.procs takes: that one waits for an RCU grace period, 10 to 20 ms for each container.
-        for directory in self._directories.values():
-            write(f"{directory}/tasks", "0")
+        for path in self.entrances():
+            write(path, "0")
+
+    def entrances(self) -> list[str]:
+        return [f"{directory}/tasks" for directory in self._directories.values()]
+
+    def birthplace(self) -> str:
+        return ""
 
     def update(self, resources: dict[str, Any]) -> None:
         missing: list[str] = []

@@ -125,6 +125,12 @@ class CgroupV2(Cgroup):
     def join(self) -> None:
         write(f"{self._directory}/cgroup.procs", "0")
 
+    def entrances(self) -> list[str]:
+        return []
+
+    def birthplace(self) -> str:
+        return self._directory
+
     def update(self, resources: dict[str, Any]) -> None:
         missing: list[str] = []
         for controller, file, value in settings(resources):

@@ -1,0 +1,103 @@
+"""A child that makes system calls and shares our memory: what it does, and that it leaves us as we were."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from compose.linux import numbers as n
+from compose.linux import signals, vfork_code
+from compose.linux.vfork import ANY_ERROR, Calls, tolerate
+from tests.support.listings import check_jumps, parsed
+
+ENOENT, ENOTDIR, EXDEV, EBADF = 2, 20, 18, 9
+LISTINGS = {"x86_64": vfork_code.X86_64, "aarch64": vfork_code.AARCH64}
+
+
+def spawn(calls: Calls) -> int:
+    """The exit code of the child."""
+    mask = signals.block_all()
+    try:
+        pid, pidfd = calls.spawn()
+    finally:
+        signals.set_mask(mask)
+    os.close(pidfd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def execute(calls: Calls, *arguments: str, **options: int) -> Calls:
+    """Add the execution of a program with the environment A=B."""
+    words = [os.fsencode(argument) for argument in arguments]
+    calls.add(n.SYS_execve, words[0], calls.pointers(words), calls.pointers([b"A=B"]), **options)  # type: ignore[arg-type]
+    return calls
+
+
+@pytest.mark.parametrize("machine", LISTINGS)
+def test_jumps_lead_where_the_text_says(machine: str) -> None:
+    check_jumps(machine, LISTINGS[machine])
+    assert machine != "aarch64" or {len(one[1]) for one in parsed(LISTINGS[machine])[1]} == {4}
+
+
+def test_the_program_gets_its_arguments_and_environment() -> None:
+    assert spawn(execute(Calls(), "/bin/sh", "-c", 'test "$A$1" = Bx && exit 7', "name", "x")) == 7
+
+
+def test_it_can_be_started_again_with_another_argument() -> None:
+    calls = Calls()
+    reader, writer = os.pipe()
+    place = calls.add(n.SYS_dup3, -1, 1, 0)
+    execute(calls, "/bin/echo", "hello")
+    for _ in range(3):
+        calls.change(place, 0, writer)
+        assert spawn(calls) == 0
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        assert file.read() == "hello\n" * 3
+
+
+def test_the_error_that_ends_it_is_raised_and_no_child_is_left() -> None:
+    calls = execute(Calls(), "/nowhere/program")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="call 0: No such file") as raised:
+        spawn(calls)
+    assert raised.value.errno == ENOENT
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_only_the_tolerated_errors_are_passed_over() -> None:
+    calls = execute(Calls(), "/nowhere/program", tolerated=tolerate(ENOENT))
+    calls.add(n.SYS_close, 1 << 20, tolerated=ANY_ERROR)
+    assert spawn(execute(calls, "/bin/true")) == 0
+    calls = execute(Calls(), "/nowhere/program", tolerated=tolerate(ENOTDIR))
+    with pytest.raises(OSError, match="call 0: No such file"):
+        spawn(execute(calls, "/bin/true"))
+
+
+def test_a_list_without_a_program_that_there_is_ends_in_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        spawn(execute(Calls(), "/nowhere/program", tolerated=tolerate(ENOENT)))
+
+
+def test_a_result_is_kept_for_later_calls() -> None:
+    calls = Calls()
+    calls.add(n.SYS_openat, -100, b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, save=True)
+    calls.add(n.SYS_close, 1 << 20, tolerated=tolerate(EBADF))
+    calls.add(n.SYS_fchdir, 0, use=True)
+    calls.add(n.SYS_close, 0, use=True)
+    assert spawn(execute(calls, "/bin/sh", "-c", "test $(pwd) = / && exit 3")) == 3
+    assert os.getcwd() != "/"  # nobody else's
+
+
+def test_what_must_be_an_absolute_path_is_looked_at() -> None:
+    calls = Calls()
+    calls.add(n.SYS_getcwd, bytes(4096), 4096, absolute=True)
+    assert spawn(execute(calls, "/bin/true")) == 0
+    calls = Calls()
+    calls.add(n.SYS_fchdir, b"relative", tolerated=ANY_ERROR, absolute=True)  # what fails is not looked at
+    calls.add(n.SYS_openat, b"relative", b"/", os.O_RDONLY | os.O_CLOEXEC, absolute=True)
+    with pytest.raises(OSError, match="call 1: ") as raised:
+        spawn(execute(calls, "/bin/true"))
+    assert raised.value.errno == EXDEV
