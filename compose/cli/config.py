@@ -114,7 +114,8 @@ def _project(arguments: argparse.Namespace) -> str:
     for warning in project.warnings:
         warn(warning)
     if arguments.strict and project.warnings:
-        raise ComposeError(f"{len(project.warnings)} warnings, and --strict was given")
+        count = len(project.warnings)
+        raise ComposeError(f"{count} {'warning' if count == 1 else 'warnings'}, and --strict was given")
     if arguments.hash:
         return _hashes(project, arguments.hash)
     if arguments.list_of in ("images", "profiles") and arguments.services:

@@ -23,7 +23,8 @@ from compose.model.interpolate import (
     closing_braces,
 )
 from compose.model.loader import similar
-from compose.model.tree import Map, Path, Position, Seq, clone, dotted, plain
+from compose.model.merge import replaces
+from compose.model.tree import RESET, Map, Path, Position, Seq, clone, dotted, plain
 from compose.model.variables import Variable, collect
 
 if TYPE_CHECKING:
@@ -194,40 +195,57 @@ def _container(loading: Loading, name: str, service: Map, variable: str) -> list
 # -- values -----------------------------------------------------------------------------------------------
 
 
+class _Layer(NamedTuple):
+    at: Position
+    value: Any
+    counts: bool
+    """Whether what is in force holds something of it: no later file replaced it."""
+
+
 def explain_value(request: Request, wanted: str) -> Explanation:
     """The layers of the value at a path such as ``services.web.image``, the one that counts first."""
-    layers: list[tuple[Position, Any]] = []
     seen: list[tuple[Map, Path]] = []
 
     def watch(tree: Map, prefix: Path) -> None:
         seen.append((clone(tree), prefix))
 
+    if not wanted.strip():
+        raise UsageError("the path is empty", hint="write one such as services.web.image")
     project, _ = assemble(request, watch=watch)
     document: dict[str, Any] = {
-        key: value for key, value in project.data().items() if isinstance(value, dict)
+        key: value for key, value in project.data().items() if isinstance(value, dict) and key != "disabled"
     }
+    document["services"] = {**project.services, **project.disabled}
     document |= {"name": project.name, **project.extensions}
-    path, value = _resolve(document, wanted)
+    path, value = _resolve(document, wanted, [tree for tree, prefix in seen if not prefix])
+    layers: list[_Layer] = []
     for tree, prefix in seen:
-        found = _find(tree, path, prefix)
-        if found is not None and found[0] not in [at for at, _ in layers]:
-            layers.append(found)
-    return Explanation(dotted(path), value, _layers(layers, project.where(path), value, path))
+        found, alone = _find(tree, path, prefix)
+        if found is None or found[0] not in [layer.at for layer in layers]:
+            if alone:
+                layers = [layer._replace(counts=False) for layer in layers]
+            if found is not None:
+                layers.append(_Layer(*found, counts=True))
+    return Explanation(dotted(path), value, _candidates(layers, project.where(path), value, path))
 
 
-def _layers(layers: list[tuple[Position, Any]], place: Position, value: Any, path: Path) -> list[Candidate]:
-    if not layers:
+def _candidates(layers: list[_Layer], place: Position, value: Any, path: Path) -> list[Candidate]:
+    counting = [layer for layer in layers if layer.counts]
+    result = []
+    if not counting:
         listed = any(isinstance(part, int) for part in path)
         from_file = path[2:3] in (("environment",), ("labels",))
-        return [Candidate("wins", str(place), value, "" if listed or from_file else "implied")]
-    if isinstance(value, (dict, list)):
-        state = "merged" if len(layers) > 1 else "wins"
-        return [Candidate(state, str(at), one) for at, one in reversed(layers)]
-    (at, _), *others = reversed(layers)
-    return [Candidate("wins", str(at), value), *(Candidate("loses", str(at), one) for at, one in others)]
+        result.append(Candidate("wins", str(place), value, "" if listed or from_file else "implied"))
+    elif not isinstance(value, (dict, list)):
+        layers = [layer._replace(value=value if layer is counting[-1] else layer.value) for layer in layers]
+        layers = [layer._replace(counts=layer.at == counting[-1].at) for layer in layers]
+    wins = "merged" if isinstance(value, (dict, list)) and len(counting) > 1 else "wins"
+    for layer in reversed(layers):
+        result.append(Candidate(wins if layer.counts else "loses", str(layer.at), layer.value))
+    return result
 
 
-def _resolve(document: Any, text: str) -> tuple[Path, Any]:
+def _resolve(document: Any, text: str, layers: list[Map]) -> tuple[Path, Any]:
     """The path that a text means, and what is there; keys may hold dots."""
     path: Path = ()
     value, rest = document, text
@@ -238,6 +256,8 @@ def _resolve(document: Any, text: str) -> tuple[Path, Any]:
             word = rest.partition(".")[0].partition("[")[0]
             where = f"{dotted(path)} has no" if path else "there is no"
             hint = similar(word, known) or (f"it has {', '.join(map(str, known[:12]))}" if known else None)
+            reset = next(filter(None, (_reset(tree, text) for tree in reversed(layers))), None)
+            hint = f"{reset} takes it away: !reset" if reset else hint
             raise UsageError(f"{where} `{rest}`", hint=hint)
         path = (*path, key)
         value, rest = value[key], rest[length:].removeprefix(".")
@@ -256,22 +276,38 @@ def _next_key(value: Any, text: str) -> tuple[str | int | None, int]:
     return None, 0
 
 
-def _find(tree: Any, path: Path, prefix: Path) -> tuple[Position, Any] | None:
-    """What a layer says at a path, with its place; nothing for items of lists, which move when merged."""
+def _reset(tree: Any, text: str) -> Position | None:
+    """Where a layer takes away what is at a path."""
+    value, place, rest = tree, None, text
+    while rest and value is not RESET:
+        key, length = _next_key(value, rest)
+        if key is None:
+            return None
+        place = value.where(str(key))[1] if isinstance(value, Map) else place
+        value, rest = value[key], rest[length:].removeprefix(".")
+    return place if value is RESET else None
+
+
+def _find(tree: Any, path: Path, prefix: Path) -> tuple[tuple[Position, Any] | None, bool]:
+    """What a layer says at a path, with its place, and whether it puts aside what the earlier ones say.
+
+    Nothing for items of lists, which move when merged.
+    """
     if path[: len(prefix)] != prefix or len(path) == len(prefix):
-        return None
+        return None, False
     found: tuple[Position, Any] | None = None
-    value = tree
-    for part in path[len(prefix) :]:
+    value, alone = tree, False
+    for index, part in enumerate(path[len(prefix) :], len(prefix) + 1):
         if isinstance(value, Map) and part in value:
+            alone = alone or part in value.overrides or value[str(part)] is RESET or replaces(path[:index])
             found = value.where(str(part))[1], value[str(part)]
         elif isinstance(value, Seq) and isinstance(part, str):
             items = [(at, one) for one, at in value.entries() if str(one).partition("=")[0] == part]
             if not items:
-                return None
+                return None, alone
             at, item = items[-1]
             found = at, str(item).partition("=")[2] if "=" in str(item) else None
         else:
-            return None
+            return None, alone
         value = found[1]
-    return None if found is None else (found[0], plain(found[1]))
+    return (None if found is None or value is RESET else (found[0], plain(value))), alone

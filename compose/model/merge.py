@@ -169,6 +169,11 @@ def _rule(path: Path) -> Rule:
     return _default
 
 
+def replaces(path: Path) -> bool:
+    """Whether a later value at a path takes the place of an earlier one, be it a list or not."""
+    return _rule(path) is _replace
+
+
 # -- entries that replace each other -------------------------------------------------------------------
 
 

@@ -129,12 +129,12 @@ def clone(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The tree as ordinary dicts and lists."""
+    """The tree as ordinary dicts and lists; what is reset reads ``!reset``."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) for item in value]
-    return value
+    return repr(value) if value is RESET else value
 
 
 def locate(tree: Any, path: Path) -> tuple[Position, Position] | None:

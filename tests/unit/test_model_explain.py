@@ -189,3 +189,44 @@ def test_path_that_leads_nowhere(directory: Path, path: str, message: str, hint:
     with pytest.raises(UsageError) as caught:
         origin(directory, path)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_what_a_later_file_replaces_loses(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  a:\n    image: x\n    ports: ['1:1']\n    command: [a]\n    dns: [d]\n"
+        "    labels: [l=1]\n"
+    )
+    (tmp_path / "compose.override.yaml").write_text(
+        "services:\n  a:\n    ports: !override ['2:2']\n    command: [b]\n    dns: [e]\n"
+        "    labels: !reset []\n"
+    )
+
+    def layers(path: str) -> list[tuple[str, str]]:
+        return [layer[:2] for layer in origin(tmp_path, f"services.a.{path}", files=None)]
+
+    assert layers("ports") == [("wins", "compose.override.yaml:3:12"), ("loses", "compose.yaml:4:12")]
+    assert layers("command") == [("wins", "compose.override.yaml:4:14"), ("loses", "compose.yaml:5:14")]
+    assert layers("dns") == [("merged", "compose.override.yaml:5:10"), ("merged", "compose.yaml:6:10")]
+    with pytest.raises(UsageError, match="services.a has no `labels.l`") as caught:
+        layers("labels.l")
+    above = origin(tmp_path, "services.a", files=None)
+    assert above[0][2]["labels"] == "!reset"
+    assert caught.value.hint == "compose.override.yaml:6:13 takes it away: !reset"
+
+
+def test_what_a_reset_leaves_to_be_implied(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: x, networks: [n]}}\nnetworks: {n: }\n")
+    (tmp_path / "compose.override.yaml").write_text("services: {a: {networks: !reset []}}\n")
+    (first, second) = origin(tmp_path, "services.a.networks", files=None)
+    assert (first[0], first[2:]) == ("wins", ({"default": None}, "implied"))
+    assert second[:2] == ("loses", "compose.yaml:1:36")
+
+
+def test_services_that_are_not_active_have_origins_too(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: x}, b: {image: y, profiles: [p]}}\n")
+    assert origin(tmp_path, "services.b.image", files=None) == [("wins", "compose.yaml:1:38", "y", "")]
+
+
+def test_the_empty_path_is_none(directory: Path) -> None:
+    with pytest.raises(UsageError, match="the path is empty"):
+        origin(directory, "")
