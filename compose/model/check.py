@@ -80,7 +80,8 @@ def _build(one: _Check) -> None:
             path, at = one.path("build", "additional_contexts", name), contexts.where(name)[1]
             one.defined("services", wanted, at, path)
             if not one.services[wanted].get("build"):
-                raise error(at, path, f"the service `{wanted}` has no `build`")
+                hint = "add `build:` to it, or name an image: docker-image://NAME"
+                raise error(at, path, f"the service `{wanted}` has no `build`", hint)
     platforms, platform = build.get("platforms"), one.service.get("platform")
     if platforms and platform and platform not in platforms:
         raise one.error("platform", f"`{platform}` is not among `build.platforms`", "add it there")

@@ -173,7 +173,8 @@ class Group:
                 raise error(at, path, f"there is no file {self.inputs.shown(one)}", _NO_FILE)
         self.inputs.included += 1
         if self.inputs.included > MAX_INCLUDES:
-            raise error(at, path, f"more than {MAX_INCLUDES} files are included, each counted every time")
+            problem = f"more than {MAX_INCLUDES} files are included, each counted every time"
+            raise error(at, path, problem, "include each of them once, in one file")
         chosen = options.get("project_directory")
         directory = os.path.join(self.directory, chosen) if chosen else os.path.dirname(files[0])
         directory = posixpath.normpath(directory)
@@ -334,7 +335,8 @@ class Extends:
             self._loaded[found] = self._read(found)
         services = self._loaded[found].get("services")
         if not isinstance(services, Map):
-            raise error(at, path, f"{self.group.inputs.shown(found)} has no services")
+            problem = f"{self.group.inputs.shown(found)} has no services"
+            raise error(at, path, problem, "add `services:` to it, or name another file")
         return found, services
 
     def _read(self, file: str) -> Map:

@@ -57,7 +57,10 @@ def documents(data: bytes, file: str, budget: Budget | None = None) -> list[tupl
     except yaml.reader.ReaderError as problem:
         at = _position_of(text, problem.position, file)
         raise error(
-            at, (), f"contains the character #x{_code(problem):04x}, which YAML does not allow"
+            at,
+            (),
+            f"contains the character #x{_code(problem):04x}, which YAML does not allow",
+            f'remove it, or write it as "\\u{_code(problem):04x}" in double quotes',
         ) from None
     except yaml.YAMLError as problem:
         raise error(Position(file, 0, 0), (), f"is not YAML: {_one_line(problem)}") from None
@@ -116,7 +119,7 @@ def _syntax_error(problem: yaml.MarkedYAMLError, file: str, text: str) -> ModelE
 
 
 def _too_deep(at: Position) -> ModelError:
-    return error(at, (), f"is nested more than {MAX_DEPTH} levels deep")
+    return error(at, (), f"is nested more than {MAX_DEPTH} levels deep", "keep data in other files")
 
 
 class _Builder:
@@ -197,7 +200,7 @@ class _Builder:
 
                 return base64.b64decode(text).decode("utf-8", "surrogateescape")
             except ValueError:
-                raise error(at, self._path(), "is not base64, as !!binary says") from None
+                raise error(at, self._path(), "is not base64, as !!binary says", "remove the tag") from None
         if tag not in ("null", "bool", "int", "float"):
             return text
         value = resolve(text)
@@ -278,7 +281,7 @@ class _Builder:
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.container, Map) and frame.key is None:
             if not isinstance(value, str):
-                raise error(at, self._path(), "a key must be a string")
+                raise error(at, self._path(), "a key must be a string", "write the key out")
             frame.key, frame.key_at = value, at
             return
         self._add(clone(value), size, at, None)
