@@ -1,8 +1,9 @@
-"""The size of a container's own files, on a ext4, with project quotas where the kernel has them."""
+"""The size of a container's own files, on ext4 and xfs, with project quotas where the kernel has them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -26,17 +27,21 @@ with open(file, "wb") as file:
 """
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[tuple[str, bool]]:
-    """The directory of a container on a small ext4, and whether that keeps quotas."""
+FILE_SYSTEMS = [kind for kind in ("ext4", "xfs") if shutil.which(f"mkfs.{kind}")]
+
+
+@pytest.fixture(params=FILE_SYSTEMS)
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, bool]]:
+    """The directory of a container on a small disk, and whether that keeps quotas."""
     image, place = tmp_path / "disk", tmp_path / "mounted"
     place.mkdir()
     with open(image, "wb") as file:
-        file.truncate(32 << 20)
-    _make(image, "-O", "quota,project", "-E", "quotatype=prjquota")
+        file.truncate((32 if request.param == "ext4" else 304) << 20)
+    quotas = ("-O", "quota,project", "-E", "quotatype=prjquota")
+    _make(image, request.param, *(quotas if request.param == "ext4" else ()))
     kept = _mount(image, place, "loop,prjquota")
     if not kept:
-        _make(image)
+        _make(image, request.param)
         assert _mount(image, place, "loop")
     try:
         for name in ("upper", "work"):
@@ -47,8 +52,9 @@ def disk(tmp_path: Path) -> Iterator[tuple[str, bool]]:
         subprocess.run(["umount", place], check=True)
 
 
-def _make(image: Path, *options: str) -> None:
-    subprocess.run(["mkfs.ext4", "-q", "-F", *options, image], check=True, capture_output=True)
+def _make(image: Path, kind: str, *options: str) -> None:
+    force = {"ext4": "-F", "xfs": "-f"}[kind]
+    subprocess.run([f"mkfs.{kind}", "-q", force, *options, image], check=True, capture_output=True)
 
 
 def _mount(image: Path, place: Path, options: str) -> bool:
@@ -100,6 +106,17 @@ def test_two_containers_have_projects_of_their_own(disk: tuple[str, bool]) -> No
         projects.add(calls.project_of(descriptor))
         os.close(descriptor)
     assert len(projects) == (2 if kept else 1)
+
+
+def test_a_number_that_nobody_has_used_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xfs has no record of it."""
+
+    def refuse(*_arguments: object) -> None:
+        raise FileNotFoundError(2, "quotactl")
+
+    monkeypatch.setattr(calls, "_quotactl", refuse)
+    use = calls.use_of(-1, 5)
+    assert (use.limit, use.used) == (0, 0)
 
 
 def test_without_a_size_nothing_is_done(tmp_path: Path) -> None:
