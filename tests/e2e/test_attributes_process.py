@@ -53,7 +53,7 @@ ROWS = [
     Row("apparmor=unconfined", "security_opt: ['apparmor=unconfined', 'label=disable']", "echo ok", "ok"),
     Row(
         "systempaths=unconfined",
-        "security_opt: ['systempaths=unconfined'], cap_add: [SYS_ADMIN]",
+        "security_opt: ['systempaths=unconfined', 'apparmor=unconfined'], cap_add: [SYS_ADMIN]",
         "cd /proc; grep -c ' /proc/' mounts; cat sys/kernel/domainname > sys/kernel/domainname && echo ok",
         "0\nok",
     ),

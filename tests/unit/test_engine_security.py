@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compose.engine.embedded.spec import security
+from compose.engine.embedded.spec import build, security
 from compose.engine.embedded.spec.namespaces import useless
 from compose.engine.embedded.spec.security import Security
 from compose.errors import ContainerError
-from compose.runtime import modules
+from compose.runtime import apparmor, modules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +79,53 @@ def test_what_is_written_for_the_next_execve(tmp_path: Path, monkeypatch: pytest
     new.touch()
     modules.confine({"apparmorProfile": "other"})
     assert new.read_text() == "exec other"  # kernels with several modules have a file for each
+
+
+def test_the_default_profile_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, given, parser = (tmp_path / name for name in ("profiles", "given", "parser"))
+    loaded.write_text("docker-default-2 (enforce)\n")
+    script = f"echo $* >>{given}; cat >>{given}; echo '{apparmor.NAME} (enforce)' >>{loaded}"
+    parser.write_text(f"#!/bin/sh\n{script}\n")
+    parser.chmod(0o755)
+    monkeypatch.setattr(apparmor, "_LOADED", str(loaded))
+    monkeypatch.setattr(apparmor, "_parser", lambda: None)
+    monkeypatch.setattr(apparmor, "has_apparmor", lambda: True)
+    assert apparmor.default() == "" and not apparmor.is_loaded("docker-default")
+    with pytest.raises(ContainerError, match="there is no apparmor_parser"):
+        apparmor.load()
+    monkeypatch.setattr(apparmor, "_parser", lambda: str(parser))
+    assert apparmor.default() == apparmor.NAME
+    apparmor.make_ready({"apparmorProfile": "mine"})
+    assert not given.exists()
+    for _each in range(2):
+        apparmor.make_ready({"apparmorProfile": apparmor.NAME})
+    assert given.read_text().startswith(f"-Kr\nprofile {apparmor.NAME} ")
+    assert given.read_text().count("-Kr") == 1
+    parser.write_text("#!/bin/sh\necho no room >&2; exit 1\n")
+    loaded.write_text("")
+    with pytest.raises(ContainerError, match="apparmor_parser: no room"):
+        apparmor.load()
+
+
+@pytest.mark.parametrize(
+    ("service", "dockers", "expected"),
+    [
+        ({}, False, "ours"),
+        ({"privileged": True}, False, None),
+        ({"privileged": True, "security_opt": ["apparmor=mine"]}, False, "mine"),
+        ({"security_opt": ["apparmor=unconfined"]}, False, "unconfined"),
+        ({"security_opt": ["apparmor=docker-default"]}, False, "ours"),
+        ({"security_opt": ["apparmor=docker-default"]}, True, "docker-default"),
+    ],
+)
+def test_which_profile_a_container_has(
+    monkeypatch: pytest.MonkeyPatch, service: dict[str, Any], dockers: bool, expected: str | None
+) -> None:
+    monkeypatch.setattr(build, "has_apparmor", lambda: True)
+    monkeypatch.setattr(apparmor, "is_loaded", lambda _name: dockers)
+    config: Any = {"process": {}, "linux": {}, "mounts": []}
+    build._apply(config, security.security(service), "" if service.get("privileged") else "ours")
+    assert config["process"].get("apparmorProfile") == expected
 
 
 def test_keys_without_effect() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
 from compose.linux.files import spread_directories
-from compose.runtime import protocol, records
+from compose.runtime import apparmor, protocol, records
 from compose.runtime.client import Keeper
 from compose.runtime.records import read_state
 from compose.runtime.spec import STATE_FILE, VERSION
@@ -183,6 +183,7 @@ class Creation:
             seccomp=program(self.context.paths, service, self._project_directory()),
             ports=list(self.wanted.config.get("ports") or ()),
             devices=devices.find(self.wanted.config),
+            apparmor=apparmor.default(),
         )
 
     def _project_directory(self) -> str:
@@ -300,6 +301,8 @@ async def start(context: Context, name: str) -> None:
     row = context.row(name)
     spec = readable_spec(context, row.id)
     await in_thread(volumes.mount, context, spec)
+    if spec is not None and spec["oci"]["process"].get("apparmorProfile"):
+        await in_thread(apparmor.make_ready, spec["oci"]["process"])
     service = hooks.service_of(context, row.id)
     if service.get("pre_start"):
         await in_thread(hooks.before_start, context, row)

@@ -123,7 +123,7 @@ class Run(Step):
         return tree
 
     def _spec(self, stage: StageState, directory: str, lower: list[str]) -> ContainerSpec:
-        from compose.runtime import capabilities, seccomp
+        from compose.runtime import apparmor, capabilities, seccomp
         from compose.runtime.oci import bind, default_oci
 
         environment = {**stage.environment(), **self.environment(stage)}
@@ -135,6 +135,9 @@ class Run(Step):
             hostname="build",
             own_network=False,
         )
+        if profile := apparmor.default():
+            oci["process"]["apparmorProfile"] = profile
+            apparmor.make_ready(oci["process"])
         for name in ("resolv.conf", "hosts"):
             source = os.path.realpath(f"/etc/{name}")
             if os.path.isfile(source):

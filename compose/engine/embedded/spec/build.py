@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
+from compose.runtime import apparmor
 from compose.runtime.modules import has_apparmor, has_selinux
 from compose.runtime.oci import default_oci
 from compose.runtime.spec import VERSION
@@ -74,6 +75,8 @@ class Attached(NamedTuple):
     seccomp: str
     ports: list[dict[str, Any]]
     devices: HostDevices
+    apparmor: str
+    """The AppArmor profile of those that name none; empty: there is none."""
 
 
 def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: Attached) -> ContainerSpec:
@@ -193,7 +196,7 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
     limits.update(resources(service))
     if attached.devices.blocks:
         limits["blockIO"] = attached.devices.blocks
-    _apply(config, options)
+    _apply(config, options, attached.apparmor if not service.get("privileged") else "")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     config["process"]["rlimits"] = [*descriptors(service, hard), *rlimits(service)]
     config["process"]["oomScoreAdj"] = int(service.get("oom_score_adj") or 0)
@@ -201,7 +204,7 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
     return config
 
 
-def _apply(config: OciConfig, options: Security) -> None:
+def _apply(config: OciConfig, options: Security, default_profile: str) -> None:
     """``security_opt``, but for what `default_oci` and the seccomp program take of it."""
     if options.unconfined_paths:
         config["linux"].update(maskedPaths=[], readonlyPaths=[])
@@ -209,10 +212,17 @@ def _apply(config: OciConfig, options: Security) -> None:
         for mount in config["mounts"]:
             if mount["type"] == "cgroup":
                 mount["options"] = ["rw" if word == "ro" else word for word in mount["options"]]
-    if options.apparmor and has_apparmor():
-        config["process"]["apparmorProfile"] = options.apparmor
+    profile = _profile(options.apparmor, default_profile)
+    if profile and has_apparmor():
+        config["process"]["apparmorProfile"] = profile
     if options.selinux and has_selinux():
         config["process"]["selinuxLabel"] = options.selinux
+
+
+def _profile(asked: str, default: str) -> str:
+    """The AppArmor profile; Docker's own is ours where Docker has not loaded it."""
+    own = asked == apparmor.DOCKERS and default and not apparmor.is_loaded(asked)
+    return default if own or not asked else asked
 
 
 def _mounts(attached: Attached) -> list[dict[str, Any]]:
