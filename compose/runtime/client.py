@@ -22,7 +22,7 @@ from compose.errors import ContainerError
 from compose.linux import sockets
 from compose.runtime import hold, protocol, spawn
 from compose.runtime.attachment import Attachment
-from compose.runtime.records import read_state
+from compose.runtime.records import read_state, recorded_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ class Keeper:
         """Stop a container and start it, all by its monitor: its ports stay open, and whoever follows its log
         goes on. False, and nothing has happened, when it does not run. Raises `ContainerError`.
         """
-        answer = self._tell(identity, "restart", grace=grace)
+        former = recorded_state(self.paths, identity)
+        run = [former.get("pid", 0), former.get("start_time", 0)]  # asked again, it is not ended twice
+        answer = self._tell(identity, "restart", grace=grace, run=run)
         for text in (answer or {}).get("warnings", ()):
             if warn is not None:
                 warn(text)

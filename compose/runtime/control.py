@@ -131,6 +131,9 @@ class Control:
                     raise
                 return True
             case "restart":
+                if monitor.runs_since(*message.get("run") or (0, 0)):  # a successor that is asked again
+                    protocol.answer(connection, warnings=[])
+                    return False
                 self._restarting.append(connection)
                 monitor.restart(message.get("grace"))
                 return True

@@ -448,6 +448,10 @@ class Monitor:
         """Stop the container and start it; `Control` hears of it. Its ports stay open meanwhile."""
         self.restarter.by_hand(grace)
 
+    def runs_since(self, pid: int, started: int) -> bool:
+        """Whether the container runs, and has been started after the run of that process 1."""
+        return self.pidfd >= 0 and started > 0 and (pid, started) != (self.pid, self.state.get("start_time"))
+
     def answer_restart(self, warnings: list[str]) -> None:
         """It runs again."""
         if self.control is not None:

@@ -27,6 +27,8 @@ _PATIENCE = 1.0
 ended."""
 
 _boot_id = ""
+_gave_up = -_PATIENCE
+"""When this process has last given up waiting for somebody to write how a container ended."""
 
 
 def boot_id() -> str:
@@ -148,8 +150,10 @@ def read_state(paths: Paths, identity: str) -> ContainerState:
     """What is true of a container now. Raises `StateError` when its record is damaged.
 
     Waits up to a second while the container has ended and its monitor, or that one's successor, has not
-    written so yet. What nobody watched ends as "exited" without an exit code.
+    written so yet. What nobody watched ends as "exited" without an exit code. Who has waited in vain for one
+    does not wait for others whose monitors are dead too: all helpers were killed together then.
     """
+    global _gave_up
     deadline = time.monotonic() + _PATIENCE
     while True:
         state = recorded_state(paths, identity)
@@ -163,7 +167,9 @@ def read_state(paths: Paths, identity: str) -> ContainerState:
         watched = lives(state.get("monitor_pid", 0), state.get("monitor_start_time", 0))
         if status == "restarting" and watched:
             return state
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline or (not watched and now - _gave_up < _PATIENCE):
+            _gave_up = now
             return _ended(state, "nobody watched the container when it ended")
         time.sleep(0.01)
 

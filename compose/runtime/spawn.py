@@ -162,33 +162,11 @@ def sweep(paths: Paths, project: str) -> None:
             remove_records(directory)
     finally:
         os.close(lock)
-    from compose.runtime import cgroups
+    from compose.runtime import cgroups, leftovers
 
+    leftovers.remove_of_project(project)
     for base in cgroups.bases_of(project):
-        _remove_left_groups(base)
         remove_base(base)
-
-
-def _remove_left_groups(base: str) -> None:
-    """End and remove containers' groups whose monitors were killed together with the keeper."""
-    from compose.runtime import cgroups
-    from compose.runtime.cgroups.common import OWN_LEAF, ROOT
-
-    root = ROOT if cgroups.version() == 2 else f"{ROOT}/freezer"
-    try:
-        names = [name for name in os.listdir(f"{root}/{base}") if len(name) == 64 and name != OWN_LEAF]
-    except OSError:
-        return
-    for name in names:
-        group = cgroups.find(base, name)
-        deadline = time.monotonic() + _LAST_BREATH
-        try:
-            while group.pids() and time.monotonic() < deadline:
-                group.kill()
-                time.sleep(0.002)
-            group.remove()
-        except (OSError, ContainerError):  # said by what removes the container
-            continue
 
 
 def remove_records(directory: str) -> None:
@@ -251,7 +229,7 @@ def start_once(paths: Paths, isolation: str) -> tuple[Socket, OnceProcess]:
 
 def sweep_once() -> None:
     """End and remove what private keepers that were killed have left: their names tell whose it is."""
-    from compose.runtime import cgroups
+    from compose.runtime import cgroups, leftovers
     from compose.runtime.cgroups.common import ROOT
 
     root = ROOT if cgroups.version() == 2 else f"{ROOT}/freezer"
@@ -266,15 +244,7 @@ def sweep_once() -> None:
             continue
         if records.lives(int(pid), int(started)):
             continue
-        group = cgroups.find("pycompose", name)
-        deadline = time.monotonic() + _LAST_BREATH
-        while group.pids() and time.monotonic() < deadline:
-            group.kill()
-            time.sleep(0.002)
-        try:
-            group.remove()
-        except OSError:  # the next one tries again
-            continue
+        leftovers.end("pycompose", name)
 
 
 def wait_for_end(pidfd: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.state.files import read_json
+from tests.e2e.test_resources import groups_called, parent_of
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
@@ -152,10 +153,8 @@ def test_helpers_killed_while_commands_work(stack: Stack) -> None:
     assert stack.ps("--all") == {}
 
 
-def test_down_is_enough_when_everything_was_killed_at_once(stack: Stack) -> None:
-    """As by a kernel that is out of memory: nobody is left who could replace anybody."""
-    stack.write("services:\n  one: {image: IMAGE, command: sleep 1000}\n")
-    stack.up()
+def kill_everything(stack: Stack) -> None:
+    """As a kernel that is out of memory does: nobody is left who could replace anybody."""
     keeper = int(read_json(f"{stack.paths.project_run(stack.name)}/keeper.json")["pid"])
     with open(f"/proc/{keeper}/task/{keeper}/children") as file:
         pids = [keeper, *map(int, file.read().split())]
@@ -166,4 +165,26 @@ def test_down_is_enough_when_everything_was_killed_at_once(stack: Stack) -> None
             pids += map(int, file.read().split())
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+
+
+def test_down_is_enough_when_everything_was_killed_at_once(stack: Stack) -> None:
+    stack.write("services:\n  one: {image: IMAGE, command: sleep 1000}\n")
+    stack.up()
+    kill_everything(stack)
     stack.run("down")
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "damaged"])
+def test_a_group_that_was_named_goes_too_when_everything_was_killed(stack: Stack, damaged: bool) -> None:
+    named, _base = parent_of(stack)
+    stack.write(f"services:\n  one: {{image: IMAGE, command: sleep 1000, cgroup_parent: {named}}}\n")
+    stack.up()
+    ((_name, one),) = stack.ps("--no-trunc").items()
+    identity = one["ID"]
+    kill_everything(stack)
+    if damaged:
+        os.truncate(f"{stack.paths.container(identity)}/spec.json", 10)
+    stack.run("down")
+    assert groups_called(identity) == []
+    if not named.endswith(".slice"):  # slices are systemd's
+        assert groups_called(f"{stack.name}-parent") == []

@@ -103,6 +103,11 @@ class Stand:
         """Wait until the container has written a line."""
         wait_for(f"{self.paths.container(identity)}/log", lambda: text in self.lines(identity))
 
+    def until_lines(self, identity: str, count: int) -> None:
+        """Wait until the container has written so many lines."""
+        log = f"{self.paths.container(identity)}/log"
+        wait_for(log, lambda: len(self.lines(identity)) >= count)
+
     def size(self, identity: str) -> int:
         """Bytes in the first segment of the log."""
         try:

@@ -20,7 +20,7 @@ from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from compose.runtime.spec import ContainerState
+    from compose.runtime.spec import ContainerState, RestartPolicy
     from compose.state.paths import Paths
 
 
@@ -325,6 +325,52 @@ def test_a_monitor_that_dies_while_it_waits_to_restart(stand: Stand) -> None:
     state = stand.until(identity, lambda state: state["status"] == "exited")
     assert (state["restart_count"], state["exit_code"]) == (4, 1)
     assert stand.lines(identity) == [b"try"] * 5
+
+
+def test_monitors_that_die_between_the_end_and_the_restart(stand: Stand) -> None:
+    """At whatever moment: no start too few, none too many but for one that nobody had written down yet, and
+    the count is that of the policy."""
+    dice = random.Random(1848)
+    policy: RestartPolicy = {"name": "on-failure", "max_attempts": 6}
+    identity = stand.shell("echo try; exit 1", restart=policy)
+    kills = 0
+    while (state := stand.state(identity))["status"] != "exited":
+        count = state.get("restart_count", 0)
+        kill(state["monitor_pid"])
+        kills += 1
+        stand.until(identity, moved_on(state["monitor_pid"], count + dice.randrange(2)))
+    assert (state["restart_count"], state["exit_code"]) == (6, 1)
+    assert kills > 6
+    assert 7 <= len(stand.lines(identity)) <= 7 + kills
+
+
+def moved_on(monitor: int, count: int) -> Callable[[ContainerState], bool]:
+    """Whether another monitor has restarted the container as often, or it has ended for good."""
+    return lambda state: (
+        (state["monitor_pid"] != monitor and state.get("restart_count", 0) >= count)
+        or state["status"] == "exited"
+    )
+
+
+def test_a_restart_by_hand_is_finished_by_a_successor_once(stand: Stand) -> None:
+    identity = stand.shell("trap 'exit 0' TERM; echo begun; while :; do sleep 0.05; done")
+    stand.until_written(identity, b"begun")
+    for number in range(2, 6):
+        former = stand.state(identity)
+        child = os.fork()
+        if child == 0:
+            try:
+                done = stand.keeper.restart(identity)
+            finally:
+                os._exit(0 if done else 1)
+        stand.until(identity, lambda state: bool(state.get("restarting_by_hand")))
+        kill(former["monitor_pid"])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        state = stand.state(identity)
+        assert (state["status"], state["restart_count"]) == ("running", 0)
+        assert state["pid"] != former["pid"]
+        stand.until_lines(identity, number)
+    assert stand.lines(identity) == [b"begun"] * 5
 
 
 def test_a_monitor_that_dies_while_it_starts_leaves_nothing_running(stand: Stand) -> None:

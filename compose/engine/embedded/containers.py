@@ -444,6 +444,10 @@ async def remove(
     spec = readable_spec(context, row.id)
     with contextlib.suppress(StateError):  # damaged records; whatever runs has been stopped even so
         await in_thread(_stop, context, row, 0, False)
+    if spec is not None and spec.get("cgroup_parent"):
+        from compose.runtime import leftovers
+
+        await in_thread(leftovers.remove_of_container, spec)
     await in_thread(_spoil, context, row)
     keep_address = successor is not None and _wants_address(context, row)
     await networks.disconnect(context, row, spec, keep_address=keep_address)
