@@ -94,12 +94,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    from compose.cli.project import switches
+
     return {
         "project_directory": arguments.project_directory,
         "project_name": arguments.project_name,
         "env_files": arguments.env_file,
         "profiles": arguments.profile,
-        "switches": arguments.switches or (),
+        "switches": (*switches(arguments), *(arguments.switches or ())),
     }
 
 

@@ -181,6 +181,7 @@ def _global_parser() -> argparse.ArgumentParser:
     add("--project-directory", metavar="PATH", help="base of relative paths (default: of the first file)")
     add("--env-file", action="append", default=[], metavar="FILE", help="another file than .env; repeatable")
     add("--profile", action="append", default=[], metavar="NAME", help="enable a profile; repeatable")
+    add("--all-resources", action="store_true", help="also networks and volumes that no service uses")
     add("--parallel", type=int, metavar="N", help="at most N operations at once; -1: any number")
     add("--progress", metavar="auto|tty|plain|json|quiet", help="how progress is shown")
     add("--ansi", metavar="never|always|auto", help="whether to colour")

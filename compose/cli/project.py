@@ -35,10 +35,16 @@ def load(arguments: argparse.Namespace) -> Project:
         profiles=arguments.profile,
         services=getattr(arguments, "services", None) or (),
         cache=cache(),
+        switches=switches(arguments),
     )
     for warning in project.warnings:
         warn(warning)
     return project
+
+
+def switches(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Those of the global options that say what stays in a project."""
+    return ("all-resources",) if arguments.all_resources else ()
 
 
 def cache() -> str | None:
@@ -153,12 +159,12 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
         {
             key: WantedNetwork(key, network["name"], hash_of(network), bool(network.get("external")))
             for key, network in project.networks.items()
-            if key in networks
+            if key in networks or project.all_resources
         },
         {
             key: WantedVolume(key, volume["name"], hash_of(volume), bool(volume.get("external")))
             for key, volume in project.volumes.items()
-            if key in volumes
+            if key in volumes or project.all_resources
         },
     )
 

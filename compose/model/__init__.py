@@ -53,7 +53,7 @@ def load(
 
     `services` are names given on the command line: their profiles are active too. `cache` is the directory
     that keeps finished projects (Paths.cache); None keeps nothing. `switches` leave passes out, as the
-    options of `config` of the same names do. Raises ModelError with file:line:column for what is wrong in a
+    options of the same names do. Raises ModelError with file:line:column for what is wrong in a
     file, UsageError for what is wrong in the call.
     """
     request = _request(

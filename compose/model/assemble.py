@@ -18,6 +18,7 @@ from compose.model.names import check_name, normalised_name
 from compose.model.normalise import normalise, resolve_variables
 from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
+from compose.model.request import ALL_RESOURCES
 from compose.model.support import warn_of_unsupported
 from compose.model.tree import Map, Path, Position, Seq, clone, plain
 
@@ -171,7 +172,8 @@ def _assemble(loading: Loading, watch: Callable[[Map, Path], None] | None) -> tu
             read_env_files(service, name, loading.inputs, loading.lookup)
         read_label_files(service, name, loading.inputs)
     order = _order(tree)
-    _prune(tree)
+    if not loading.has(ALL_RESOURCES):
+        _prune(tree)
     for kind in ("services", *RESOURCES):
         for key in [key for key in warned.get(kind) or () if key not in tree.get(kind, ())]:
             del warned[kind][key]
@@ -251,6 +253,7 @@ def _project(loading: Loading, tree: Map, disabled: Map, profiles: list[str], or
     data: dict[str, Any] = {kind: _sorted(plain(tree.get(kind) or {})) for kind in ("services", *RESOURCES)}
     data["disabled"] = _sorted(plain(disabled))
     data["extensions"] = {key: plain(value) for key, value in tree.items() if key.startswith("x-")}
+    data["all_resources"] = loading.has(ALL_RESOURCES)
     data["name"] = loading.name
     data["directory"] = loading.found.directory
     data["files"] = list(loading.found.files)

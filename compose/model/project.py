@@ -31,6 +31,7 @@ class Project:
 
     __slots__ = (
         "_positions",
+        "all_resources",
         "configs",
         "directory",
         "disabled",
@@ -48,6 +49,8 @@ class Project:
     )
 
     def __init__(self, data: dict[str, Any]) -> None:
+        self.all_resources: bool = data["all_resources"]
+        """Whether what no service uses stays too: ``--all-resources``."""
         self.name: str = data["name"]
         self.directory: str = data["directory"]
         self.files: list[str] = data["files"]
@@ -134,6 +137,8 @@ class Project:
             if not depends:
                 service.pop("depends_on", None)
         self.order = [name for name in self.order if name in needed]
+        if self.all_resources:
+            return
         used = used_resources(self.services)
         for kind in RESOURCES:
             section = getattr(self, kind)

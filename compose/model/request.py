@@ -7,8 +7,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+ALL_RESOURCES = "all-resources"
+"""The switch that keeps what no service uses."""
+
+
 class Request:
-    """The arguments of `load`, and the switches of `config` that leave a pass out."""
+    """The arguments of `load`, and the switches that leave a pass out."""
 
     __slots__ = (
         "cwd",

@@ -113,6 +113,30 @@ def test_a_volume_outlives_down_and_not_down_v(stack: Stack) -> None:
     assert stack.shell("db", "ls /data") == ""
 
 
+def test_what_no_service_uses_is_made_on_request_only(stack: Stack) -> None:
+    stack.write(
+        """
+services:
+  a: {image: IMAGE, command: [sleep, infinity]}
+networks: {spare: {}}
+volumes: {spare: {}}
+"""
+    )
+    assert "spare" not in stack.run("up", "-d", "--dry-run")
+    assert "spare" in stack.run("--all-resources", "up", "-d", "--dry-run")
+    stack.run("--all-resources", "up", "-d")
+    assert f"{stack.name}_spare" in stack.run("volumes")
+    stack.write(
+        f"services: {{b: {{image: IMAGE, command: [sleep, infinity], networks: [n]}}}}\n"
+        f"networks: {{n: {{external: true, name: {stack.name}_spare}}}}\n",
+        "other.yaml",
+    )
+    stack.run("-f", "other.yaml", "-p", f"{stack.name}b", "up", "-d")
+    stack.run("-f", "other.yaml", "-p", f"{stack.name}b", "down")
+    stack.run("down", "-v")
+    assert "spare" not in stack.run("volumes")
+
+
 def test_down_twice_is_no_error(stack: Stack) -> None:
     stack.write(TWO)
     stack.up()

@@ -259,3 +259,12 @@ def test_what_is_not_active_is_left_out_where_services_are_named(
     assert list(everything["services"]["a"]["depends_on"]) == ["b"]
     named = json.loads(output(capfd, "config", "--format", "json", "a"))
     assert "depends_on" not in named["services"]["a"]
+
+
+def test_what_no_service_uses_is_printed_on_request(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: x}}\nvolumes: {v: }\nnetworks: {n: }\n")
+    assert "volumes" not in yaml.safe_load(output(capfd, "config"))
+    for _ in range(2):  # made, and from the cache
+        shown = yaml.safe_load(output(capfd, "--all-resources", "config", "a"))
+        assert (list(shown["networks"]), list(shown["volumes"])) == (["default", "n"], ["v"])
+    assert output(capfd, "--all-resources", "config", "--volumes") == "v\n"
