@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _UNKNOWN = 255
 """The exit code when the process's own cannot be learnt."""
-_EXIT_CODES = {"not found": 127, "permission": 126}
-"""Those of a program that could not be executed, as a shell has them."""
+_EXIT_CODES = {"not found": 127, "permission": 126, "other": 126}
+"""Those of a program that is not there, or could not be started, as a shell and docker have them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-d", "--detach", action="store_true", help="run in the background")
     add("-e", "--env", action="append", default=[], metavar="KEY=VALUE", help="set a variable")
     add_switch(parser, "interactive", "-i", default=True, help="pass standard input on (default)")
-    add("-t", "--tty", action="store_true", help="with a terminal, where there is one (default)")
+    add_switch(parser, "tty", "-t", default=True, help="with a terminal, where there is one (default)")
     add("--index", type=int, default=0, help="which container of the service (default: the first)")
-    add("-T", "--no-tty", "--no-TTY", action="store_true", help="no terminal, even if there is one")
+    add_switch(parser, "no-tty", "--no-TTY", "-T", default=False, help="no terminal, even if there is one")
     add("--privileged", action="store_true", help="with every capability")
     add("-u", "--user", metavar="USER", help="as this user")
     add("-w", "--workdir", metavar="PATH", help="in this directory")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("exec needs a command", hint=f"pycompose exec {arguments.service} sh")
     scope = Scope(arguments)
     container = scope.running(arguments.service, arguments.index)
-    wanted = arguments.interactive and not arguments.no_tty and not arguments.detach
+    wanted = arguments.tty and not arguments.no_tty and not arguments.detach
     tty = wanted and sys.stdin.isatty() and sys.stdout.isatty()
     process = _process(container.spec, arguments, tty=tty)
     if arguments.dry_run:
@@ -68,7 +68,7 @@ def _execute(
     if tty:
         from compose.ui.console import relay
 
-        return _code(relay(keeper.exec(identity, process, tty=True)))
+        return _code(relay(keeper.exec(identity, process, tty=True), stdin=arguments.interactive))
     if arguments.detach:
         null = os.open(os.devnull, os.O_RDWR)
         keeper.exec(identity, process, [null, null, null]).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from compose.cli.switch import add_switch
 from compose.errors import ComposeError, UsageError
 from compose.ui.errors import complain
 from compose.ui.streams import say
@@ -61,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="policy",
         help="whether to get the image anew, whatever pull_policy says",
     )
-    add("-T", "--no-tty", "--no-TTY", action="store_true", help="no terminal, even if there is one")
-    add("-i", "--interactive", action="store_true", default=True, help="pass standard input on (the default)")
-    add("--interactive=false", "-i=false", dest="interactive", action="store_false", help="do not")
+    add_switch(parser, "tty", "-t", default=None, help="with a terminal; the default where there is one")
+    add_switch(parser, "no-tty", "--no-TTY", "-T", default=False, help="no terminal, even if there is one")
+    add_switch(parser, "interactive", "-i", default=True, help="pass standard input on (the default)")
     add(
         "--remove-orphans", action="store_true", help="remove containers of services that are not in the file"
     )
@@ -107,8 +108,7 @@ class _Run:
             raise UsageError(
                 f"no such service: {arguments.service}", hint="see 'pycompose config --services'"
             )
-        self.tty = not arguments.no_tty and not arguments.detach and arguments.interactive
-        self.tty = self.tty and sys.stdin.isatty() and sys.stdout.isatty()
+        self.tty = _wants_terminal(arguments)
         self.name = ""
         self.identity = ""
         self.output: Pieces | None = None
@@ -328,6 +328,15 @@ class _Run:
             from compose.cli.waiter import remove
 
             remove(self.paths, self.project.name, self.identity)
+
+
+def _wants_terminal(arguments: argparse.Namespace) -> bool:
+    """Whether the container gets a terminal. Raises ComposeError where there is none for ``-t``."""
+    if arguments.no_tty or arguments.detach or arguments.tty is False:
+        return False
+    if arguments.tty and arguments.interactive and not sys.stdin.isatty():
+        raise ComposeError("the input device is not a TTY", hint="run without -t, or with -T")
+    return bool(arguments.tty) or (sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def _send(attachment: Attachment, number: int) -> None:

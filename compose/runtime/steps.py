@@ -139,14 +139,14 @@ class LaunchError(ContainerError):
     """A process could not be put into its container.
 
     `step` and `number` say where and why (an errno, or one of this module's reasons). `reason` is "not found"
-    (the command exits 127), "permission" (126) or "other".
+    (the command exits 127), "permission" (126), "other", or "" when there is no container any more.
     """
 
     def __init__(self, step: int, number: int, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint or _HINTS.get((step, number)))
         self.step = step
         self.number = number
-        self.reason = OTHER
+        self.reason = "" if step == GONE else OTHER
         if step in (EXEC, WORKING_DIRECTORY):
             if number in (2, 20, NO_EXECUTABLE):  # ENOENT, ENOTDIR
                 self.reason = NOT_FOUND if step == EXEC else OTHER

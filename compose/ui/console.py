@@ -49,14 +49,18 @@ class _Ended(Exception):
     """A signal ends this process."""
 
 
-def relay(session: ExecSession) -> int | None:
-    """Pass bytes both ways, and the window's size, until the process has ended; its exit code."""
+def relay(session: ExecSession, *, stdin: bool = True) -> int | None:
+    """Pass bytes both ways, and the window's size, until the process has ended; its exit code.
+
+    Without `stdin` nothing that is typed is passed on.
+    """
     assert session.terminal is not None
     master = session.terminal
     os.set_blocking(master, False)
-    with contextlib.closing(session), Console(session.resize) as console:
+    with contextlib.closing(session), Console(session.resize, raw=stdin) as console:
         console.resize()
-        _thread.start_new_thread(_type, (0, os.dup(master), None, -1))
+        if stdin:
+            _thread.start_new_thread(_type, (0, os.dup(master), None, -1))
         try:
             _until(
                 {

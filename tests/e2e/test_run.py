@@ -187,6 +187,38 @@ def test_a_terminal_is_joined_with_that_of_the_command(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "terminal_inside"),
+    [("", True), ("-it", True), ("-ti", True), ("-i=false", True), ("-T", False), ("-t=false", False)],
+)
+def test_who_gets_a_terminal(stack: Stack, flags: str, *, terminal_inside: bool) -> None:
+    stack.write(TWO)
+    words = [flags] if flags else []
+    with stack.terminal("run", "--rm", "--no-deps", *words, "web", "tty") as terminal:
+        terminal.expect("/dev/pts/0" if terminal_inside else "not a tty")
+        assert terminal.ends() == (0 if terminal_inside else 1)
+
+
+def test_input_from_a_pipe(stack: Stack) -> None:
+    stack.write(TWO)
+    for flags in ([], ["-i"], ["-T"]):
+        assert stack.run("run", "--rm", "--no-deps", *flags, "web", "cat", stdin="given\n") == "given\n"
+    assert stack.run("run", "--rm", "--no-deps", "-i=false", "web", "cat", stdin="given\n") == ""
+    for flags in (["-it"], ["-t"], ["--tty"]):
+        said = stack.fails("run", "--rm", "--no-deps", *flags, "web", "cat")
+        assert "the input device is not a TTY" in said
+    assert stack.ps("--all") == {}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("-w", "/etc/passwd", "web", "true"), ("-u", "nobody-here", "web", "true")]
+)
+def test_what_cannot_be_set_up_for_a_command_is_told(stack: Stack, arguments: tuple[str, ...]) -> None:
+    stack.write(TWO)
+    assert arguments[1] in stack.fails("run", "--rm", "--no-deps", *arguments)
+    assert stack.ps("--all") == {}
+
+
+@pytest.mark.parametrize(
     ("script", "code"),
     [
         ("trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.1; done", 3),
