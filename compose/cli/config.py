@@ -130,14 +130,19 @@ def _project(arguments: argparse.Namespace) -> str:
         from compose.cli.digests import pin
         from compose.state.paths import Paths
 
-        pin(project, Paths.from_environment())
+        def where(name: str) -> str:
+            return f"{project.where(('services', name, 'image'))}: "
+
+        pin(project.services, where, Paths.from_environment())
     if arguments.quiet:
         return ""
+    from compose.model.key_order import in_natural_order
     from compose.model.present import presented, text
 
     if arguments.lock_image_digests:
-        images = {name: {"image": one["image"]} for name, one in project.services.items() if "image" in one}
-        return text({"services": images}, arguments.format or "yaml")
+        from compose.cli.digests import only_images
+
+        return text(in_natural_order(only_images(project.services)), arguments.format or "yaml")
     return presented(project, arguments.format or "yaml")
 
 
@@ -183,6 +188,13 @@ def _uninterpolated(arguments: argparse.Namespace) -> str:
             if name not in services:
                 raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
         tree["services"] = {name: services[name] for name in arguments.services}
+    if arguments.resolve_image_digests or arguments.lock_image_digests:
+        from compose.cli.digests import only_images, pin
+        from compose.state.paths import Paths
+
+        pin(tree.get("services", {}), lambda name: "", Paths.from_environment())
+        if arguments.lock_image_digests:
+            tree = only_images(tree.get("services", {}))
     if arguments.format == "json":
         tree = empty_lists_as_null(tree, UNIQUE_KEYS - {"args"} | {"environment"})
     return text(in_natural_order(tree), arguments.format or "yaml")

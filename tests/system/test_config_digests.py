@@ -44,6 +44,7 @@ def test_digests_are_those_of_the_local_store(
     locked = yaml.safe_load(output(capfd, "config", "--lock-image-digests"))
     assert locked["services"]["web"] == {"image": image}
     assert list(locked) == ["services"]
+    assert yaml.safe_load(output(capfd, "config", "--lock-image-digests", "--no-interpolate")) == locked
     found = ImageStore(paths).find(image)
     assert found is not None
     assert "docker.io/library/web:1" in found.names

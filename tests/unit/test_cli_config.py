@@ -211,6 +211,25 @@ def test_digest_of_what_is_not_in_the_store_is_one_clear_error(
     )
 
 
+def test_images_that_have_digests_are_written_in_full(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    digest = f"sha256:{'a' * 64}"
+    (project / "compose.yaml").write_text(f"services: {{a: {{image: 'x:1@{digest}'}}, b: {{build: .}}}}\n")
+    locked = f"services:\n  a:\n    image: docker.io/library/x@{digest}\n  b: {{}}\n"
+    assert output(capfd, "config", "--lock-image-digests") == locked
+    assert output(capfd, "config", "--lock-image-digests", "--no-interpolate") == locked
+
+
+def test_wrong_names_of_images_have_their_place(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: 'x:${T}'}}\n")
+    assert main(["config", "--lock-image-digests", "--no-interpolate"]) == 1
+    assert "services.a.image: image name 'x:${T}'" in capfd.readouterr().err
+    (project / "compose.yaml").write_text("services: {a: {image: UPPER}}\n")
+    assert main(["config", "--lock-image-digests"]) == 1
+    assert "compose.yaml:1:16: services.a.image: image name 'UPPER' is not valid" in capfd.readouterr().err
+
+
 def test_unknown_service_is_an_error(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "wbe"]) == 2
     assert "no such service: wbe" in capfd.readouterr().err
