@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -65,7 +66,10 @@ class Unit:
         return _TEXT.format(environment=environment, program=command, target=target)
 
     def install(self, paths: Paths) -> None:
-        """Write and enable it. Raises `ComposeError` where there is no systemd, or it refuses."""
+        """Write, enable and start it: only what was started is stopped when the machine goes down.
+
+        Raises `ComposeError` where there is no systemd, or it refuses.
+        """
         if not is_running():
             raise ComposeError(
                 "systemd does not run here, so that nothing can be enabled",
@@ -80,9 +84,10 @@ class Unit:
         except ComposeError:
             os.unlink(self.path)
             raise
+        self._call("start", BOOT_UNIT)
 
     def remove(self) -> bool:
-        """Disable and remove it; whether it was there."""
+        """Disable and remove it; whether it was there. What runs goes on."""
         if not self.is_installed():
             return False
         if is_running():
@@ -90,6 +95,8 @@ class Unit:
         os.unlink(self.path)
         if is_running():
             self._call("daemon-reload")
+            with contextlib.suppress(ComposeError):  # it is not loaded unless it was started
+                self._call("stop", BOOT_UNIT)  # not earlier: its file said what that would do
         return True
 
     def _call(self, *arguments: str) -> None:

@@ -177,6 +177,23 @@ services:
     assert bool(values & scale) != ("blkio_config.weight: not kept: this kernel shares no" in said)
 
 
+def test_one_block_device_has_a_weight_of_its_own_or_the_reason_is_said(stack: Stack) -> None:
+    disk, number = block_device()
+    files = "blkio/blkio.bfq.weight_device blkio/blkio.weight_device io.bfq.weight io.weight"
+    stack.write(f"""
+services:
+  a:
+    image: IMAGE
+    command: [sh, -c, "cd /sys/fs/cgroup; cat {files} 2>/dev/null; echo read"]
+    blkio_config: {{weight_device: [{{path: {disk}, weight: 300}}]}}
+""")
+    said = stack.up()
+    lines = [line.partition("| ")[2] for line in stack.run("logs", "-f").splitlines()]
+    assert lines[-1] == "read"
+    kept = {f"{number} 300", f"{number} 2930"} & set(lines)
+    assert bool(kept) != ("blkio_config.weight_device: not kept: the device is not shared" in said)
+
+
 def state(stack: Stack, name: str) -> ContainerState:
     """What is recorded of a container, once it is true."""
     (row,) = [row for row in rows(stack) if row.name == f"{stack.name}-{name}-1"]

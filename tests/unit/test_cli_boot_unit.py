@@ -41,8 +41,10 @@ def test_it_is_written_enabled_and_removed(unit: Unit, tmp_path: Path) -> None:
     assert (tmp_path / "asked").read_text().splitlines() == [
         "daemon-reload",
         "enable pycompose-boot.service",
+        "start pycompose-boot.service",
         "disable pycompose-boot.service",
         "daemon-reload",
+        "stop pycompose-boot.service",
     ]
 
 
