@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from compose.model import Project
+    from compose.state.index import ContainerRow
     from compose.state.paths import Paths
 
 _INTERRUPTED = 130
@@ -38,14 +39,16 @@ def follow_until_stopped(
     The first Ctrl-C (or TERM) stops the containers, the second one kills them; what they write meanwhile is
     printed as well. The first end of a container does the same where the options say so.
     """
-    from compose.cli.logs import follow, label, log_printer
+    from compose.cli.following import Following
+    from compose.cli.logs import label, log_printer
     from compose.state.index import Index
 
+    def wanted(row: ContainerRow) -> bool:
+        return not row.oneoff and (row.service in attached.services or row.service in attached.shown)
+
     with contextlib.closing(Index(paths)) as index:
-        rows = [row for row in index.containers(project.name) if not row.oneoff]
-    rows = [row for row in rows if row.service in attached.services or row.service in attached.shown]
+        rows = [row for row in index.containers(project.name) if wanted(row)]
     shown = [row for row in rows if row.service in attached.shown]
-    labels = {label(project.name, row): row for row in rows}
     printer = log_printer(arguments, project.name, shown)
     ending = _Ending(arguments, paths, project, attached.services)
     before = {number: signal.signal(number, ending.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -53,16 +56,17 @@ def follow_until_stopped(
         if shown:
             sys.stdout.write(f"Attaching to {', '.join(label(project.name, row) for row in shown)}\n")
             sys.stdout.flush()
-        follow(
+        with Following(
             paths,
-            printer,
             project.name,
-            rows,
+            printer,
+            wanted,
+            shown=lambda row: row.service in attached.shown,
+            ended=lambda key, row: ending.ended(key, row.service, row.id),
             since=since,
-            ended=lambda key, identity: ending.ended(key, labels[key].service, identity),
-            shown={label(project.name, row) for row in shown},
-            until_end_of={key for key, row in labels.items() if row.service in attached.services},
-        )
+        ) as following:
+            following.add(rows)
+            following.run(lambda row: row.service in attached.services)
         return ending.wait()
     finally:
         for number, handler in before.items():

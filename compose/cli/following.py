@@ -1,57 +1,124 @@
-"""``pycompose logs --follow``: also of containers that are started meanwhile."""
+"""Logs of a project's containers as they are written: ``pycompose logs --follow``, and an attached ``up``.
+
+Containers that are started meanwhile are followed as well. So are those that another command makes anew:
+while it is at work, it does not matter that none runs for a moment.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 
 from compose.cli.logs import label
 from compose.runtime.logs import Follower
 from compose.state import events
+from compose.state.index import Index
+from compose.state.lock import is_held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from compose.cli.scope import Scope
     from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
     from compose.ui.logs import LogPrinter
 
+_WHILE_CHANGED = 0.1
+"""Seconds after which the project is looked at again while a command changes it and nothing runs."""
 
-def follow_project(
-    scope: Scope,
-    printer: LogPrinter,
-    rows: Sequence[ContainerRow],
-    wanted: Callable[[ContainerRow], bool],
-    *,
-    tail: int | None,
-    since: int,
-    until: int,
-) -> None:
-    """Print lines of `rows`, and of `wanted` containers that are started later, until none runs any more."""
-    news = events.Reader(scope.paths, scope.name, from_now=True)
-    follower = Follower(scope.paths)
-    reached: dict[str, int] = {}
-    try:
+
+def _every(_row: ContainerRow) -> bool:
+    return True
+
+
+class Following:
+    """Prints lines as they come."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        project: str,
+        printer: LogPrinter,
+        wanted: Callable[[ContainerRow], bool],
+        *,
+        shown: Callable[[ContainerRow], bool] = _every,
+        ended: Callable[[str, ContainerRow], None] | None = None,
+        since: int = 0,
+        until: int = 0,
+    ) -> None:
+        """`wanted` says which containers to follow that are started later, and `shown` whose lines to print;
+        `ended` hears label and row of each that has ended. `since` and `until` are in nanoseconds."""
+        self._paths = paths
+        self._project = project
+        self._printer = printer
+        self._wanted = wanted
+        self._shown = shown
+        self._ended = ended
+        self._since = since
+        self._until = until
+        self._news = events.Reader(paths, project, from_now=True)
+        self._follower = Follower(paths)
+        self._rows: dict[str, ContainerRow] = {}
+        self._started: dict[str, ContainerRow] = {}
+        self._reached: dict[str, int] = {}
+
+    def __enter__(self) -> Following:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._follower.close()
+        self._news.close()
+
+    def add(self, rows: Iterable[ContainerRow], *, tail: int | None = None) -> None:
+        """Follow these from the beginning, or from the last `tail` lines on."""
         for row in rows:
-            if os.path.isdir(scope.paths.container(row.id)):
-                follower.add(label(scope.name, row), row.id, tail=tail, since=since, until=until)
-        while not follower.finished():
-            for key, time_ns, _stream, line in follower.wait():
-                printer.line(key, time_ns, line)
-                reached[key] = time_ns
-            started = {event["id"] for event in news.read() if event["action"] == "start"}
-            for row in _rows(scope, started):
-                key = label(scope.name, row)
-                if wanted(row) and key not in follower.following():
-                    follower.add(key, row.id, since=reached.get(key, since - 1) + 1, until=until)
-    finally:
-        follower.close()
-        news.close()
+            if os.path.isdir(self._paths.container(row.id)):
+                self._follow(row, tail=tail, since=self._since)
 
+    def run(self, awaited: Callable[[ContainerRow], bool] = _every) -> None:
+        """Print until every container that is `awaited` has ended, and nobody is about to start one."""
+        while self._goes_on(awaited):
+            before = self._follower.following()
+            for key, time_ns, _stream, line in self._follower.wait():
+                if self._shown(self._rows[key]):
+                    self._printer.line(key, time_ns, line)
+                self._reached[key] = time_ns
+            for key in sorted(before - self._follower.following()):
+                if self._ended is not None:
+                    self._ended(key, self._rows[key])
+            self._look_for_started()
 
-def _rows(scope: Scope, identities: set[str]) -> list[ContainerRow]:
-    if not identities:
-        return []
-    scope.refresh()
-    rows = [row for row in scope.rows if row.id in identities]
-    return [row for row in rows if os.path.isdir(scope.paths.container(row.id))]
+    def _goes_on(self, awaited: Callable[[ContainerRow], bool]) -> bool:
+        while True:
+            if any(awaited(self._rows[key]) for key in self._follower.following()):
+                return True
+            changing = is_held(self._paths, self._project)
+            if self._look_for_started():
+                continue
+            if not changing:
+                return False
+            time.sleep(_WHILE_CHANGED)
+
+    def _look_for_started(self) -> bool:
+        """Follow what has been started since the last time; whether there was anything."""
+        identities = {event["id"] for event in self._news.read() if event["action"] == "start"}
+        if identities:
+            with contextlib.closing(Index(self._paths)) as index:
+                rows = [row for row in index.containers(self._project) if row.id in identities]
+            self._started.update({label(self._project, row): row for row in rows if self._wanted(row)})
+        found = False
+        for key, row in list(self._started.items()):
+            followed = key in self._follower.following()
+            if followed and self._rows[key].id != row.id:  # the last words of the one before come first
+                continue
+            del self._started[key]
+            if not followed and os.path.isdir(self._paths.container(row.id)):
+                self._follow(row, tail=None, since=self._reached.get(key, self._since - 1) + 1)
+                found = True
+        return found
+
+    def _follow(self, row: ContainerRow, *, tail: int | None, since: int) -> None:
+        key = label(self._project, row)
+        self._rows[key] = row
+        self._follower.add(key, row.id, tail=tail, since=since, until=self._until)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from compose.errors import ContainerError, UsageError
@@ -10,10 +9,9 @@ from compose.errors import ContainerError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Sequence
 
     from compose.state.index import ContainerRow
-    from compose.state.paths import Paths
     from compose.ui.logs import LogPrinter
 
 
@@ -57,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     since, until = moment(arguments.since), moment(arguments.until)
     printer = log_printer(arguments, name, chosen)
     if arguments.follow:
-        from compose.cli.following import follow_project
+        from compose.cli.following import Following
 
-        follow_project(scope, printer, chosen, wanted, tail=tail, since=since, until=until)
+        with Following(paths, name, printer, wanted, since=since, until=until) as following:
+            following.add(chosen, tail=tail)
+            following.run()
         return 0
     everything = [
         (
@@ -98,42 +98,3 @@ def log_printer(arguments: argparse.Namespace, project: str, rows: Sequence[Cont
         prefix=not arguments.no_log_prefix,
         timestamps=arguments.timestamps,
     )
-
-
-def follow(
-    paths: Paths,
-    printer: LogPrinter,
-    project: str,
-    rows: Sequence[ContainerRow],
-    *,
-    tail: int | None = None,
-    since: int = 0,
-    until: int = 0,
-    ended: Callable[[str, str], None] | None = None,
-    shown: Collection[str] | None = None,
-    until_end_of: Collection[str] | None = None,
-) -> None:
-    """Print lines as they come until every container has ended; `ended` hears label and id of each then.
-
-    With `shown` only lines of these labels are printed; with `until_end_of` only the end of these is waited
-    for.
-    """
-    from compose.runtime.logs import Follower
-
-    follower = Follower(paths)
-    identities = {label(project, row): row.id for row in rows if os.path.isdir(paths.container(row.id))}
-    try:
-        for key, identity in identities.items():
-            follower.add(key, identity, tail=tail, since=since, until=until)
-        following = follower.following()
-        awaited = following if until_end_of is None else set(until_end_of)
-        while following & awaited:
-            for key, time_ns, _stream, line in follower.wait():
-                if shown is None or key in shown:
-                    printer.line(key, time_ns, line)
-            for key in sorted(following - follower.following()):
-                if ended is not None:
-                    ended(key, identities[key])
-            following = follower.following()
-    finally:
-        follower.close()

@@ -54,6 +54,21 @@ def project_lock(
             os.close(descriptor)
 
 
+def is_held(paths: Paths, project: str) -> bool:
+    """Whether a command changes the project just now."""
+    try:
+        descriptor = os.open(f"{paths.locks}/{project}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _acquire(path: str, waiting: Callable[[str], None] | None) -> int:
     """Lock the file `path`; -1 when it was removed or replaced meanwhile."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

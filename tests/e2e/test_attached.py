@@ -80,6 +80,24 @@ def test_up_ends_with_the_last_container(stack: Stack) -> None:
     assert "job-1 exited with code 3" in done.out + done.err
 
 
+def test_a_container_that_is_made_anew_or_restarted_is_followed_on(stack: Stack) -> None:
+    """Also when it is the only one, so that none runs for a moment."""
+    stack.write("services:\n  one: {image: IMAGE, command: [sh, -c, 'echo begun; exec sleep 600']}\n")
+    with stack.start("up") as up:
+        shown = Lines(up.stdout)
+        shown.expect("one-1  | begun")
+        with stack.start("logs", "-f") as logs:
+            followed = Lines(logs.stdout)
+            followed.expect("one-1  | begun")
+            for command in (("up", "-d", "--force-recreate"), ("restart",)):
+                stack.run(*command, "-t", "0")
+                shown.expect("one-1  | begun")
+                followed.expect("one-1  | begun")
+            stack.run("stop", "-t", "0")
+            assert logs.wait(MOMENT) == 0
+        assert up.wait(MOMENT) == 0
+
+
 def test_ctrl_c_stops_containers_that_ran_before_too(stack: Stack) -> None:
     stack.write("""
 services:
