@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from compose.cli.switch import add_switch
 from compose.errors import UsageError
 from compose.ui.times import seconds
 
@@ -50,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--wait", action="store_true", help="wait until services run or are healthy; implies -d")
     add("--wait-timeout", type=seconds, metavar="SECONDS", help="how long to wait for that")
     add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
+    add_switch(parser, "watch", "-w", default=False, help="no effect yet: files are not watched")
+    add_switch(parser, "menu", default=False, help="no effect yet: there is no menu of shortcuts")
     add("--abort-on-container-exit", action="store_true", help="stop all as soon as one container stops")
     add("--abort-on-container-failure", action="store_true", help="stop all as soon as one container fails")
     add("--exit-code-from", metavar="SERVICE", help="exit as this service does; implies the former but one")
@@ -123,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.state.paths import Paths
 
     _check(arguments)
+    _mention_what_is_missing(arguments)
     begun = time.time_ns()
     paths = Paths.from_environment()
     # Forked before anything heavy is loaded: its imports overlap with ours.
@@ -167,6 +171,15 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.cli.attached import follow_until_stopped
 
     return follow_until_stopped(arguments, paths, project, attached, since=begun)
+
+
+def _mention_what_is_missing(arguments: argparse.Namespace) -> None:
+    from compose.ui.errors import warn
+
+    if arguments.watch:
+        warn("--watch has no effect yet: files are not watched")
+    if arguments.menu:
+        warn("--menu has no effect yet: there is no menu of shortcuts")
 
 
 def _attached(arguments: argparse.Namespace, project: Project, target: Target) -> Attached:

@@ -73,6 +73,14 @@ services:
     assert {one["State"] for one in stack.ps("--all").values()} == {"exited"}
 
 
+def test_options_without_an_effect_are_told_once(stack: Stack) -> None:
+    stack.write("services:\n  job: {image: IMAGE, command: [echo, done]}\n")
+    done = stack.try_run("up", "-w", "--menu")
+    assert done.code == 0 and "job-1  | done" in done.out
+    assert done.err.count("--watch has no effect yet") == done.err.count("--menu has no effect yet") == 1
+    assert "no effect" not in stack.run("up", "--menu=false", "--watch=false", "-d")
+
+
 def test_up_ends_with_the_last_container(stack: Stack) -> None:
     stack.write("services:\n  job: {image: IMAGE, command: [sh, -c, 'echo done; exit 3']}\n")
     done = stack.try_run("up")

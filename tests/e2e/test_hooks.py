@@ -55,6 +55,14 @@ services:
     assert stack.shell("web", "ls /second 2>&1 || true").endswith("No such file or directory")
 
 
+def test_a_container_that_ends_before_its_hook_is_what_is_told(stack: Stack) -> None:
+    stack.write("""
+services:
+  web: {image: IMAGE, command: sh -c "exit 5", post_start: [{command: sleep 1000}]}
+""")
+    assert f"{stack.name}-web-1 post_start[0]: {stack.name}-web-1 exited (5)" in stack.fails("up", "-d")
+
+
 def test_a_hook_may_leave_something_running(stack: Stack) -> None:
     stack.write("""
 services:

@@ -32,6 +32,7 @@ from compose.state.files import read_json, replace_json
 from .context import SERVICE_FILE
 from .spec.process import arguments
 from .spec.process import environment as variables
+from .waiting import ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from .context import Context
 
 _LONGEST_LINE = 65536
+_KILLED = 137
+_LAST_MOMENT = 0.5
+"""Seconds within which process 1 ends that has taken its hook along."""
 
 
 class HookError(ContainerError):
@@ -105,10 +109,27 @@ def run_inside(context: Context, row: ContainerRow, kind: str) -> None:
             code = _execute(context, row, _inner_process(spec, hook, what), output)
         except HookError:
             raise
-        except ContainerError as error:
-            raise HookError(f"{what}: {error}", hint=error.hint) from None
+        except (ContainerError, OSError) as error:
+            _check_for_end(context, row, what)
+            hint = error.hint if isinstance(error, ContainerError) else None
+            raise HookError(f"{what}: {error}", hint=hint) from None
+        if code == _KILLED:
+            _check_for_end(context, row, what)
         if code != 0:
             raise HookError(_failure(what, code, output.last))
+
+
+def _check_for_end(context: Context, row: ContainerRow, what: str) -> None:
+    """Raise `HookError` when the container has ended, and with it the hook, or the chance to run it."""
+    try:
+        state = records.recorded_state(context.paths, row.id)
+        records.wait_for_end(state.get("pid", 0), state.get("start_time", 0), seconds=_LAST_MOMENT)
+        state = records.read_state(context.paths, row.id)
+    except StateError:
+        return
+    if state.get("status") not in ("running", "paused"):
+        text = f"{what}: {row.name} {ended(state)} before the hook did"
+        raise HookError(text, hint=f"pycompose logs {row.service}")
 
 
 def _failure(what: str, code: int | None, last: str) -> str:
