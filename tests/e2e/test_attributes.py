@@ -22,6 +22,9 @@ ROWS = [
     Row("command", "command: [echo, 'a  b', '$$HOME']", "", "a  b $HOME"),
     Row("command in one string", "command: echo 'a  b' c", "", "a  b c"),
     Row("entrypoint", "entrypoint: [echo, begin], command: [end]", "", "begin end"),
+    Row("entrypoint without the image's command", "entrypoint: [echo, begin]", "", "begin"),
+    Row("entrypoint in one string", "entrypoint: echo 'a  b', command: c d", "", "a  b c d"),
+    Row("command null", "command: null, entrypoint: [echo, begin], stdin_open: false", "", "begin"),
     Row(
         "environment",
         "environment: {A: '1', B: 'x y=z', C: \"two\\nlines\"}",

@@ -222,7 +222,12 @@ def test_a_hook_inside_has_the_rights_of_the_program(stack: Stack) -> None:
     describe(stack, "v.com/x", inner_hook(f"cat > /tmp/state; {look}"))
     stack.write(f"""
 services:
-  root: {{image: IMAGE, command: [sh, -c, "{look}; cat /tmp/state"], devices: [v.com/x=inside], tmpfs: /tmp}}
+  root:
+    image: IMAGE
+    command: [sh, -c, "{look}; cat /tmp/state"]
+    devices: [v.com/x=inside]
+    tmpfs: /tmp
+    annotations: {{org.example.key: a value}}
   user:
     image: IMAGE
     user: app
@@ -236,6 +241,7 @@ services:
     stack.up()
     root, user = output(stack, "root"), output(stack, "user")
     assert len(root) > 10 and root[:5] == root[5:10] and '"status": "created"' in "".join(root[10:])
+    assert '"org.example.key": "a value"' in "".join(root[10:])
     assert len(user) == 10 and user[:5] == user[5:]
     assert user[0].split()[1] == "1000" and user[1].split()[1] == "0" * 16
 
