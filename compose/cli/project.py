@@ -23,8 +23,9 @@ _MOST_CONTAINERS = 1000
 """Of one service; more have no room in a default subnet, and no machine to run on."""
 
 
-def load(arguments: argparse.Namespace) -> Project:
-    """The project that the global options ask for; its warnings are printed, each once."""
+def load(arguments: argparse.Namespace, *left_out: str) -> Project:
+    """The project that the global options ask for, without the passes `left_out`; its warnings are printed,
+    each once."""
     from compose import model
 
     project = model.load(
@@ -35,7 +36,7 @@ def load(arguments: argparse.Namespace) -> Project:
         profiles=arguments.profile,
         services=getattr(arguments, "services", None) or (),
         cache=cache(),
-        switches=switches(arguments),
+        switches=(*switches(arguments), *left_out),
     )
     for warning in project.warnings:
         warn(warning)
@@ -99,7 +100,12 @@ def wants_orphans_removed(arguments: argparse.Namespace) -> bool:
 
 
 def load_if_there(arguments: argparse.Namespace) -> Project | None:
-    """The project, or None when a name was given and there is no file: what runs can be named without one."""
+    """The project, or None when a name was given and there is no file: what runs can be named without one.
+
+    For commands about containers that are there: a file of variables that is gone keeps nobody from them.
+    """
+    from compose.errors import ModelError
+
     named = arguments.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
     named_files = arguments.file or os.environ.get("COMPOSE_FILE")
     if named and not named_files:
@@ -107,7 +113,10 @@ def load_if_there(arguments: argparse.Namespace) -> Project | None:
 
         if not has_default_file(arguments.project_directory or os.getcwd()):
             return None
-    return load(arguments)
+    try:
+        return load(arguments)
+    except ModelError:
+        return load(arguments, "no-env-resolution")  # whatever else is wrong it says again
 
 
 def project_name(arguments: argparse.Namespace, project: Project | None) -> str:

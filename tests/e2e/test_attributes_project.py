@@ -87,6 +87,13 @@ def test_every_key_has_its_effect(project: Stack) -> None:
 def test_a_file_of_variables_that_must_be_there(stack: Stack) -> None:
     stack.write("services: {a: {image: IMAGE, env_file: [{path: no-such.env, required: true}]}}\n")
     assert "services.a.env_file[0]: no-such.env does not exist" in stack.fails("up", "-d")
+    stack.write("A=1\n", "no-such.env")
+    stack.write("services: {a: {image: IMAGE, command: [sleep, '1000'], env_file: [no-such.env]}}\n")
+    stack.up()
+    (stack.directory / "no-such.env").unlink()  # what runs can be seen and ended without it
+    assert len(stack.ps()) == 1 and stack.shell("a", "echo $A") == "1"
+    assert "no-such.env does not exist" in stack.fails("up", "-d")
+    stack.run("down", "-t", "0")
 
 
 def test_profiles_say_what_is_started(stack: Stack) -> None:
