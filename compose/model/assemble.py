@@ -20,7 +20,7 @@ from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.request import ALL_RESOURCES
 from compose.model.support import warn_of_unsupported
-from compose.model.tree import Map, Path, Position, Seq, clone, plain
+from compose.model.tree import Map, Path, Position, Seq, clone, plain, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Loading:
 
     def warn(self, at: Position, text: str) -> None:
         """Note a warning, once."""
-        line = f"{at}: {text}"
+        line = printable(f"{at}: {text}")
         if line not in self._warned:
             self._warned.add(line)
             if len(self._warned) <= MAX_WARNINGS:

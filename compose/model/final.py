@@ -252,13 +252,6 @@ def provider_options(value: Any, context: Context) -> Any:
     return value
 
 
-def dns(value: Any, context: Context) -> Any:
-    """A list without empty entries."""
-    if isinstance(value, Seq):
-        value = Seq(value.start, [one for one in value if one not in (None, "")])
-    return value if value else DROP
-
-
 def _volume(value: Any, context: Context) -> Any:
     if isinstance(value, Map):
         for key in ("type", "source", "target", "consistency"):
@@ -440,7 +433,6 @@ def _table() -> dict[str, Function]:
     service(_checked(_tmpfs_mode, drop=(0,)), "volumes.*.tmpfs.mode")
     service(device_count, "gpus.*.count", "deploy.resources.reservations.devices.*.count")
     service(command, "command", "entrypoint")
-    service(dns, "dns")
     service(texts_or_one, "dns_search", "tmpfs")
     service(healthcheck_test, "healthcheck.test")
     service(texts, "expose", "group_add")
@@ -472,6 +464,7 @@ def _table() -> dict[str, Function]:
         *(
             "device_cgroup_rules",
             "devices",
+            "dns",
             "dns_opt",
             "external_links",
             "gpus",

@@ -43,7 +43,7 @@ def document(project: Project, kind: str) -> dict[str, Any]:
         _service(service, kind, services)
     for section in ("networks", "volumes", "configs", "secrets"):
         for resource in result.get(section, {}).values():
-            if resource.pop("x-#unnamed", False) and kind == "json":
+            if resource.pop("x-#unnamed", False):
                 del resource["name"]
     for section in ("configs", "secrets"):
         for resource in result.get(section, {}).values():

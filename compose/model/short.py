@@ -43,6 +43,18 @@ def string_to_list(value: Any, context: Context) -> Any:
     return value
 
 
+def _without_empty(value: Any, context: Context) -> Any:
+    """A list, or a string that stands for a list of one, without empty entries."""
+    listed = string_to_list(value, context)
+    if not isinstance(listed, Seq):
+        return listed
+    result = Seq(listed.start)
+    for item, at in listed.entries():
+        if item != "":
+            result.add(item, at)
+    return result
+
+
 def _names_to_map(value: Any, context: Context) -> Any:
     """``[front, back]`` -> ``{front: null, back: null}``."""
     if not isinstance(value, Seq):
@@ -363,7 +375,7 @@ _TABLE = {
     "services.*.develop.watch.*.ignore": string_to_list,
     "services.*.develop.watch.*.include": string_to_list,
     "services.*.devices.*": _device,
-    "services.*.dns": string_to_list,
+    "services.*.dns": _without_empty,
     "services.*.env_file": _env_file,
     "services.*.expose": _expose,
     "services.*.extends": _extends,

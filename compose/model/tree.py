@@ -171,7 +171,14 @@ def error(at: Position | None, path: Path, problem: str, hint: str | None = None
     if len(problem) > _LONGEST:
         problem = f"{problem[: _LONGEST // 2]} ... {problem[-_LONGEST // 2 :]}"
     parts = [str(part) for part in (at, dotted(path)) if part]
-    return ModelError(": ".join([*parts, problem]), hint=hint)
+    return ModelError(printable(": ".join([*parts, problem])), hint=printable(hint) if hint else None)
+
+
+def printable(text: str) -> str:
+    """A text in one line: what would end it, or move a terminal's cursor, is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def not_utf_8(data: bytes, problem: UnicodeDecodeError, file: str) -> ModelError:

@@ -102,6 +102,20 @@ def test_without_interpolation_variables_stay(project: Path, capfd: pytest.Captu
     assert shown["services"]["web"]["environment"] == {"PRICE": "5$$"}
 
 
+def test_without_interpolation_empty_resolvers_are_left_out(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: x, dns: ['', 1.1.1.1]}}\n")
+    assert "    dns:\n      - 1.1.1.1\n" in output(capfd, "config", "--no-interpolate")
+
+
+def test_a_resource_with_an_empty_name_has_none(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.yaml").write_text(
+        "services: {a: {image: x, networks: [net]}}\nnetworks: {net: {name: ''}}\n"
+    )
+    assert output(capfd, "config").endswith("networks:\n  net: {}\n")
+
+
 def test_only_some_services_and_what_they_need(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shown = yaml.safe_load(output(capfd, "config", "db"))
     assert list(shown["services"]) == ["db"]

@@ -46,6 +46,13 @@ def test_error_begins_with_file_line_and_column(name: str, tmp_path: Path) -> No
     assert re.match(r"compose\.yaml:\d+:\d+: ", failure(tmp_path, CASES[name]["file"].encode()).message)
 
 
+def test_what_a_message_shows_of_a_file_cannot_leave_its_line(tmp_path: Path) -> None:
+    found = failure(tmp_path, b'services: {a: {image: x, restart: "a\\n\\e[2Jb"}}')
+    assert found.message == r"compose.yaml:1:26: services.a.restart: `a\n\x1b[2Jb` is not a restart policy"
+    found = failure(tmp_path, b'services: {"a\\nb": {image: x}}')
+    assert found.message == r"compose.yaml:1:12: services: `a\nb` cannot be a name"
+
+
 def bomb() -> bytes:
     """Ten lines of aliases that stand for 10^10 values."""
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
