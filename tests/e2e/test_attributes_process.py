@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.images import platforms
 from compose.images.store import ImageStore
 from compose.runtime import modules
 from compose.state.files import read_json
 from tests.support.attribute_rows import STATUS, Row, services, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.command import Stack
 
 ROWS = [
@@ -168,3 +175,42 @@ def test_an_image_of_another_platform(stack: Stack) -> None:
     said = stack.fails("up", "-d")  # warned of, and tried nevertheless
     assert f"warning: compose.yaml:2:3: service a: image {FOREIGN} is for linux/vax" in said
     assert "exec /program" in said
+
+
+@contextlib.contextmanager
+def interpreter(architecture: str, program: Path) -> Iterator[None]:
+    """Have the kernel run programs of an architecture by a program of this one, wherever they are."""
+    header, name = platforms._header(architecture), f"pycompose-test-{os.getpid()}"
+    magic = "".join(f"\\x{byte:02x}" for byte in header)
+    with contextlib.ExitStack() as stack:
+        if not os.path.exists(f"{platforms.BINFMT}/register"):
+            subprocess.run(["mount", "-t", "binfmt_misc", "none", platforms.BINFMT], check=True)
+            stack.callback(subprocess.run, ["umount", platforms.BINFMT], check=True)
+        mask = "\\xff" * len(header)
+        Path(platforms.BINFMT, "register").write_text(f":{name}:M:0:{magic}:{mask}:{program}:F")
+        stack.callback(Path(platforms.BINFMT, name).write_text, "-1")
+        yield
+
+
+def test_a_foreign_program_runs_where_the_kernel_has_an_interpreter(stack: Stack, tmp_path: Path) -> None:
+    shutil.copy(shutil.which("busybox") or "", tmp_path / "echo")
+    architecture = "loong64"
+    store = ImageStore(stack.paths)
+    with store.session() as session:
+        directory = session.directory()
+        program = Path(directory, "layer/tree/program")
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_bytes(platforms._header(architecture).ljust(256, b"\0"))
+        program.chmod(0o755)
+        config = {"architecture": architecture, "os": "linux", "config": {"Cmd": ["/program", "hello"]}}
+        session.add_image(config, [session.add_layer(directory)], [FOREIGN])
+    stack.write(
+        f"services: {{a: {{image: {FOREIGN}, platform: linux/{architecture}, user: '1000', init: true}}}}\n"
+    )
+    if why_not := platforms.why_not(platforms.parse(f"linux/{architecture}")):
+        said = stack.fails("up", "-d")
+        assert f"no interpreter for {architecture} programs" in why_not and f"platform: {why_not}" in said
+        assert "qemu-user-static" in said and stack.ps("--all") == {}
+    with interpreter(architecture, tmp_path / "echo"):
+        assert "warning" not in stack.up()
+        assert stack.run("logs", "-f", "--no-log-prefix") == "/program hello\n"
