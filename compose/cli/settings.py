@@ -26,6 +26,7 @@ def settle(options: argparse.Namespace) -> None:
     """Fill in what the options leave to the environment, check it, and tell those who print of it."""
     from compose.ui import errors, terminal
 
+    _drop_coerced_locale()
     _read_env_files(options)
     options.progress = _one_of("progress", options.progress, _PROGRESS)
     options.ansi = _one_of("ansi", options.ansi, _ANSI)
@@ -43,6 +44,15 @@ def settle(options: argparse.Namespace) -> None:
         if not limit.removeprefix("-").isdecimal():
             raise UsageError(f"COMPOSE_PARALLEL_LIMIT={limit}: not a number")
         options.parallel = int(limit)
+
+
+def _drop_coerced_locale() -> None:
+    """Where the user has set no locale, Python sets ``LC_CTYPE`` for itself and its children (PEP 538)."""
+    if "LC_CTYPE" in os.environ:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read().split(b"\0")
+        if not any(one.startswith(b"LC_CTYPE=") for one in given):
+            del os.environ["LC_CTYPE"]
 
 
 def _one_of(option: str, given: str | None, known: tuple[str, ...]) -> str:

@@ -213,3 +213,13 @@ def test_a_timer_in_the_far_future_does_not_end_a_loop() -> None:
         loop.close()
         os.close(reader)
         os.close(writer)
+
+
+def test_the_locale_that_python_sets_for_itself_is_no_variable_of_the_user(directory: Path) -> None:
+    bare = {"PATH": os.environ["PATH"], "HOME": str(directory)}
+    words = [sys.executable, "-m", "compose", "config", "--environment"]
+    for given, expected in ({}, False), ({"LC_CTYPE": "C.UTF-8"}, True):
+        done = subprocess.run(
+            words, cwd=directory, env=bare | given, capture_output=True, text=True, check=True
+        )
+        assert ("LC_CTYPE=" in done.stdout) is expected
