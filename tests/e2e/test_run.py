@@ -156,6 +156,16 @@ def test_what_cannot_be_executed_is_told_and_left_no_container(stack: Stack, pro
     assert stack.ps("--all") == {}
 
 
+def test_a_volume_of_the_command_line_is_the_projects_where_a_service_has_it(stack: Stack) -> None:
+    stack.write(f"{TWO}".replace("{data: {}}", "{data: {}, spare: {}}"))
+    told = {
+        name: stack.run("run", "--dry-run", "--no-deps", "-v", f"{name}:/x", "web", "true")
+        for name in ("data", "spare")
+    }
+    assert f"volume {stack.name}_data" in told["data"]
+    assert "volume spare" in told["spare"]
+
+
 def test_mistakes_are_found_before_anything_happens(stack: Stack) -> None:
     stack.write(TWO)
     assert "no such service: nosuch" in stack.fails("run", "nosuch", code=2)
