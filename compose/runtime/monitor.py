@@ -30,7 +30,7 @@ from compose.runtime.link import Link
 from compose.runtime.loop import Loop
 from compose.runtime.restarter import Restarter, exit_code_of
 from compose.runtime.spec import VERSION
-from compose.runtime.stop import SIGKILL, SIGTERM, Stopper, signal_number
+from compose.runtime.stop import DEFAULT_GRACE, SIGKILL, SIGTERM, Stopper, signal_number
 from compose.runtime.streams import Streams
 from compose.state import events
 
@@ -54,7 +54,6 @@ _MOST_KILLS = 100
 _LAST_BREATH = 2.0
 _LOOK = 0.2
 """Seconds within which whoever only looks at the lock has let go of it."""
-_DEFAULT_GRACE = 10.0
 _STARTING_ERROR = "its monitor died while it started the container"
 
 
@@ -424,7 +423,7 @@ class Monitor:
         """
         number = self._stop_signal() if signal is None else signal_number(signal)
         if grace is None:
-            grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
+            grace = self.spec.get("stop_grace_period", DEFAULT_GRACE)
         self.state["resume_at_boot" if resume else "stopped_by_user"] = True
         if self.restarter.cancel():
             self.finish_for_good()
@@ -441,7 +440,7 @@ class Monitor:
             self.write()
             self._stopped = True
             if grace is None:
-                grace = self.spec.get("stop_grace_period", _DEFAULT_GRACE)
+                grace = self.spec.get("stop_grace_period", DEFAULT_GRACE)
             self._end(self._stop_signal(), grace)
 
     def restart(self, grace: float | None) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 SIGTERM = 15
+DEFAULT_GRACE = 10.0
+"""Seconds between the stop signal and SIGKILL."""
 _SECOND_LOOK = 0.05
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
-from compose.runtime import protocol, records
+from compose.runtime import client, protocol, records
 from compose.runtime.client import Keeper, read_state
 from compose.runtime.logs import Follower
 from tests.support import fake_isolation
@@ -22,6 +22,7 @@ from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from compose.state.paths import Paths
 
@@ -298,3 +299,18 @@ def test_there_is_never_a_second_monitor(paths: Paths, monkeypatch: pytest.Monke
     assert fake_isolation.Cgroup(identity).pids() == [state["pid"]]
     assert stand.keeper.stop(identity, grace=0)["status"] == "exited"
     stand.close()
+
+
+def test_a_container_that_holds_its_monitor_up_is_stopped_even_so(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_OVERDUE", 0.2)
+    stuck = Stand(paths, "/", isolation="tests.support.stuck_isolation")
+    try:
+        probe = {"test": ["CMD", str(tmp_path / "probed")]}
+        identity = stuck.run("sleep", "1000", healthcheck=probe)
+        wait_for(str(tmp_path), lambda: (tmp_path / "probed").exists())
+        state = stuck.ensure().stop(identity, grace=0)
+        assert (state["status"], state["exit_code"]) == ("exited", 137)
+    finally:
+        stuck.close()
