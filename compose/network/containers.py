@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from compose.network.types import ContainerLinks, Endpoint
 
 NAME_SERVICE = "127.0.0.11"
-_FIRST_SOURCE_TABLE = 101
+_FIRST_SOURCE_TABLE = 1001  # above those that have a name
 _AT_ONCE = 64
 """Containers that are furnished together, with four descriptors open for each."""
 

@@ -40,6 +40,7 @@ _IFA_F_NODAD = 2
 _DOOMED = 0x7063
 """The group in which interfaces wait for their deletion."""
 _SIOCGIFINDEX, _SIOCGIFMTU = 0x8933, 0x8921
+_RT_TABLE_COMPAT = 252
 MAIN_TABLE = 254
 
 
@@ -262,16 +263,21 @@ def add_address(index: int, address: str) -> Message:
 def add_default_route(gateway: str, *, table: int = MAIN_TABLE) -> Message:
     """The way out; the kernel finds the interface by the gateway's own network."""
     family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-    fields = {"family": family, "table": table, "proto": _RTPROT_STATIC, "type": _RTN_UNICAST}
+    fields = {"family": family, "table": _short(table), "proto": _RTPROT_STATIC, "type": _RTN_UNICAST}
     return message(
         f"add default route by {gateway}",
         rtmsg,
         _NEWROUTE,
         CREATE,
         fields,
-        [("RTA_GATEWAY", gateway)],
+        [("RTA_GATEWAY", gateway), ("RTA_TABLE", table)],
         (errno.EEXIST,),
     )
+
+
+def _short(table: int) -> int:
+    """A table's number in the header of a message, which has a byte for it; an attribute has the whole."""
+    return table if table < 256 else _RT_TABLE_COMPAT
 
 
 def add_local_route(family: int, index: int, table: int) -> Message:
@@ -305,7 +311,7 @@ def add_source_rule(address: str, table: int) -> Message:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     fields = {
         "family": family,
-        "table": table,
+        "table": _short(table),
         "action": _FR_ACT_TO_TBL,
         "src_len": 128 if ":" in address else 32,
     }
@@ -315,6 +321,6 @@ def add_source_rule(address: str, table: int) -> Message:
         _NEWRULE,
         CREATE,
         fields,
-        [("FRA_SRC", address), ("FRA_PRIORITY", table)],
+        [("FRA_SRC", address), ("FRA_TABLE", table), ("FRA_PRIORITY", table)],
         (errno.EEXIST,),
     )

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 TRANSPARENT_MARK = 1
 TRANSPARENT_TABLE = 100
+_AT_ONCE = 64
+"""Elements of a set that are deleted in one batch: the answers to more do not fit into a socket's queue."""
+_MOST_NAMED = 3
 _ALLOWED = "allowed"
 _VERSION = "version-1"
 """An empty chain that tells which rules are there; to be counted up with every change of `_rules`."""
@@ -181,7 +184,7 @@ def remove_networks(namespaces: Namespaces, specs: Sequence[NetworkSpec]) -> lis
         if not os.path.exists(path):
             continue
         ours = [spec for spec in specs if spec.sandbox == sandbox]
-        names = ", ".join(spec.name for spec in ours)
+        names = ", ".join(spec.name for spec in ours[:_MOST_NAMED]) + ", ..." * (len(ours) > _MOST_NAMED)
         try:
             with namespaces.inside(path, f"remove network {names}"):
                 problems += _remove_bridges(ours)
@@ -192,16 +195,14 @@ def remove_networks(namespaces: Namespaces, specs: Sequence[NetworkSpec]) -> lis
 
 def _remove_bridges(specs: Sequence[NetworkSpec]) -> list[str]:
     failures: list[Failure] = []
+    pairs = [pair for spec in specs for pair in _pairs(spec.id, internal=False)]
+    deletions = [nft.delete_pairs(_FAMILY, labels.TABLE, _ALLOWED, [pair]) for pair in pairs]
     with Netlink(NETFILTER) as netlink:
-        for spec in specs:
-            for pair in _pairs(spec.id, internal=False):
-                failures += [
-                    failure
-                    for failure in netlink.transaction(
-                        [nft.delete_pairs(_FAMILY, labels.TABLE, _ALLOWED, [pair])]
-                    )
-                    if failure.number != errno.ENOENT
-                ]
+        for start in range(0, len(deletions), _AT_ONCE):
+            some = deletions[start : start + _AT_ONCE]
+            if netlink.transaction(some):  # where one is not there none is deleted
+                for deletion in some:
+                    failures += [one for one in netlink.transaction([deletion]) if one.number != errno.ENOENT]
     with Netlink(ROUTE) as netlink:
         failures += netlink.attempt(links.delete_links([labels.bridge(spec.id) for spec in specs]))
     return [f"remove network {specs[0].name}: {failure}" for failure in failures]

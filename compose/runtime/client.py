@@ -266,9 +266,8 @@ class Keeper:
 
         Raises `ContainerError` while containers run, unless forced: then these are killed first.
         """
-        try:
-            connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
-        except OSError:
+        connection = spawn.connect(self.paths, self.project)
+        if connection is None:
             spawn.sweep(self.paths, self.project)
             return
         try:

@@ -48,11 +48,10 @@ def ensure_keeper(paths: Paths, project: str, *, netd: str, isolation: str, stop
     try:
         record = _record(paths, project)
         recorded = bool(record.get("stopping"))
-        try:
-            connection = sockets.connect(paths.project_run(project), protocol.KEEPER_SOCKET)
-        except OSError:
+        connection = connect(paths, project)
+        if connection is None:
             wanted = recorded if stopping is None else stopping
-            if not record:
+            if not record or records.lives(record.get("pid", 0), record.get("start_time", 0)):
                 _end_lost_keepers(paths, project)
             _start_keeper(paths, project, {"netd": netd, "isolation": isolation, "stopping": wanted})
             return
@@ -64,6 +63,20 @@ def ensure_keeper(paths: Paths, project: str, *, netd: str, isolation: str, stop
             connection.close()
     finally:
         os.close(lock)
+
+
+def connect(paths: Paths, project: str) -> Socket | None:
+    """A connection to the project's keeper; None where nobody listens.
+
+    Raises `ContainerError` where that cannot be known: one that lives must not be replaced.
+    """
+    try:
+        return sockets.connect(paths.project_run(project), protocol.KEEPER_SOCKET)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise ContainerError(f"reach the keeper of project {project}: {why}") from None
 
 
 def _end_lost_keepers(paths: Paths, project: str) -> None:
@@ -111,9 +124,8 @@ def set_stopping(paths: Paths, project: str, *, stopping: bool) -> None:
         return
     lock = _lock(directory)
     try:
-        try:
-            connection = sockets.connect(directory, protocol.KEEPER_SOCKET)
-        except OSError:
+        connection = connect(paths, project)
+        if connection is None:
             record = _record(paths, project)
             if record:
                 records.write(f"{directory}/{KEEPER_FILE}", {**record, "stopping": stopping})
@@ -154,12 +166,12 @@ def sweep(paths: Paths, project: str) -> None:
     directory = paths.project_run(project)
     lock = _lock(directory)
     try:
-        try:
-            sockets.connect(directory, protocol.KEEPER_SOCKET).close()
+        connection = connect(paths, project)
+        if connection is not None:
+            connection.close()
             return
-        except OSError:
-            _end_lost_keepers(paths, project)
-            remove_records(directory)
+        _end_lost_keepers(paths, project)
+        remove_records(directory)
     finally:
         os.close(lock)
     from compose.runtime import cgroups, leftovers

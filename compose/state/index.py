@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import errno
+import os
 import sqlite3
 
 from compose.errors import StateError
@@ -171,6 +173,12 @@ class ProjectRow:
         self.files: list[str] = loads(files.encode())
 
 
+def _has_no_inode(directory: str) -> bool:
+    """Whether no file can be made there any more; some file systems (btrfs) do not count them."""
+    status = os.statvfs(directory)
+    return status.f_files > 0 and status.f_favail == 0
+
+
 class Index:
     """A connection to the index: one a process, never across a fork. Threads take turns."""
 
@@ -217,8 +225,11 @@ class Index:
     def _damaged(self, error: sqlite3.Error) -> StateError:
         """What the user is told; to give the index up is a hint only where nothing can be read from it."""
         hint = None
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             hint = f"mv {self._path} {self._path}.damaged, then run 'up' of every project again"
+        if code == sqlite3.SQLITE_CANTOPEN and _has_no_inode(os.path.dirname(self._path)):
+            return StateError(f"{self._path}: {os.strerror(errno.ENOSPC)} (no inode is left)")
         return StateError(f"{self._path}: {error}", hint=hint)
 
     @contextlib.contextmanager

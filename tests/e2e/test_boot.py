@@ -65,7 +65,7 @@ def reboot(stack: Stack, *, keep_run: bool = False) -> None:
     _kill([state["pid"] for state in states.values() if state["pid"]])
     with fork_setup(stack.paths) as client:
         assert client.remove_sandbox(stack.name) == []
-    _remove_groups(stack.name)
+    remove_groups(stack.name)
     for path, state in states.items():
         with open(path, "w") as file:
             json.dump({**state, "boot_id": "another"}, file)
@@ -75,7 +75,7 @@ def reboot(stack: Stack, *, keep_run: bool = False) -> None:
         os.mkdir(stack.paths.run, mode=0o700)
 
 
-def _remove_groups(project: str) -> None:
+def remove_groups(project: str) -> None:
     for root in cgroup_roots():
         for directory, _names, _files in os.walk(f"{root}/pycompose/{project}", topdown=False):
             os.rmdir(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import urllib.request
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
+
+NETWORKS = int(os.environ.get("PYCOMPOSE_TEST_NETWORKS", "20"))
 
 THREE = """
 services:
@@ -110,3 +113,31 @@ networks: {inner: {}}
     assert "10.213.7." in stack.shell("app", "ip -4 -o addr show eth0")
     assert stack.shell("app", "ping -c 1 -W 5 app >/dev/null && echo reached") == "reached"
     assert "nothing to do" in stack.run("up", "--dry-run", "--scale", "app=2")
+
+
+def test_a_project_may_have_hundreds_of_networks_and_a_container_be_in_all(stack: Stack) -> None:
+    """As many as ``PYCOMPOSE_TEST_NETWORKS`` says."""
+    names = [f"n{number}" for number in range(NETWORKS)]
+    everywhere = ", ".join(names)
+    declared = "\n".join(f"  {name}: {{}}" for name in names)
+    stack.write(f"""
+services:
+  all: {{image: IMAGE, command: sleep 1000, networks: [{everywhere}]}}
+  one: {{image: IMAGE, command: sleep 1000, networks: [{names[0]}, {names[-1]}]}}
+networks:
+{declared}
+""")
+    stack.up()
+    assert stack.shell("all", "ls /sys/class/net | grep -c eth") == str(NETWORKS)
+    assert stack.shell("one", "ping -c 1 -W 5 all >/dev/null && echo reached") == "reached"
+    # an address of the last network answers by that network
+    last = stack.shell("all", f"ip -4 addr show eth{order(NETWORKS)[-1]}").split("inet ")[1].split("/")[0]
+    assert stack.shell("one", f"ping -c 1 -W 5 {last} >/dev/null && echo reached") == "reached"
+    said = stack.run("down", "-t", "0")
+    assert "Error" not in said
+
+
+def order(count: int) -> list[int]:
+    """The number of the interface in each network: they are numbered by the networks' names."""
+    names = sorted(f"n{number}" for number in range(count))
+    return [names.index(f"n{number}") for number in range(count)]

@@ -146,7 +146,8 @@ def counts(stack: Stack, command: str, log: str) -> dict[str, int]:
 
 def choose(command: str, most: dict[str, int], generator: random.Random, *, errors: bool) -> Point:
     """A random point: each call is as likely as any other, and so is each of its numbers."""
-    call = generator.choice(sorted(most))
+    # An event loop is woken by a sendto whose failure asyncio passes over: on a machine it does not fail.
+    call = generator.choice(sorted(set(most) - {"sendto"} if errors else most))
     error = generator.choice(ERRORS) if errors else ""
     return Point(command, call, generator.randint(1, most[call]), error)
 

@@ -11,7 +11,7 @@ import pytest
 
 from compose.network import labels, links, nft
 from compose.network.netlink import Message, Template, message
-from compose.network.pyroute import ifinfmsg, load, nftsocket
+from compose.network.pyroute import fibmsg, ifinfmsg, load, nftsocket, rtmsg
 from compose.network.types import Endpoint
 
 
@@ -99,6 +99,15 @@ def test_endpoints_come_from_a_spec_with_keys_of_later_versions() -> None:
     found = Endpoint.of({"network": "n", "ipv4": "10.1.2.3/24", "something": "new"})
     assert found == Endpoint("n", "eth0", "10.1.2.3/24")
     assert Endpoint.of(found) is found
+
+
+def test_a_routing_table_may_have_any_number() -> None:
+    """A header has a byte for it; a container in hundreds of networks has as many tables."""
+    for table, short in ((254, 254), (1300, 252)):
+        route = decoded(rtmsg, links.add_default_route("10.0.0.1", table=table))
+        rule = decoded(fibmsg, links.add_source_rule("10.0.0.2", table))
+        assert (route["table"], route.get_attr("RTA_TABLE")) == (short, table)
+        assert (rule["table"], rule.get_attr("FRA_TABLE")) == (short, table)
 
 
 def test_both_ways_to_import_pyroute2_encode_the_same() -> None:

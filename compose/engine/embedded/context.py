@@ -85,6 +85,7 @@ class Context:
         self.retired: dict[str, str] = {}
         """Network name -> id of the network that had it before, and has still to be removed."""
         self.new_networks: Batcher[NetworkSpec] = Batcher(self._make_networks)
+        self.old_networks: Batcher[NetworkSpec] = Batcher(self._remove_networks)
         self.new_links: Batcher[ContainerLinks] = Batcher(self.make_links)
         self.old_links: Batcher[ContainerLinks] = Batcher(self._remove_links)
         self._network = network
@@ -116,6 +117,12 @@ class Context:
             warnings += client.create_networks(networks)
         for warning in warnings:
             self.warn(warning)
+
+    def _remove_networks(self, networks: list[NetworkSpec]) -> None:
+        with self.network() as client:
+            problems = client.remove_networks(networks)
+        if problems:
+            raise NetworkError("; ".join(problems))
 
     def make_links(self, containers: list[ContainerLinks]) -> None:
         """Make and furnish namespaces; the sockets of the name service go to the keeper."""

@@ -440,13 +440,9 @@ async def remove(context: Context, name: str) -> None:
     if row is None:
         return
 
-    def work() -> None:
-        remove_path(_mark(context.paths, row.id))
-        with context.network() as client:
-            report(client.remove_networks([_spec_of(row)]))
-        remove_path(context.paths.network_run(row.id))
-
-    await in_thread(work)
+    await in_thread(remove_path, _mark(context.paths, row.id))
+    await context.old_networks.submit(_spec_of(row))
+    await in_thread(remove_path, context.paths.network_run(row.id))
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM endpoints WHERE network = ?", (row.id,))
         transaction.execute("DELETE FROM networks WHERE id = ?", (row.id,))
