@@ -65,13 +65,13 @@ class Ours:
 
     def json(self, one: Case) -> Any:
         """As values."""
-        return json.loads(self._run(one, "json"))
+        return json.loads(self._run(one, "json") or "null")
 
-    def text(self, one: Case) -> str:
-        """As YAML."""
+    def text(self, one: Case) -> str | None:
+        """As YAML; None where it is refused."""
         return self._run(one, "yaml")
 
-    def _run(self, one: Case, kind: str) -> str:
+    def _run(self, one: Case, kind: str) -> str | None:
         with self._monkeypatch.context() as patch:
             for name in list(os.environ):
                 patch.delenv(name)
@@ -82,8 +82,9 @@ class Ours:
             patch.chdir(one.directory)
             files = [word for name in one.files for word in ("-f", name)]
             profiles = [word for name in one.profiles for word in ("--profile", name)]
-            assert main([*files, *profiles, "config", "--format", kind, *one.options]) == 0
-        return self._capfd.readouterr().out
+            code = main([*files, *profiles, "config", "--format", kind, *one.options])
+        printed = self._capfd.readouterr().out
+        return None if code else printed
 
 
 @pytest.fixture
@@ -92,8 +93,9 @@ def ours(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
     return Ours(monkeypatch, capfd, tmp_path)
 
 
-def other_lines(expected: str, found: str) -> list[str]:
+def other_lines(expected: str, found: str | None) -> list[str]:
     """The lines that only one of two texts has."""
+    assert found is not None
     lines = difflib.unified_diff(expected.split("\n"), found.split("\n"), n=0)
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
@@ -112,6 +114,35 @@ def test_we_say_it_in_the_same_words(one: Case, program: str | None, ours: Ours)
     if program is not None:
         assert config_cases.ask_text(program, one) == expected, "the record is out of date"
     assert other_lines(one.paths_of_here(expected), ours.text(one)) == OTHER_LINES.get(one.name, [])
+
+
+def pairs() -> list[tuple[Case, Case]]:
+    """Some cases, each with another one that is to be laid over it."""
+    alone = [one for one in cases() if not one.options]
+    return list(zip(alone[::3], alone[1::3], strict=False))
+
+
+@pytest.mark.parametrize(("one", "over"), pairs(), ids=lambda one: str(one.name))
+def test_we_say_the_same_of_one_case_laid_over_another(
+    one: Case, over: Case, program: str | None, ours: Ours
+) -> None:
+    """Nothing is recorded: without docker compose they only have to come to a project, or to be refused."""
+    both = one._replace(
+        files=[*one.files, *(f"../{over.name}/{file}" for file in over.files)],
+        profiles=["*"],
+        environment={**one.environment, **over.environment},
+    )
+    found = ours.text(both)
+    if program is None:
+        assert found is None or yaml.safe_load(found)["services"]
+        return
+    try:
+        expected = both.paths_of_here(config_cases.ask_text(program, both))
+    except SystemExit:
+        assert found is None
+        return
+    known = {*OTHER_LINES.get(one.name, ()), *OTHER_LINES.get(over.name, ())}
+    assert [line for line in other_lines(expected, found) if line not in known] == []
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
