@@ -15,8 +15,8 @@ second one makes sockets in the project's (network/inside.py). A failure in one 
 is a line in ``errors.log`` in the project's run-time directory and ends nothing.
 
 When the control socket ends and ``keeper.json`` is gone, the project is over. While the file is there the
-keeper has died: netd goes on serving until a new keeper, which gets all descriptors from the monitors, has
-written the file anew and forked its own.
+keeper has died: netd goes on serving until a new keeper has written the file anew. Monitors start one and
+give it the descriptors; where there is no monitor any more, `give_back` does (runtime/heir.py).
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ from compose.state.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from compose.network.inside import Place
+
+    GiveBack = Callable[[Mapping[str, Sequence[int]]], bool]
 
 _CLOSE_WRITE, _MOVED_FROM = 0x8, 0x40
 _DIRECTORIES = CREATE | MOVED_TO | DELETE | _MOVED_FROM | DELETE_SELF | ONLYDIR
@@ -58,12 +60,22 @@ class Daemon:
     """Everything that one project's network process holds."""
 
     def __init__(
-        self, control: _socket.socket, project: str, run_dir: str, *, resolv_conf: str, port: int = 53
+        self,
+        control: _socket.socket,
+        project: str,
+        run_dir: str,
+        *,
+        resolv_conf: str,
+        port: int = 53,
+        give_back: GiveBack | None = None,
     ) -> None:
         paths = Paths("", run_dir)
         self._project_run = paths.project_run(project)
         self._networks = f"{run_dir}/networks"
         self._keeper = b""
+        self._looks = 0
+        self._give_back = give_back
+        self._held: dict[str, list[int]] = {}
         self._said: set[str] = set()
         self._control = control
         self.loop = Loop(self.report)
@@ -103,6 +115,7 @@ class Daemon:
                 self.names.add(rest, _socket.socket(fileno=udp), _socket.socket(fileno=tcp))
             else:
                 raise ValueError(f"no descriptor of ours is called {name}")
+            self._held[name] = list(descriptors)
         except (OSError, ValueError) as error:
             self.report(error)
             for descriptor in descriptors:
@@ -110,6 +123,7 @@ class Daemon:
 
     def drop(self, name: str) -> None:
         """Serve what is called `name` no more; connections that exist go on."""
+        self._held.pop(name, None)
         kind, _, rest = name.partition("/")
         if kind == "dns":
             self.names.remove(rest)
@@ -154,7 +168,11 @@ class Daemon:
     def _look_for_keeper(self) -> None:
         """End when the project has, or when another keeper has begun."""
         now = self._keeper_now()
-        if not now or now != self._keeper:
+        self._looks += 1
+        done = not now or now != self._keeper
+        if now and self._give_back is not None and (done or self._looks > 1):
+            done = self._give_back(self._held) or done
+        if done:
             self.loop.running = False
         else:
             self.loop.after(_STILL_NEEDED, self._look_for_keeper)
@@ -256,14 +274,23 @@ def main(
     *,
     resolv_conf: str = "/etc/resolv.conf",
     resolver_port: int = 53,
+    give_back: GiveBack | None = None,
 ) -> int:
     """Serve until the project is gone; the exit code. `control` is a SOCK_SEQPACKET socket to the keeper.
 
-    `resolv_conf` and `resolver_port` are for tests.
+    `resolv_conf` and `resolver_port` are for tests. `give_back` is called with all descriptors when
+    the keeper has died; whether a new one has them.
     """
     raise_descriptor_limit()
     sys.setswitchinterval(0.0005)  # the second thread has next to nothing to do, but that at once
-    daemon = Daemon(sockets.adopt(control), project, run_dir, resolv_conf=resolv_conf, port=resolver_port)
+    daemon = Daemon(
+        sockets.adopt(control),
+        project,
+        run_dir,
+        resolv_conf=resolv_conf,
+        port=resolver_port,
+        give_back=give_back,
+    )
     for name, numbers in descriptors.items():
         daemon.put(name, numbers)
     gc.freeze()

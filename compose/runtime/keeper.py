@@ -380,12 +380,18 @@ class Keeper:
             self._let_go(own)
             ours.close()
             module = __import__(self.netd_module, fromlist=["main"])
-            module.main(control.detach(), own, self.project, self.paths.run)
+            module.main(control.detach(), own, self.project, self.paths.run, give_back=self._give_back)
             status = 0
         except BaseException as error:
             complain(self.paths, self.project, "netd", error)
         finally:
             os._exit(status)
+
+    def _give_back(self, held: dict[str, list[int]]) -> bool:
+        """In netd, when the keeper has died."""
+        from compose.runtime import heir
+
+        return heir.give_back(self.paths, self.project, held)
 
     def _let_go(self, own: dict[str, list[int]]) -> None:
         """After a fork: close the keeper's descriptors but for `own`."""

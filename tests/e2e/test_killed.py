@@ -7,14 +7,18 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.runtime.client import Keeper
 from compose.state.files import read_json
 from tests.e2e.test_resources import groups_called, parent_of
+from tests.e2e.test_up_down import free_port
+from tests.support.containers import wait_for
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
@@ -188,3 +192,31 @@ def test_a_group_that_was_named_goes_too_when_everything_was_killed(stack: Stack
     assert groups_called(identity) == []
     if not named.endswith(".slice"):  # slices are systemd's
         assert groups_called(f"{stack.name}-parent") == []
+
+
+def test_netd_alone_brings_keeper_monitor_and_ports_back(stack: Stack) -> None:
+    """Keeper and monitor of the only container are killed together: within moments all is as it was."""
+    port = free_port()
+    stack.write(f"""
+services:
+  one: {{image: IMAGE, command: httpd -f -p 80 -h /bin, ports: ["127.0.0.1:{port}:80"]}}
+""")
+    stack.up()
+    ((_name, one),) = stack.ps("--no-trunc").items()
+    record = f"{stack.paths.container(one['ID'])}/state.json"
+    former = read_json(record)
+    there = helpers(stack)
+    (keeper,) = there.pop("keeper")
+    for pid in (keeper, former["monitor_pid"]):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (keeper, former["monitor_pid"]):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(os.path.dirname(record), lambda: read_json(record)["monitor_pid"] != former["monitor_pid"])
+    name, deadline = f"listen/{one['ID']}/", time.monotonic() + MOMENT
+    while not any(found.startswith(name) for found in Keeper(stack.paths, stack.name).names()):
+        assert time.monotonic() < deadline, "the port was not given back"
+        time.sleep(0.01)
+    with socket.create_connection(("127.0.0.1", port), timeout=MOMENT) as client:
+        client.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
+        assert b"404" in client.recv(100)
+    assert read_json(record)["pid"] == former["pid"]

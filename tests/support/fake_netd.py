@@ -9,7 +9,9 @@ import socket
 from compose.linux import sockets
 
 
-def main(control: int, descriptors: dict[str, list[int]], project: str, run_dir: str) -> None:
+def main(
+    control: int, descriptors: dict[str, list[int]], project: str, run_dir: str, *, give_back: object
+) -> None:
     """As `compose.network.netd.main`; ends when the keeper does."""
     channel = sockets.adopt(control)
     held = {name: [socket.socket(fileno=number) for number in fds] for name, fds in descriptors.items()}
