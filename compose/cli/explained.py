@@ -36,6 +36,8 @@ def explained(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[s
 
 
 def _json(found: list[Explanation]) -> str:
+    from compose.model.present import as_json
+
     shown = [
         {
             "subject": one.subject,
@@ -44,7 +46,7 @@ def _json(found: list[Explanation]) -> str:
         }
         for one in found
     ]
-    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    return as_json(shown)
 
 
 def _text(one: Explanation) -> str:

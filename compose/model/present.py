@@ -156,6 +156,10 @@ def _escaped(value: Any) -> Any:
 
 def text(shown: Any, kind: str, *, step: int = 2) -> str:
     """A mapping as JSON or YAML text, the same bytes for the same values."""
-    if kind == "json":
-        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
-    return emit(shown, step)
+    return as_json(shown) if kind == "json" else emit(shown, step)
+
+
+def as_json(shown: Any) -> str:
+    """Values as JSON text; bytes that are no UTF-8, which JSON cannot hold, become U+FFFD."""
+    dumped = json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    return dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

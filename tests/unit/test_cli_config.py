@@ -301,3 +301,17 @@ def test_what_no_service_uses_is_printed_on_request(project: Path, capfd: pytest
         shown = yaml.safe_load(output(capfd, "--all-resources", "config", "a"))
         assert (list(shown["networks"]), list(shown["volumes"])) == (["default", "n"], ["v"])
     assert output(capfd, "--all-resources", "config", "--volumes") == "v\n"
+
+
+def test_bytes_that_are_not_utf_8_are_binary_in_yaml_and_replaced_in_json(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: x, environment: {A: '${V}'}}}\n")
+    monkeypatch.setenv("V", "a\udcff")
+    printed = output(capfd, "config")
+    assert "      A: !!binary Yf8=\n" in printed
+    (project / "again.yaml").write_text(printed)
+    assert output(capfd, "-f", "again.yaml", "config") == printed
+    shown = json.loads(output(capfd, "config", "--format", "json"))
+    assert shown["services"]["a"]["environment"] == {"A": "a\ufffd"}
+    assert json.loads(output(capfd, "config", "--explain", "V", "--format", "json"))[0]["value"] == "a\ufffd"
