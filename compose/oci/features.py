@@ -32,7 +32,7 @@ def features(cgroup_version: int) -> dict[str, Any]:
                 "rdma": False,
             },
             "seccomp": {"enabled": True, **seccomp.known_names()},
-            "apparmor": {"enabled": False},
+            "apparmor": {"enabled": True},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}},

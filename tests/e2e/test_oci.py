@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compose.runtime import cgroups
+from compose.runtime import apparmor, cgroups
 from tests.support.bundles import Bundle, Caller, Runtime
 
 if TYPE_CHECKING:
@@ -449,11 +449,24 @@ def test_creations_that_are_killed_leave_nothing(runtime: Runtime, bundle: Bundl
         reap()
 
 
+def test_a_profile_of_apparmor_confines_the_process(runtime: Runtime, bundle: Bundle) -> None:
+    config = bundle.shell("cat /proc/self/attr/current")
+    config["process"]["apparmorProfile"] = apparmor.NAME
+    bundle.write(config)
+    arguments = ("run", "--bundle", str(bundle.directory), "one")
+    if apparmor.default():
+        apparmor.load()
+        assert runtime.run(*arguments).out == f"{apparmor.NAME} (enforce)\n"
+    else:
+        assert f"confine it by {apparmor.NAME}" in runtime.fails(*arguments)
+    assert runtime.good("list", "--quiet") == ""
+
+
 def test_features_are_those_of_the_specification(runtime: Runtime) -> None:
     found = json.loads(runtime.good("features"))
     assert (found["ociVersionMin"], found["ociVersionMax"]) == ("1.0.0", "1.2.0")
     assert {"rbind", "ro", "rro", "nosuid"} <= set(found["mountOptions"])
-    assert found["linux"]["seccomp"]["enabled"] is True
+    assert found["linux"]["seccomp"]["enabled"] is found["linux"]["apparmor"]["enabled"] is True
     assert "CAP_SYS_ADMIN" in found["linux"]["capabilities"]
 
 
