@@ -70,6 +70,13 @@ def cgroup_roots() -> list[str]:
     return found
 
 
+def _is_made_for_a_container(group: str) -> bool:
+    """Whether a control group bears our mark: it was made because a container wanted to lie below it."""
+    with contextlib.suppress(OSError):
+        return any(name.endswith(f".{NAME}") for name in os.listxattr(group))
+    return False
+
+
 class Machine:
     """The machine as far as a test run with these directories can change it."""
 
@@ -147,6 +154,9 @@ class Machine:
             for directory, _, files in os.walk(root):
                 parts = os.path.relpath(directory, root).split("/")
                 below = [number for number, part in enumerate(parts) if part.startswith(NAME)]
+                if not below and _is_made_for_a_container(directory):  # cgroup_parent
+                    found[Thing("cgroup", directory)] = f"control group {directory}"
+                    projects[Thing("cgroup", directory)] = directory
                 if not below or "cgroup.procs" not in files:
                     continue
                 top, project = parts[below[0]], "/".join(parts[below[0] :][:2])

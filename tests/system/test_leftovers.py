@@ -158,3 +158,14 @@ def test_a_changed_setting_is_found(machine: Machine) -> None:
     finally:
         with open(path, "w", encoding="ascii") as file:
             file.write(former)
+
+
+def test_a_group_that_was_made_for_a_container_is_found_by_its_mark(machine: Machine) -> None:
+    group = f"{cgroup_roots()[0]}/marked-{os.getpid()}"
+
+    def make() -> None:
+        os.mkdir(group)
+        os.setxattr(group, "trusted.pycompose", b"1")
+
+    assert f"control group {group}" in _left(machine, make)
+    assert not os.path.exists(group)
