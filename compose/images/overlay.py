@@ -9,6 +9,7 @@ working directory: mount(2) takes one page of options, which absolute paths woul
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
@@ -100,6 +101,9 @@ def _mount(store: str, layers: Sequence[str], upper: str | None, work: str | Non
         )
         tree = m.open_tree(m.AT_FDCWD, target, m.OPEN_TREE_CLONE)
         try:
+            if upper is not None and os.fstatvfs(tree).f_flag & os.ST_RDONLY:
+                # what the kernel makes of an overlay without room for its working directory
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return tree, os.open(".", _DIRECTORY, dir_fd=tree)
         except OSError:
             os.close(tree)

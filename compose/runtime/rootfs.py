@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RESERVED = ("proc", "sys", "dev")
 """What we mount over; an image in which one of them is a link could redirect what is written there."""
 
+_ENOSPC, _EROFS = 28, 30
 _O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ELOOP = 40
 _LONGEST_CHAIN = 40
@@ -64,7 +65,17 @@ def mount_overlay(layers: Sequence[int], *, writable: bool, target: str) -> int:
     if writable:
         options.update(upperdir=names[-2], workdir=names[-1])
     with _among_descriptors():
-        return _mount_overlay(lower, options, target)
+        root = _mount_overlay(lower, options, target)
+    if writable and os.fstatvfs(root).f_flag & os.ST_RDONLY:
+        _refuse_read_only(root, layers[-2])
+    return root
+
+
+def _refuse_read_only(root: int, upper: int) -> None:
+    """Raise the reason: without room for its working directory the kernel mounts an overlay read-only."""
+    os.close(root)
+    number = _EROFS if os.fstatvfs(upper).f_flag & os.ST_RDONLY else _ENOSPC
+    raise OSError(number, os.strerror(number))
 
 
 def read_only_overlay(layers: Sequence[int]) -> int:

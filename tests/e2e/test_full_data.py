@@ -99,6 +99,16 @@ def test_a_full_disk_is_one_error_and_down_works(stack: Stack, command: tuple[st
         stack.run("down", "-t", "0", "--volumes", "--rmi", "local")
 
 
+def test_an_overlay_without_an_inode_for_itself_is_no_read_only_root(stack: Stack) -> None:
+    """The kernel makes it one; what then fails would say something that misleads."""
+    for left in range(4, 16, 2):
+        filler = fill(stack.paths.data, "inodes", left)
+        done = stack.try_run("build", "--no-cache")
+        assert "Read-only" not in done.err, f"{left} inodes: {done}"
+        assert done.code == 1 and "No space left" in done.err, f"{left} inodes: {done}"
+        empty(filler)
+
+
 def test_that_there_is_no_room_for_an_index_is_said(stack: Stack) -> None:
     for name in os.listdir(stack.paths.data):
         if name.startswith("index.sqlite"):
