@@ -79,8 +79,13 @@ class Repeat:
             return None
 
     def _can_be_written_down(self, stdio: Stdio) -> bool:
-        """What probes are: without a terminal, and with descriptors that no new place overwrites."""
+        """What probes are: without a terminal, and with descriptors that no new place overwrites.
+
+        Where the container may trace processes, the child's memory must not be the monitor's.
+        """
         program = self.program
+        if "CAP_SYS_PTRACE" in (program.process.get("capabilities") or {}).get("bounding", ()):
+            return False
         if program.preserved or program.init >= 0 or program.process.get("terminal"):
             return False
         return min(stdio.stdin, stdio.stdout, stdio.stderr) > 2
