@@ -74,7 +74,7 @@ def _containers(scope: Scope, arguments: argparse.Namespace, service: str) -> li
 def _side(scope: Scope, container: Container, event: str) -> Iterator[Side]:
     """The container's file system; where nothing runs in it, nothing begins to meanwhile."""
     from compose.engine.embedded.transfer import Side
-    from compose.runtime.outside import opened
+    from compose.runtime.container.outside import opened
     from compose.state import events
 
     with scope.steady(container, "cp") as now, opened(now.spec, now.state) as root:

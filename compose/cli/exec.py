@@ -83,8 +83,8 @@ def _execute(
 
 def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -> Process:
     """The container's own process with another command; same user, variables and rights unless told."""
-    from compose.runtime.capabilities import select
-    from compose.runtime.oci import environment
+    from compose.runtime.container.capabilities import select
+    from compose.runtime.container.oci import environment
 
     process: Process = {**spec["oci"]["process"], "args": list(arguments.args), "terminal": tty}
     variables = [entry if "=" in entry else _of_caller(entry) for entry in arguments.env]

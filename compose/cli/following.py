@@ -11,7 +11,7 @@ import os
 import time
 
 from compose.cli.logs import label
-from compose.runtime.logs import Follower
+from compose.runtime.output.logs import Follower
 from compose.state import events
 from compose.state.index import Index
 from compose.state.lock import is_held

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what the project's containers have written."""
     from compose.cli.scope import Scope
-    from compose.runtime import logs
+    from compose.runtime.output import logs
     from compose.ui.times import moment
 
     scope = Scope(arguments)

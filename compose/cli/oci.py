@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _CODE = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from compose.runtime.reexec import forget_environment; forget_environment(); "
+    "from compose.runtime.container.reexec import forget_environment; forget_environment(); "
     "from compose.state.files import loads; from compose.oci.main import main; "
     "sys.exit(main(loads(sys.argv.pop(1).encode())))"
 )
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _ENTERING = ("create", "run", "exec")
-"""Operations whose process goes into a container, by way of a copy of the interpreter (runtime/reexec.py)."""
+"""Operations whose process goes into a container, through a copy of the interpreter (container/reexec.py)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +146,7 @@ _PARSERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
 
 def _execute_protected(options: dict[str, Any]) -> NoReturn:
     """Become an interpreter that nobody in a container can overwrite, and go on there."""
-    from compose.runtime.reexec import interpreter
+    from compose.runtime.container.reexec import interpreter
     from compose.state.files import dumps
 
     arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE, _ROOT, dumps(options).decode()]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compose.network.setup import SetupClient
     from compose.plan.plan import Plan
     from compose.plan.target import OneOff, Target
-    from compose.runtime.attachment import Attachment
-    from compose.runtime.pieces import Pieces
+    from compose.runtime.output.attachment import Attachment
+    from compose.runtime.output.pieces import Pieces
     from compose.state.index import Index
     from compose.state.paths import Paths
     from compose.ui.progress import Plain, Terminal, Unmentioned
@@ -263,7 +263,7 @@ class _Run:
         """Start the container; nothing that it writes from its first moment on is missed."""
         import anyio
 
-        from compose.runtime.pieces import Pieces
+        from compose.runtime.output.pieces import Pieces
 
         action = plan.operations[0].action
         self.name, self.identity = action.target, context.identities[action.target]

@@ -343,6 +343,6 @@ def _project(process: int) -> str:
             line = file.read()
     except OSError:
         return ""
-    if "compose.runtime.keeper" not in line:
+    if "compose.runtime.supervision.keeper" not in line:
         return ""
     return line.partition('"project":"')[2].partition('"')[0]

@@ -16,7 +16,7 @@ is a line in ``errors.log`` in the project's run-time directory and ends nothing
 
 When the control socket ends and ``keeper.json`` is gone, the project is over. While the file is there the
 keeper has died: netd goes on serving until a new keeper has written the file anew. Monitors start one and
-give it the descriptors; where there is no monitor any more, `give_back` does (runtime/heir.py).
+give it the descriptors; where there is no monitor any more, `give_back` does (runtime/supervision/heir.py).
 """
 
 from __future__ import annotations

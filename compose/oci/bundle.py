@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 from compose.errors import ContainerError
-from compose.runtime import seccomp
-from compose.runtime.launch import NAMESPACES
-from compose.runtime.oci import device_rules
+from compose.runtime.container import seccomp
+from compose.runtime.container.launch import NAMESPACES
+from compose.runtime.container.oci import device_rules
 from compose.state import files
 
 TYPE_CHECKING = False

@@ -22,7 +22,7 @@ import time
 from compose.errors import ContainerError
 from compose.linux.beneath import remove_path
 from compose.runtime import cgroups, records
-from compose.runtime.gate import SOCKET, WAITING
+from compose.runtime.container.gate import SOCKET, WAITING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """create, start, exec: everything that puts a process into a container.
 
-Runs on the protected copy of the interpreter (runtime/reexec.py), in a single thread.
+Runs on the protected copy of the interpreter (runtime/container/reexec.py), in a single thread.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from compose.linux import sockets
 from compose.linux.namespaces import reset_pid_namespace
 from compose.oci import bundle
 from compose.oci.container import BASE, SECCOMP_FILE, Container
-from compose.runtime import cgroups, hardening, host_hooks, launch, records, steps
-from compose.runtime.enter import enter
-from compose.runtime.gate import SOCKET, Gate
-from compose.runtime.launch import Stdio
+from compose.runtime import cgroups, records
+from compose.runtime.container import hardening, host_hooks, launch, steps
+from compose.runtime.container.enter import enter
+from compose.runtime.container.gate import SOCKET, Gate
+from compose.runtime.container.launch import Stdio
 from compose.state import files
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from compose.runtime.launch import Launched
+    from compose.runtime.container.launch import Launched
     from compose.runtime.spec import ContainerSpec, OciConfig, Process
 
     Options = dict[str, Any]

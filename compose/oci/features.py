@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compose.oci.bundle import VERSION
-from compose.runtime import capabilities, mounts, seccomp
-from compose.runtime.launch import NAMESPACES
+from compose.runtime.container import capabilities, mounts, seccomp
+from compose.runtime.container.launch import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

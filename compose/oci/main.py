@@ -14,8 +14,9 @@ from compose.errors import ComposeError, ContainerError
 from compose.linux import process, signals
 from compose.oci import create
 from compose.oci.container import Container, all_in
-from compose.runtime import cgroups, host_hooks
-from compose.runtime.stop import signal_number
+from compose.runtime import cgroups
+from compose.runtime.container import host_hooks
+from compose.runtime.supervision.stop import signal_number
 from compose.state import files
 
 TYPE_CHECKING = False

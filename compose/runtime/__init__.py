@@ -2,9 +2,10 @@
 
 Speaks the vocabulary of the OCI runtime specification and knows no compose file.
 
-    client.py     what the rest of the program uses: Keeper, start, stop, exec
-    spec.py       spec.json and state.json, the two files that describe a container
-    keeper.py     one a project: forks monitors and netd, holds their descriptors
-    monitor.py    one a container: output, exit code, restart policy, health, exec
-    launch.py     forks process 1 into its namespaces; the steps are in the modules it calls
+    client.py      what the rest of the program uses: Keeper, start, stop, exec
+    spec.py        spec.json and state.json, the two files that describe a container
+    supervision/   the processes around containers: keeper, monitor, health, restarts
+    container/     what puts a process into a container: namespaces, mounts, capabilities, seccomp
+    output/        what containers write, and who reads it
+    cgroups/       control groups, version 1 and 2
 """

@@ -22,10 +22,11 @@ import time
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
 from compose.linux.process import pidfd_open, pidfd_send_signal
-from compose.runtime import hold, protocol, spawn
-from compose.runtime.attachment import Attachment
+from compose.runtime import protocol
+from compose.runtime.output.attachment import Attachment
 from compose.runtime.records import boot_id, lives, read_spec, read_state, recorded_state
-from compose.runtime.stop import DEFAULT_GRACE, SIGKILL
+from compose.runtime.supervision import hold, spawn
+from compose.runtime.supervision.stop import DEFAULT_GRACE, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.linux.sockets import Socket
-    from compose.runtime.pieces import Pieces
+    from compose.runtime.output.pieces import Pieces
     from compose.runtime.protocol import Message
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
     from compose.state.paths import Paths

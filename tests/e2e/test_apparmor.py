@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.runtime import apparmor
+from compose.runtime.container import apparmor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

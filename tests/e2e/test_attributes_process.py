@@ -13,7 +13,7 @@ import pytest
 
 from compose.images import platforms
 from compose.images.store import ImageStore
-from compose.runtime import modules
+from compose.runtime.container import modules
 from compose.state.files import read_json
 from tests.support.attribute_rows import STATUS, Row, services, wrong
 

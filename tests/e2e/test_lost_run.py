@@ -38,7 +38,7 @@ def delete(stack: Stack, *, mounts: bool) -> None:
 
 
 def helpers() -> set[Process]:
-    return {one for one, text in descendants().items() if "compose.runtime.keeper" in text}
+    return {one for one, text in descendants().items() if "compose.runtime.supervision.keeper" in text}
 
 
 @pytest.mark.parametrize("mounts", [False, True], ids=["files", "everything"])

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compose.runtime import apparmor, cgroups
+from compose.runtime import cgroups
+from compose.runtime.container import apparmor
 from tests.support.bundles import Bundle, Caller, Runtime
 
 if TYPE_CHECKING:

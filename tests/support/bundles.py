@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from compose.runtime.oci import default_oci
+from compose.runtime.container.oci import default_oci
 from tests.support.command import PROGRAM, Done
 
 if TYPE_CHECKING:

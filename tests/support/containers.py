@@ -10,9 +10,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from compose.linux import inotify
-from compose.runtime import logs, records
+from compose.runtime import records
 from compose.runtime.client import Keeper
-from compose.runtime.oci import default_oci
+from compose.runtime.container.oci import default_oci
+from compose.runtime.output import logs
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ PROJECT = "testing"
 FAKE_NETD = "tests.support.fake_netd"
 PATIENCE = MOMENT
 
+ISOLATION = "compose.runtime.supervision.isolation"
+
 
 class Stand:
     """A project with a keeper, and helpers to make and observe its containers."""
 
-    def __init__(self, paths: Paths, root: str, isolation: str = "compose.runtime.isolation") -> None:
+    def __init__(self, paths: Paths, root: str, isolation: str = ISOLATION) -> None:
         self.paths = paths
         self.root = root
         self.isolation = isolation

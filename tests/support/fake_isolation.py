@@ -1,4 +1,4 @@
-"""A stand-in for `compose.runtime.isolation`: processes without namespaces, control groups or privileges.
+"""A stand-in for `supervision.isolation`: processes without namespaces, control groups or privileges.
 
 A container's processes are those that carry its id in their environment, which forks inherit.
 """
@@ -19,14 +19,14 @@ MARK = "PYCOMPOSE_FAKE_CONTAINER"
 
 
 class Stdio:
-    """As in `compose.runtime.launch`."""
+    """As in `compose.runtime.container.launch`."""
 
     def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
         self.descriptors = (stdin, stdout, stderr)
 
 
 class Launched:
-    """As in `compose.runtime.launch`."""
+    """As in `compose.runtime.container.launch`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

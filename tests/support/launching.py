@@ -13,16 +13,17 @@ import shutil
 import traceback
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from compose.runtime import cgroups, seccomp
-from compose.runtime.enter import enter
-from compose.runtime.launch import Stdio, launch
-from compose.runtime.oci import default_oci
-from compose.runtime.steps import LaunchError
+from compose.runtime import cgroups
+from compose.runtime.container import seccomp
+from compose.runtime.container.enter import enter
+from compose.runtime.container.launch import Stdio, launch
+from compose.runtime.container.oci import default_oci
+from compose.runtime.container.steps import LaunchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.runtime.launch import Launched
+    from compose.runtime.container.launch import Launched
     from compose.runtime.spec import ContainerSpec, Process
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compose.runtime import hardening, oci
+from compose.runtime.container import hardening, oci
 from tests.support.launching import Box, Running, in_monitor
 
 if TYPE_CHECKING:
@@ -272,9 +272,10 @@ done
 LAUNCHER = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-from compose.runtime import cgroups, reexec
-from compose.runtime.enter import enter
-from compose.runtime.launch import Stdio, launch
+from compose.runtime import cgroups
+from compose.runtime.container import reexec
+from compose.runtime.container.enter import enter
+from compose.runtime.container.launch import Stdio, launch
 reexec.forget_environment()
 spec = json.loads(sys.argv[2])
 group = cgroups.create("pycompose/test-launch", spec["id"], {})
@@ -292,7 +293,8 @@ def test_the_interpreter_cannot_be_overwritten(
     """CVE-2019-5736, against a copy of the interpreter that would be lost otherwise."""
     import json
 
-    from compose.runtime import cgroups, reexec
+    from compose.runtime import cgroups
+    from compose.runtime.container import reexec
 
     copy = f"{box.directory}/python"
     shutil.copy(os.path.realpath(sys.executable), copy)
@@ -407,7 +409,7 @@ def test_a_terminal_of_its_own(box: Box) -> None:
 
 
 def test_a_terminal_for_an_exec(box: Box) -> None:
-    from compose.runtime.launch import Stdio
+    from compose.runtime.container.launch import Stdio
 
     def enter(running: Running) -> int | None:
         process = "tty; stat -c %u $(tty); echo $TERM; read x; echo got $x"

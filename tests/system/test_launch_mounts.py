@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compose.runtime import cgroups, mounts, oci, rootfs
+from compose.runtime import cgroups
+from compose.runtime.container import mounts, oci, rootfs
 from tests.support.launching import BASE, Box, Running, in_monitor
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import compose.runtime.enter as enter_module
+import compose.runtime.container.enter as enter_module
 from compose.runtime import oom
-from compose.runtime.launch import Stdio, fork_and_wait
+from compose.runtime.container.launch import Stdio, fork_and_wait
 from tests.support.launching import Box, Running, in_monitor
 
 if TYPE_CHECKING:

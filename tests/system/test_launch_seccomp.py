@@ -11,7 +11,7 @@ import pytest
 
 from compose.linux.process import PR_SET_NO_NEW_PRIVS, prctl
 from compose.linux.seccomp import Filter
-from compose.runtime import capabilities
+from compose.runtime.container import capabilities
 from tests.support.launching import in_monitor
 from tests.unit.test_launch_seccomp import NUMBERS, REFUSED, compiled
 

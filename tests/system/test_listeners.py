@@ -134,7 +134,7 @@ def test_a_taken_port_names_its_holder_and_binds_nothing(taken: int) -> None:
 
 def test_a_port_of_another_project_names_the_project(paths: Paths) -> None:
     """Its keeper, or a monitor or netd forked from it, has the listener."""
-    line = "from compose.runtime.keeper import main"
+    line = "from compose.runtime.supervision.keeper import main"
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

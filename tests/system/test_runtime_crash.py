@@ -15,9 +15,10 @@ import pytest
 
 from compose.errors import ContainerError
 from compose.linux import sockets
-from compose.runtime import adopt, records
+from compose.runtime import records
 from compose.runtime.client import Keeper
-from compose.runtime.oci import default_oci
+from compose.runtime.container.oci import default_oci
+from compose.runtime.supervision import adopt
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 
 if TYPE_CHECKING:

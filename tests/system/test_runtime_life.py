@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.errors import ContainerError
-from compose.runtime import logs, records
+from compose.runtime import records
 from compose.runtime.client import Keeper, run_once
-from compose.runtime.oci import default_oci
+from compose.runtime.container.oci import default_oci
+from compose.runtime.output import logs
 from tests.support.containers import PROJECT, Stand, wait_for
 
 if TYPE_CHECKING:

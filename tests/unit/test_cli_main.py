@@ -14,7 +14,7 @@ import pytest
 
 from compose.cli import main as cli
 from compose.errors import ComposeError
-from compose.runtime.loop import Loop
+from compose.runtime.supervision.loop import Loop
 from compose.ui import terminal, times
 from compose.ui.errors import complain
 

@@ -10,7 +10,7 @@ from compose.engine.embedded.spec import build, security
 from compose.engine.embedded.spec.namespaces import useless
 from compose.engine.embedded.spec.security import Security
 from compose.errors import ContainerError
-from compose.runtime import apparmor, modules
+from compose.runtime.container import apparmor, modules
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ import pytest
 
 from compose.errors import ContainerError
 from compose.linux import mount as m
-from compose.runtime import capabilities, oci, steps, users
 from compose.runtime.cgroups import devices, v1, v2
-from compose.runtime.hardening import _candidates, _environment
-from compose.runtime.mounts import Options, in_order
+from compose.runtime.container import capabilities, oci, steps, users
+from compose.runtime.container.hardening import _candidates, _environment
+from compose.runtime.container.mounts import Options, in_order
 
 if TYPE_CHECKING:
     from pathlib import Path

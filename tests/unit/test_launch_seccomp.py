@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.errors import ContainerError
-from compose.runtime import capabilities, seccomp
+from compose.runtime.container import capabilities, seccomp
 from compose.state.paths import schema_file
 
 with open(schema_file("seccomp-default.json"), encoding="utf-8") as _file:

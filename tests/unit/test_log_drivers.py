@@ -11,7 +11,7 @@ import pytest
 
 from compose.engine.embedded.spec.logging import About, logging
 from compose.errors import ContainerError
-from compose.runtime.shipping import fluentd, gelf, journald, syslog
+from compose.runtime.output.shipping import fluentd, gelf, journald, syslog
 
 ABOUT = About(
     "a" * 64, "shop-web-1", "sha256:" + "b" * 64, "web:1", "run it", {"team": "x"}, ["TZ=UTC", "A=b=c"]

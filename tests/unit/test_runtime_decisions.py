@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
-from compose.runtime import health, protocol, records, restart, stop
-from compose.runtime.children import exit_code
-from compose.runtime.health import HealthMachine
+from compose.runtime import protocol, records
+from compose.runtime.supervision import health, restart, stop
+from compose.runtime.supervision.children import exit_code
+from compose.runtime.supervision.health import HealthMachine
 
 # restart policies
 # --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from compose.errors import ContainerError, StateError
 from compose.linux import sockets
 from compose.runtime import client, protocol, records
 from compose.runtime.client import Keeper, read_state
-from compose.runtime.logs import Follower
+from compose.runtime.output.logs import Follower
 from tests.support import fake_isolation
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 
@@ -30,7 +30,7 @@ LIGHT = r"""
 import sys
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
-import compose.runtime.keeper, compose.runtime.monitor, compose.runtime.isolation, compose.runtime.once
+from compose.runtime.supervision import isolation, keeper, monitor, once
 print("\n".join(set(sys.modules) - before))
 """
 FORBIDDEN = {
@@ -53,7 +53,7 @@ def stand(paths: Paths) -> Iterator[Stand]:
 @pytest.mark.parametrize("driver", ["syslog", "journald", "gelf", "fluentd"])
 def test_log_drivers_load_little(driver: str) -> None:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    more = f"import compose.runtime.shipping.shipper, compose.runtime.shipping.{driver}\nprint("
+    more = f"import compose.runtime.output.shipping.shipper, compose.runtime.output.shipping.{driver}\nprint("
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", LIGHT.replace("print(", more), root],
         capture_output=True,

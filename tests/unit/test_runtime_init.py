@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from compose.runtime import init, init_code
+from compose.runtime.container import init, init_code
 from tests.support.listings import check_jumps, parsed
 
 LISTINGS = {"x86_64": init_code.X86_64, "aarch64": init_code.AARCH64}

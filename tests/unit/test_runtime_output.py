@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compose.runtime import logs
-from compose.runtime.output import (
+from compose.runtime.output import logs
+from compose.runtime.output.pieces import Pieces
+from compose.runtime.output.segments import (
     RECORD,
     STDERR,
     STDOUT,
@@ -23,7 +24,6 @@ from compose.runtime.output import (
     segment_numbers,
     segment_path,
 )
-from compose.runtime.pieces import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

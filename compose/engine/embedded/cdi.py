@@ -19,7 +19,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ContainerError
-from compose.runtime.oci import bind, device_rule
+from compose.runtime.container.oci import bind, device_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

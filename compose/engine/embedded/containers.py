@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
 from compose.linux.files import spread_directories
-from compose.runtime import apparmor, protocol, records
+from compose.runtime import protocol, records
 from compose.runtime.client import Keeper
+from compose.runtime.container import apparmor
 from compose.runtime.records import read_state
 from compose.runtime.spec import STATE_FILE, VERSION
-from compose.runtime.stop import SIGKILL, signal_number
+from compose.runtime.supervision.stop import SIGKILL, signal_number
 from compose.state import events
 from compose.state.files import replace, replace_json
 
@@ -445,7 +446,7 @@ async def remove(
     with contextlib.suppress(StateError):  # damaged records; whatever runs has been stopped even so
         await in_thread(_stop, context, row, 0, False)
     if spec is not None and spec.get("cgroup_parent"):
-        from compose.runtime import leftovers
+        from compose.runtime.supervision import leftovers
 
         await in_thread(leftovers.remove_of_container, spec)
     await in_thread(_spoil, context, row)

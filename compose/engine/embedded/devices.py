@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ContainerError
-from compose.runtime.oci import device
+from compose.runtime.container.oci import device
 
 from .cdi import Registry, no_edits
 

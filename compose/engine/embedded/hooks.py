@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
 from compose.runtime import records
-from compose.runtime.capabilities import select as select_capabilities
 from compose.runtime.client import Keeper, run_once
-from compose.runtime.mounts import SHARED_SHM
-from compose.runtime.oci import device_rules, environment, tmpfs
+from compose.runtime.container.capabilities import select as select_capabilities
+from compose.runtime.container.mounts import SHARED_SHM
+from compose.runtime.container.oci import device_rules, environment, tmpfs
 from compose.state.files import read_json, replace_json
 
 from .context import SERVICE_FILE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from compose.errors import StateError
 from compose.plan.target import Target, Wanted, WantedNetwork
 from compose.runtime import records
-from compose.runtime.restart import wanted as is_restarted
+from compose.runtime.supervision.restart import wanted as is_restarted
 from compose.state.files import read_json
 
 from . import networks

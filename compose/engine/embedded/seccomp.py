@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from compose.runtime import capabilities, seccomp
+from compose.runtime.container import capabilities, seccomp
 
 from .spec.security import security
 

@@ -84,8 +84,8 @@ def owner(root: int, text: str, place: Place) -> tuple[int, int]:
 
     Raises `BuildError` for names that the image does not know.
     """
-    from compose.runtime.steps import Failure
-    from compose.runtime.users import decimal, resolve
+    from compose.runtime.container.steps import Failure
+    from compose.runtime.container.users import decimal, resolve
 
     user, _, group = text.partition(":")
     try:

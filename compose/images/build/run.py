@@ -123,8 +123,8 @@ class Run(Step):
         return tree
 
     def _spec(self, stage: StageState, directory: str, lower: list[str]) -> ContainerSpec:
-        from compose.runtime import apparmor, capabilities, seccomp
-        from compose.runtime.oci import bind, default_oci
+        from compose.runtime.container import apparmor, capabilities, seccomp
+        from compose.runtime.container.oci import bind, default_oci
 
         environment = {**stage.environment(), **self.environment(stage)}
         oci = default_oci(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
-from compose.runtime import apparmor
-from compose.runtime.modules import has_apparmor, has_selinux
-from compose.runtime.oci import default_oci
+from compose.runtime.container import apparmor
+from compose.runtime.container.modules import has_apparmor, has_selinux
+from compose.runtime.container.oci import default_oci
 from compose.runtime.spec import VERSION
 
 from . import sysctls

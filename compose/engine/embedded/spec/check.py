@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
-from compose.runtime import capabilities
+from compose.runtime.container import capabilities
 
 from .. import files
 from . import sysctls

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compose.errors import ContainerError
 from compose.model.values import byte_size
-from compose.runtime.shipping import DRIVERS
+from compose.runtime.output.shipping import DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

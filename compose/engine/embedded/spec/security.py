@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import ContainerError
-from compose.runtime.modules import has_apparmor, has_selinux
+from compose.runtime.container.modules import has_apparmor, has_selinux
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,7 @@
+"""A process in a container: what is set up before its program runs, and what is read or changed from outside.
+
+launch.py      process 1: forks it into its namespaces; the steps are in the modules it calls
+enter.py       every other process that is put into a running container
+hardening.py   the last steps of both: capabilities, seccomp, security modules
+oci.py         the OCI configuration that launch.py works from
+"""

@@ -1,0 +1,208 @@
+"""Entering a running container: exec, health probes, terminals.
+
+The container's init is hostile by now. What has to be known (user, groups) is read through descriptors of its
+root before joining; then one setns on its pidfd joins everything at once, so that no path below /proc is
+trusted for it, and `hardening.become` does the rest as for process 1.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+
+from compose.linux import files
+from compose.linux.namespaces import CLONE_NEWPID, setns
+from compose.linux.process import PR_SET_DUMPABLE, join_session_keyring, pidfd_open, prctl
+from compose.linux.terminal import open_peer
+from compose.runtime import oom
+from compose.runtime.container import modules, rootfs, steps, users
+from compose.runtime.container.hardening import Program, become
+from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
+from compose.runtime.container.repeat import JOINED, Repeat
+from compose.runtime.container.steps import Failure, LaunchError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.container.steps import Progress
+    from compose.runtime.spec import Process
+
+_PTMX = os.makedev(5, 2)
+
+
+def enter(
+    pid: int,
+    process: Process,
+    stdio: Stdio,
+    *,
+    pidfd: int | None = None,
+    cgroup: Cgroup | None = None,
+    seccomp: str | bytes = "",
+) -> Launched:
+    """Start `process` in the container whose process 1 is `pid`; returns when it has called execve.
+
+    Pass `pidfd` wherever there is one: then nothing can happen to a process that got the number of a dead
+    one. `seccomp` is a compiled program or its path, as in the container's spec. With ``process["terminal"]``
+    the result has a `master` from the container's own devpts, and `stdio` is not used. Afterwards the
+    caller's children are born in the container's pid namespace. Raises LaunchError.
+    """
+    program, repeated = _program(process, seccomp)
+    own = pidfd is None
+    held = _open_pid(pid) if pidfd is None else pidfd
+    root = -1
+    try:
+        root = open_root(pid, held)
+        if not _children_are_born_in(pid):
+            setns(held, CLONE_NEWPID)
+        entry = _Entry(program, stdio, cgroup, held, root)
+        if repeated is not None:
+            entry.identity = repeated.identity_in(root)
+            launched = repeated.spawn(entry.identity, stdio, cgroup, held)
+            if launched is not None:
+                return launched
+        return fork_and_wait(entry.run, program.items())
+    finally:
+        if root != -1:
+            os.close(root)
+        if own:
+            os.close(held)
+
+
+_last: Repeat | None = None
+
+
+def _program(process: Process, seccomp: str | bytes) -> tuple[Program, Repeat | None]:
+    """What is to be run, and what is known of it from the last call."""
+    global _last
+    if _last is not None and _last.process is process and _last.seccomp == seccomp:
+        return _last.program, _last
+    _last = Repeat(process, seccomp)
+    return _last.program, None
+
+
+def open_root(pid: int, pidfd: int) -> int:
+    """A descriptor of the root directory of the process; LaunchError when it has ended."""
+    try:
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise _gone() from None
+    if not _lives(pidfd):  # somebody else may have the number, and its root, by now
+        os.close(root)
+        raise _gone()
+    return root
+
+
+def open_terminal(pid: int, *, pidfd: int | None = None) -> tuple[int, int]:
+    """A new terminal (master, slave) of the devpts instance inside the container of `pid`.
+
+    Nothing in the container is followed: /dev/pts/ptmx must be character device 5:2 on a devpts, and the
+    slave is opened through the master.
+    """
+    own = pidfd is None
+    held = _open_pid(pid) if pidfd is None else pidfd
+    try:
+        root = open_root(pid, held)
+        try:
+            return _open_terminal(root)
+        except Failure as failure:
+            raise LaunchError(
+                failure.step, failure.number, steps.words(failure.step, failure.number, 0, "")
+            ) from None
+        except OSError as error:
+            number = error.errno or 0
+            raise LaunchError(steps.TERMINAL, number, steps.words(steps.TERMINAL, number, 0, "")) from None
+        finally:
+            os.close(root)
+    finally:
+        if own:
+            os.close(held)
+
+
+def _open_terminal(root: int) -> tuple[int, int]:
+    place = rootfs.open_plain(root, "dev/pts/ptmx", os.O_PATH)
+    try:
+        found = os.fstat(place)
+        if files.file_system_type(place) != files.DEVPTS_SUPER_MAGIC or found.st_rdev != _PTMX:
+            raise Failure(steps.TERMINAL, 19)  # ENODEV
+        if not stat.S_ISCHR(found.st_mode):
+            raise Failure(steps.TERMINAL, 19)
+        master = os.open(f"/proc/self/fd/{place}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
+    try:
+        return master, open_peer(master)
+    except BaseException:
+        os.close(master)
+        raise
+
+
+class _Entry:
+    """What the child needs, opened before the fork."""
+
+    __slots__ = ("cgroup", "identity", "pidfd", "program", "root", "stdio")
+
+    def __init__(self, program: Program, stdio: Stdio, cgroup: Cgroup | None, pidfd: int, root: int) -> None:
+        self.program = program
+        self.stdio = stdio
+        self.cgroup = cgroup
+        self.pidfd = pidfd
+        self.root = root
+        self.identity: users.Identity | None = None
+
+    def run(self, progress: Progress) -> NoReturn:
+        """The child: everything is looked up first, then it joins, and nothing is looked up any more."""
+        prctl(PR_SET_DUMPABLE, 0)
+        os.setsid()
+        progress.at(steps.CONFINE)
+        modules.confine(self.program.process)
+        progress.at(steps.CGROUP)
+        if self.cgroup is not None:
+            self.cgroup.join()
+        progress.at(steps.USER)
+        identity = self.identity or users.resolve(self.program.process.get("user") or {}, self.root)
+        stdio = (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr)
+        terminal = bool(self.program.process.get("terminal"))
+        if terminal:
+            progress.at(steps.TERMINAL)
+            master, slave = _open_terminal(self.root)
+            self.program.resize(slave)
+            send_descriptor(progress.channel, master)
+            stdio = (slave, slave, slave)
+        if self.program.oom_score is not None:
+            progress.at(steps.OOM_SCORE)
+            oom.write(self.program.oom_score)
+        progress.at(steps.KEYRING)
+        try:
+            join_session_keyring("_ses.exec")
+        except OSError as error:
+            progress.warn(steps.KEYRING, error.errno or 0)
+        progress.at(steps.GONE)
+        setns(self.pidfd, JOINED)
+        become(self.program, identity, stdio, progress, terminal=terminal)
+
+
+def _open_pid(pid: int) -> int:
+    try:
+        return pidfd_open(pid)
+    except OSError:
+        raise _gone() from None
+
+
+def _lives(pidfd: int) -> bool:
+    """Whether the process has not ended: a pidfd is readable from then on, before it is reaped as well."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _children_are_born_in(pid: int) -> bool:
+    ours = os.stat("/proc/self/ns/pid_for_children")
+    theirs = os.stat(f"/proc/{pid}/ns/pid")
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+def _gone() -> LaunchError:
+    return LaunchError(steps.GONE, steps.NOT_RUNNING, steps.words(steps.GONE, steps.NOT_RUNNING, 0, ""))

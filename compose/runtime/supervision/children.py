@@ -1,0 +1,134 @@
+"""Child processes of keeper and monitor: reaping, ending, cgroup."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+import select
+import time
+
+from compose.linux import process
+from compose.runtime import records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.supervision.loop import Loop
+
+_MOST_REMEMBERED = 1024
+_LAST_BREATH = 2.0
+"""Seconds until a control group must be empty whose processes were killed."""
+_SIGKILL = 9
+_SIGCHLD = 17
+
+
+def exit_code(status: int) -> int:
+    """The exit code of a wait status; 128 + signal when one ended the process, as shells have it."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+class Reaper:
+    """Waits for every child, also for those that came to us because their parent died, and remembers how they
+    ended: by number and start time, for a number may come again."""
+
+    __slots__ = ("_codes", "_loop", "_read", "_write", "on_exit")
+
+    def __init__(self, loop: Loop) -> None:
+        self._codes: dict[tuple[int, int], int] = {}
+        self._loop = loop
+        self.on_exit: Callable[[int, int, int], None] = _ignore
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _signal.signal(_SIGCHLD, _ignore)
+        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        loop.reader(self._read, self._reap)
+
+    def status(self, pid: int, started: int) -> int | None:
+        """The exit code of a process that has ended; None when it has not or was never ours."""
+        self._reap()
+        return self._codes.get((pid, started))
+
+    def close(self) -> None:
+        """Reap no more: we are a forked process with children of its own."""
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_SIGCHLD, _signal.SIG_DFL)
+        os.close(self._read)
+        os.close(self._write)
+
+    def _reap(self) -> None:
+        try:
+            os.read(self._read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            started = records.start_time(found.si_pid)
+            _pid, status = os.waitpid(found.si_pid, 0)
+            code = exit_code(status)
+            while len(self._codes) >= _MOST_REMEMBERED:
+                del self._codes[next(iter(self._codes))]
+            self._codes[found.si_pid, started] = code
+            self.on_exit(found.si_pid, started, code)
+
+
+def _ignore(*_arguments: object) -> None:
+    """A handler that only interrupts."""
+
+
+def end_child(pid: int) -> None:
+    """Kill a child and wait for it; a process that is not our child any more is left alone."""
+    try:
+        pidfd = process.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        process.pidfd_send_signal(pidfd, _SIGKILL)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except (ChildProcessError, ProcessLookupError):
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def end_process(pid: int) -> None:
+    """Kill a process that may be anybody's child, and wait until it has ended."""
+    try:
+        pidfd = process.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        process.pidfd_send_signal(pidfd, _SIGKILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(_LAST_BREATH * 1000)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def remove_cgroup(cgroup: Cgroup) -> None:
+    """Remove a control group; who was killed in it may take a moment to leave it. Raises `OSError`."""
+    deadline = time.monotonic() + _LAST_BREATH
+    while True:
+        try:
+            cgroup.remove()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
+
+
+def remove_file(path: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,169 @@
+"""Runs a container's health probes, one at a time, and tells when its health changes."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from compose.errors import ContainerError
+from compose.runtime.supervision import health
+from compose.runtime.supervision.children import exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from compose.runtime.spec import Healthcheck, Process
+    from compose.runtime.supervision.loop import Loop, Timer
+
+    Enter = Callable[[Process, int, int, int], Any]
+
+_SIGKILL = 9
+_SHORT = 0.25
+"""Seconds after which the keeper holds a probe's pidfd as well."""
+
+
+class Prober:
+    """The health check of one run of a container."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        check: Healthcheck,
+        process: Process,
+        enter: Enter,
+        started_at: int,
+        changed: Callable[[], None],
+        guard: Callable[[int | None], None],
+    ) -> None:
+        """`process` is the container's own, whose user, environment and directory a probe gets. `enter` puts
+        a process with three descriptors into the container; `changed` is called after every probe; `guard`
+        gets the pidfd of a probe that takes its time, and None after it, so that a successor can end it."""
+        self.machine = health.HealthMachine(check)
+        arguments = health.command(check["test"])
+        self._process: Process = {**process, "args": arguments or ["true"], "terminal": False}
+        self._process["diesWithMonitor"] = True
+        self._loop = loop
+        self._enter = enter
+        self._started_at = started_at
+        self._changed = changed
+        self._guard = guard
+        self._timer: Timer | None = None
+        self._guarding: Timer | None = None
+        self._guarded = False
+        self._pid = 0
+        self._pidfd = self._pipe = -1
+        self._output = b""
+        self._began = 0.0
+        self._timed_out = False
+        self._paused = False
+
+    def begin(self) -> None:
+        """Plan the next probe."""
+        if self._timer is None and self._pidfd < 0 and not self._paused:
+            self._timer = self._loop.after(self.machine.next_probe(self._now()), self._start)
+
+    def pause(self, *, paused: bool) -> None:
+        """Run no probes for a while."""
+        self._paused = paused
+        if paused and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        elif not paused:
+            self.begin()
+
+    def end(self) -> None:
+        """The container has ended, and every process in it."""
+        self._paused = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pidfd >= 0:
+            self._kill()
+            os.waitpid(self._pid, 0)
+            self._let_go()
+
+    def _now(self) -> float:
+        return max(0.0, (time.time_ns() - self._started_at) / 1e9)
+
+    def _start(self) -> None:
+        self._timer = None
+        self._began = self._now()
+        self.machine.begin(self._began)
+        self._output, self._timed_out = b"", False
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read, False)
+        try:
+            launched = self._enter(self._process, null, write, write)
+        except (ContainerError, OSError) as error:
+            os.close(read)
+            self._finish(health.TIMED_OUT, str(error))
+            return
+        finally:
+            os.close(null)
+            os.close(write)
+        self._pid, self._pidfd, self._pipe = launched.pid, launched.pidfd, read
+        self._loop.reader(self._pipe, self._read)
+        self._loop.reader(self._pidfd, self._exited)
+        self._timer = self._loop.after(self.machine.timeout, self._time_out)
+        self._guarding = self._loop.after(_SHORT, self._begin_guarding)
+
+    def _begin_guarding(self) -> None:
+        """Most probes have ended by now, and cost nobody else anything."""
+        self._guarding = None
+        self._guarded = True
+        self._guard(self._pidfd)
+
+    def _read(self) -> None:
+        """Keep the first bytes of the probe's output, and read on, so that it never waits for us."""
+        try:
+            data = os.read(self._pipe, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.forget(self._pipe)
+        if len(self._output) < health.MOST_OUTPUT:
+            self._output += data[: health.MOST_OUTPUT - len(self._output)]
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self._timed_out = True
+        self._kill()
+
+    def _kill(self) -> None:
+        """End the probe and what it has started: its process group, which is named by a child of ours."""
+        try:
+            os.killpg(self._pid, _SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _exited(self) -> None:
+        _pid, status = os.waitpid(self._pid, 0)
+        self._read()
+        self._let_go()
+        output = self._output.decode("utf-8", "replace")
+        if self._timed_out:
+            limit = f"health check exceeded its timeout of {self.machine.timeout:g} s"
+            self._finish(health.TIMED_OUT, f"{limit}: {output}" if output else limit)
+        else:
+            self._finish(exit_code(status), output)
+
+    def _let_go(self) -> None:
+        for timer in (self._timer, self._guarding):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._guarding = None
+        for descriptor in (self._pidfd, self._pipe):
+            self._loop.forget(descriptor)
+            os.close(descriptor)
+        self._pidfd = self._pipe = -1
+        if self._guarded:
+            self._guarded = False
+            self._guard(None)
+
+    def _finish(self, code: int, output: str) -> None:
+        self.machine.end(self._began, self._now(), code, output, self._started_at)
+        self._changed()
+        self.begin()
