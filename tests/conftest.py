@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Tests make device nodes and rename into a store: not in /tmp, which on Debian 13 is a tmpfs without devices.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # run in the background: our commands are interrupted too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PRIVILEGED = tuple(os.path.join(HERE, tier) + os.sep for tier in ("system", "e2e"))
 

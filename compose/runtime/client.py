@@ -23,7 +23,6 @@ from compose.errors import ContainerError, StateError
 from compose.linux import sockets
 from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.runtime import protocol
-from compose.runtime.output.attachment import Attachment
 from compose.runtime.records import boot_id, lives, read_spec, read_state, recorded_state
 from compose.runtime.supervision import hold, spawn
 from compose.runtime.supervision.stop import DEFAULT_GRACE, SIGKILL
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.linux.sockets import Socket
+    from compose.runtime.output.attachment import Attachment
     from compose.runtime.output.pieces import Pieces
     from compose.runtime.protocol import Message
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
@@ -247,6 +247,8 @@ class Keeper:
         self, identity: str, *, from_beginning: bool = False, pieces: Pieces | None = None
     ) -> Attachment:
         """Read what process 1 writes, and get what writes to it; see attachment.py."""
+        from compose.runtime.output.attachment import Attachment
+
         return Attachment(self, identity, from_beginning=from_beginning, pieces=pieces)
 
     def end_input(self, identity: str) -> None:

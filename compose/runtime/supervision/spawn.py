@@ -17,7 +17,6 @@ import time
 from compose.errors import ContainerError, StateError
 from compose.linux import namespaces, sockets
 from compose.runtime import protocol, records
-from compose.runtime.container.reexec import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -323,6 +322,8 @@ def _start_keeper(paths: Paths, project: str, options: dict[str, Any]) -> None:
 
 def _spawn(module: str, options: dict[str, Any], socket: int) -> int:
     """Execute `module`.main with options and one socket, in a session of its own; its process number."""
+    from compose.runtime.container.reexec import interpreter
+
     target = 3
     arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(module=module), _ROOT]
     arguments.append(protocol.dumps({**options, "socket": target}).decode())
