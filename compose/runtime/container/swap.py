@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from compose.linux import mount as m
-from compose.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, setns
+from compose.linux.namespaces import CLONE_NEWNS, reset_pid_namespace, setns
 from compose.linux.process import PR_SET_DUMPABLE, prctl
 from compose.runtime.container.mounts import open_null
 
@@ -45,20 +45,11 @@ def swap(pidfd: int, old: Sequence[int], new: int, floor: int = -1) -> bool:
     `old` has several candidates after a swap that was killed. False when none of them is there any more, the
     container has ended, or the new file has been removed meanwhile; nothing has changed then.
     """
-    _bear_children_here()
+    reset_pid_namespace()  # the container must not see the child
     pid = os.fork()
     if pid == 0:
         _swap(pidfd, old, new, floor)
     return os.waitpid(pid, 0)[1] == _DONE
-
-
-def _bear_children_here() -> None:
-    """The container must not see the child; `enter` and `launch` choose their own namespace each time."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(own, CLONE_NEWPID)
-    finally:
-        os.close(own)
 
 
 def _swap(pidfd: int, old: Sequence[int], new: int, floor: int) -> NoReturn:
