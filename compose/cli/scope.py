@@ -6,7 +6,7 @@ import contextlib
 
 from compose.cli import project as projects
 from compose.errors import ContainerError, UsageError
-from compose.runtime.records import read_spec, read_state
+from compose.runtime.records import RUNNING, read_spec, read_state
 from compose.state.index import Index
 from compose.state.paths import Paths
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from compose.runtime.client import Keeper
     from compose.runtime.spec import ContainerSpec, ContainerState
     from compose.state.index import ContainerRow
-
-RUNNING = ("running", "paused", "restarting")
 
 
 class Container:

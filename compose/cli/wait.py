@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _running(paths: Paths, project: str, services: Sequence[str]) -> list[ContainerRow]:
-    from compose.runtime.records import read_state
+    from compose.runtime.records import RUNNING, read_state
     from compose.state.index import Index
 
     with contextlib.closing(Index(paths)) as index:
@@ -61,10 +61,7 @@ def _running(paths: Paths, project: str, services: Sequence[str]) -> list[Contai
         if service not in known:
             raise UsageError(f"no such service: {service}, or it has no container")
     found = [
-        row
-        for row in rows
-        if row.service in services
-        and read_state(paths, row.id).get("status") in ("running", "paused", "restarting")
+        row for row in rows if row.service in services and read_state(paths, row.id).get("status") in RUNNING
     ]
     if not found:
         raise ComposeError(f"no container of {', '.join(services)} runs", hint="pycompose ps --all")

@@ -23,7 +23,7 @@ from compose.errors import ContainerError, StateError
 from compose.linux import sockets
 from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.runtime import protocol
-from compose.runtime.records import boot_id, lives, read_spec, read_state, recorded_state
+from compose.runtime.records import RUNNING, boot_id, lives, read_spec, read_state, recorded_state
 from compose.runtime.supervision import hold, spawn
 from compose.runtime.supervision.stop import DEFAULT_GRACE, SIGKILL
 
@@ -373,7 +373,7 @@ class Keeper:
                 return sockets.connect(self.paths.container_run(identity), protocol.MONITOR_SOCKET)
             except OSError:
                 state = read_state(self.paths, identity)
-            runs = state.get("status") in ("running", "paused", "restarting")
+            runs = state.get("status") in RUNNING
             if not runs and not self._is_busy(identity):
                 return None
             if time.monotonic() > deadline:

@@ -14,6 +14,8 @@ from compose.errors import StateError
 from compose.runtime.spec import SPEC_FILE, STATE_FILE, VERSION
 from compose.state import files
 
+RUNNING = ("running", "paused", "restarting")
+"""The statuses of a container that somebody is to watch."""
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -158,7 +160,7 @@ def read_state(paths: Paths, identity: str) -> ContainerState:
     while True:
         state = recorded_state(paths, identity)
         status = state.get("status", "created")
-        if status not in ("running", "paused", "restarting"):
+        if status not in RUNNING:
             return state
         if state.get("boot_id") != boot_id():
             return _ended(state, "the machine was restarted")

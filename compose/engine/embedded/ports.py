@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from compose.errors import NetworkError, StateError
 from compose.network.listeners import Port, bind_listeners, close_all
-from compose.runtime.records import read_spec, read_state
+from compose.runtime.records import RUNNING, read_spec, read_state
 from compose.runtime.spec import PORTS_FILE
 from compose.state.files import read_json, replace_json
 
@@ -92,7 +92,7 @@ def _free_ended(context: Context) -> bool:
 
 def _runs(context: Context, identity: str) -> bool:
     try:
-        return read_state(context.paths, identity).get("status") in ("running", "paused", "restarting")
+        return read_state(context.paths, identity).get("status") in RUNNING
     except StateError:
         return False
 

@@ -150,7 +150,7 @@ def _why_not(spec: ContainerSpec, state: ContainerState) -> str:
         return "restart: no"
     if state.get("stopped_by_user"):
         return "stopped by hand"
-    ran = state.get("status") in ("running", "paused", "restarting")
+    ran = state.get("status") in records.RUNNING
     if not ran and not state.get("resume_at_boot"):
         return f"it was {state.get('status', 'created')}"
     code = state.get("exit_code")
@@ -161,4 +161,4 @@ def _why_not(spec: ContainerSpec, state: ContainerState) -> str:
 
 def is_down(paths: Paths, row: ContainerRow) -> bool:
     """Whether nothing of a container runs that `verdict` would bring back."""
-    return records.read_state(paths, row.id).get("status") not in ("running", "paused", "restarting")
+    return records.read_state(paths, row.id).get("status") not in records.RUNNING

@@ -442,7 +442,7 @@ class Follower:
         if not os.path.exists(f"{directory}/{STATE_FILE}"):
             return not os.path.exists(directory)
         state = records.recorded_state(self._paths, followed.identity)
-        if state.get("status") not in ("running", "paused", "restarting"):
+        if state.get("status") not in records.RUNNING:
             return state.get("status") in ("exited", "dead")
         monitor = state.get("monitor_pid", 0), state.get("monitor_start_time", 0)
         same_boot = state.get("boot_id") == records.boot_id()

@@ -38,6 +38,6 @@ def _runs(paths: Paths, name: str) -> bool:
     """Whether the container runs whose id is in a name; what a stopped one had was dropped by its monitor."""
     identity = name.split("/")[1]
     try:
-        return records.recorded_state(paths, identity).get("status") in ("running", "paused", "restarting")
+        return records.recorded_state(paths, identity).get("status") in records.RUNNING
     except ComposeError:
         return False

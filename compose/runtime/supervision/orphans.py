@@ -30,7 +30,7 @@ def _is_orphan(paths: Paths, project: str, identity: str) -> bool:
         if hold.is_held(paths.container(identity)):
             return False
         state = records.recorded_state(paths, identity)
-        if state.get("status") not in ("running", "paused", "restarting"):
+        if state.get("status") not in records.RUNNING:
             return False
         return records.read_spec(paths, identity).get("project") == project
     except StateError:
