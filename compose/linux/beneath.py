@@ -95,12 +95,18 @@ def remove_tree(directory: int, name: bytes) -> None:
     """Remove `name` in `directory`, whatever it is, without following a link and without recursion.
 
     A tree may be nested deeper than descriptors or the stack allow: a subtree found below 48 levels is first
-    moved up beside its ancestor. A missing name is not an error.
+    moved up beside its ancestor. A missing name is not an error, and neither is what somebody else removes
+    meanwhile.
     """
     try:
-        os.unlink(name, dir_fd=directory)
-        return
+        _remove(directory, name)
     except FileNotFoundError:
+        return
+
+
+def _remove(directory: int, name: bytes) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
         return
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
@@ -123,19 +129,22 @@ def _empty(top: int, round_number: int) -> bool:
         while stack:
             current, own_name, children = stack[-1]
             name, is_directory = next(children, (b"", False))
-            if not name:
-                stack.pop()
-                if stack:
-                    os.close(current)
-                    os.rmdir(own_name, dir_fd=stack[-1][0])
-            elif not is_directory:
-                os.unlink(name, dir_fd=current)
-            elif len(stack) < _NEST:
-                child = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
-                stack.append((child, name, iter(_children(child))))
-            else:
-                os.rename(name, b".deep-%d-%d" % (round_number, moved), src_dir_fd=current, dst_dir_fd=top)
-                moved += 1
+            try:
+                if not name:
+                    stack.pop()
+                    if stack:
+                        os.close(current)
+                        os.rmdir(own_name, dir_fd=stack[-1][0])
+                elif not is_directory:
+                    os.unlink(name, dir_fd=current)
+                elif len(stack) < _NEST:
+                    child = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+                    stack.append((child, name, iter(_children(child))))
+                else:
+                    os.rename(name, b".deep-%d-%d" % (round_number, moved), src_dir_fd=current, dst_dir_fd=top)
+                    moved += 1
+            except FileNotFoundError:  # somebody else was quicker
+                continue
     finally:
         for descriptor, _, _ in stack[1:]:
             os.close(descriptor)

@@ -6,6 +6,7 @@ may belong to somebody else by now. Nothing is called running here without that 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -133,10 +134,13 @@ def write_state(paths: Paths, identity: str, state: ContainerState, *, durable: 
     path = f"{paths.container(identity)}/{STATE_FILE}"
     try:
         write(path, state, durable=durable)
-    except OSError as error:
-        if error.errno not in (28, 122):  # ENOSPC, EDQUOT
+    except OSError as full:
+        if full.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        files.replace_from_spare(path, files.readable(state))
+        try:
+            files.replace_from_spare(path, files.readable(state))
+        except FileNotFoundError:  # nothing was reserved: the full disk is what is wrong
+            raise full from None
         reserve_state(paths, identity)
 
 

@@ -129,11 +129,17 @@ class VolumeStore:
             _move_in(place)
 
     def remove(self, name: str) -> None:
-        """Remove the volume and its content; a missing one is none. What it only shows is unmounted."""
+        """Remove the volume and its content; a missing one is none. What it only shows is unmounted.
+
+        Several may do so at once, as when the containers that share it go together.
+        """
         parent = os.path.dirname(self.directory(name))
         try:
-            self._place(name).unmount()
-            remove_path(parent)
+            with _locked(parent):
+                self._place(name).unmount()
+                remove_path(parent)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise VolumeError(f"remove volume {name}: {error.strerror}: {error.filename}") from None
 

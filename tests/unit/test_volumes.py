@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,3 +101,14 @@ def test_removing_what_is_not_there_is_no_error(store: VolumeStore) -> None:
     store.fill("data", seed)
     store.remove("data")
     store.remove("data")
+
+
+def test_those_who_shared_a_volume_remove_it_at_once(store: VolumeStore) -> None:
+    for _ in range(20):
+        directory = store.create("data")
+        for number in range(50):
+            os.makedirs(f"{directory}/{number}/deeper")
+        with ThreadPoolExecutor(4) as pool:
+            for removal in [pool.submit(store.remove, "data") for _ in range(4)]:
+                removal.result()
+        assert not os.path.lexists(os.path.dirname(directory))
