@@ -141,7 +141,8 @@ def _empty(top: int, round_number: int) -> bool:
                     child = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
                     stack.append((child, name, iter(_children(child))))
                 else:
-                    os.rename(name, b".deep-%d-%d" % (round_number, moved), src_dir_fd=current, dst_dir_fd=top)
+                    up = b".deep-%d-%d" % (round_number, moved)
+                    os.rename(name, up, src_dir_fd=current, dst_dir_fd=top)
                     moved += 1
             except FileNotFoundError:  # somebody else was quicker
                 continue

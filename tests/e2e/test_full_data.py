@@ -11,6 +11,7 @@ import pytest
 
 from compose.linux.mount import MNT_DETACH, mount, umount2
 from tests.e2e.conftest import NUMBERS, TINY, tiny_image
+from tests.support.chance import SEED
 from tests.support.command import Stack
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("PYCOMPOSE_TEST_FULL", "1"))
 """How often, with as much room left as chance wants."""
-SEED = int(os.environ.get("PYCOMPOSE_TEST_SEED", "0")) or int.from_bytes(os.urandom(4), "little")
 INODES = 4000
 BYTES = 32 << 20
 MOST_LEFT = {"inodes": 60, "bytes": 400_000}

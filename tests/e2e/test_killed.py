@@ -18,6 +18,7 @@ from compose.runtime.client import Keeper
 from compose.state.files import read_json
 from tests.e2e.test_resources import groups_called, parent_of
 from tests.e2e.test_up_down import free_port
+from tests.support.chance import SEED
 from tests.support.containers import wait_for
 from tests.support.patience import MOMENT
 
@@ -41,7 +42,6 @@ volumes: {data: {}}
 """
 MOMENTS = int(os.environ.get("PYCOMPOSE_TEST_KILLS", "10"))
 """Kills of each kind; more of them where somebody has the time: ``PYCOMPOSE_TEST_KILLS=100 pytest ...``."""
-SEED = int(os.environ.get("PYCOMPOSE_TEST_SEED", "2014"))
 
 
 def duration(stack: Stack, *arguments: str) -> float:

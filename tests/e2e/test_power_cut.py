@@ -25,6 +25,7 @@ from compose.network.setup import fork_setup
 from tests.e2e.conftest import NUMBERS, TINY, tiny_image
 from tests.e2e.test_boot import remove_groups
 from tests.support import processes
+from tests.support.chance import SEED
 from tests.support.command import Stack
 from tests.support.containers import wait_for_end
 from tests.support.leftovers import detach_below
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 CUTS = int(os.environ.get("PYCOMPOSE_TEST_CUTS", "1"))
 """How often; more of them where somebody has the time."""
-SEED = int(os.environ.get("PYCOMPOSE_TEST_SEED", "0")) or int.from_bytes(os.urandom(4), "little")
 SIZE = 96 << 20
 OPTIONS = "loop,commit=300,noatime"
 

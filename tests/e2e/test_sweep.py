@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import sweep
+from tests.support.chance import SEED
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
 
 POINTS = 3
-SEED = int(os.environ.get("PYCOMPOSE_TEST_SEED", "0")) or int.from_bytes(os.urandom(4), "little")
 
 
 @pytest.mark.parametrize("command", sweep.COMMANDS)

@@ -9,6 +9,8 @@ import pytest
 
 from compose.errors import StateError
 from compose.linux import mount
+from compose.runtime import records
+from compose.runtime.spec import VERSION
 from compose.state.index import Index
 from tests.support.containers import Stand
 
@@ -56,4 +58,13 @@ def test_rows_can_be_deleted_on_a_full_disk(small: Paths) -> None:
         transaction.execute("DELETE FROM projects")
     assert index.projects() == []
     index.close()
+    os.unlink(filler)
+
+
+def test_a_record_that_finds_no_room_says_that_the_disk_is_full(small: Paths) -> None:
+    os.makedirs(small.container("one"))
+    filler = fill(small.data)
+    with pytest.raises(OSError, match="No space left"):
+        records.write_state(small, "one", {"version": VERSION, "status": "created"})
+    assert os.listdir(small.container("one")) == []
     os.unlink(filler)
