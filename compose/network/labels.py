@@ -7,7 +7,8 @@ The kernel allows 15 bytes for an interface's name; the alias beside it tells in
     br-HHHHHHHHHHHH    a network's bridge, in a sandbox    "pycompose network NETWORK"
     vHHHHHHHHHHHHHH    a container's end, in a sandbox     "pycompose container CONTAINER NETWORK"
 
-H are the first hexadecimal digits of a SHA-256 of the id. The host's table of rules is called as the uplink.
+H are the first hexadecimal digits of a SHA-256 of the id, a project's being `Paths.host_name`. The host's
+table of rules is called as the uplink.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def _digits(text: str, count: int) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:count]
 
 
-def uplink(project: str) -> str:
+def uplink(host_name: str) -> str:
     """The host's end of a project's uplink, and the name of the table that belongs to it."""
-    return UPLINK_PREFIX + _digits(project, 8)
+    return UPLINK_PREFIX + _digits(host_name, 8)
 
 
 def bridge(network: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compose.errors import ComposeError
 from compose.network import containers, sandbox, sweep, uplink, uplink6
 from compose.network.namespaces import Namespaces
+from compose.network.record import Record
 from compose.network.types import ContainerLinks, Endpoint, NetworkSpec
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Server:
         warnings: list[str] = []
         wanting = dict.fromkeys(spec.sandbox for spec in specs if spec.subnet6 and not spec.internal)
         if wanting:
-            record = uplink.Record(self._namespaces)
+            record = Record(self._namespaces)
             for project in wanting:
                 warnings += uplink6.create(self._namespaces, project, record)
         return warnings, []

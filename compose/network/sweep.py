@@ -15,6 +15,7 @@ from compose.errors import NetworkError
 from compose.network import containers, foreign, labels, links, nft, sandbox, uplink
 from compose.network.netlink import NETFILTER, ROUTE, Netlink
 from compose.network.pyroute import nftsocket
+from compose.network.record import Record
 from compose.network.types import SHARED, ContainerLinks, Leftover
 
 if TYPE_CHECKING:
@@ -98,17 +99,18 @@ def _on_host(
 ) -> list[Leftover]:
     found: list[Leftover] = []
     ours = {uplink.alias_of(namespaces, project) for project in live_projects}
+    expected = {uplink.name_of(namespaces, project) for project in live_projects}
     with Netlink(ROUTE) as netlink:
         uplinks = [link for link in links.links(netlink) if link.name.startswith(labels.UPLINK_PREFIX)]
         for link in uplinks:
             # without an alias: made, and killed before the alias was set
             mine = not link.alias or link.alias.endswith(f" {namespaces.paths.run}")
-            if mine and link.alias not in ours and not _expected(link.name, live_projects):
+            if mine and link.alias not in ours and link.name not in expected:
                 found.append(Leftover("interface", link.name, ""))
                 if remove:
                     problems += [str(failure) for failure in netlink.attempt([links.delete_link(link.name)])]
     gone = {one.name for one in found}
-    present = {link.name for link in uplinks} - gone | {labels.uplink(project) for project in live_projects}
+    present = {link.name for link in uplinks} - gone | expected
     with Netlink(NETFILTER) as netlink:
         for rule in foreign.rules_of_ours(netlink):
             if rule.interface not in present:
@@ -125,18 +127,14 @@ def _on_host(
     return found
 
 
-def _expected(name: str, live_projects: Collection[str]) -> bool:
-    return any(labels.uplink(project) == name for project in live_projects)
-
-
 def forget(namespaces: Namespaces, live_projects: Collection[str]) -> list[str]:
     """Take projects without an owner out of the uplinks' record, and undo what only they needed."""
-    record = uplink.Record(namespaces)
+    record = Record(namespaces)
     problems: list[str] = []
     for project in [name for name in record.projects if name not in live_projects]:
         problems += uplink.destroy(namespaces, project)
     if not record.projects and record.former:  # the last one went, and was killed before it had undone it all
-        problems += uplink.restore(record)
+        problems += record.restore()
         record.save()
     with contextlib.suppress(OSError):
         os.rmdir(namespaces.directory)

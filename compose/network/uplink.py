@@ -9,14 +9,7 @@
     foreign chains            two rules in each that drops what is forwarded (foreign.py)
 
 All but the forwarding of the host's own interfaces goes with the project. That is common to all projects:
-its former value is recorded before it is changed, in DATA/uplink.json, and put back by the last `destroy`:
-
-    {"boot_id": ..., "host": identity of the host's network namespace,
-     "projects": {NAME: {"interface", "host", "inside", "prefix", "chains"}},
-     "former": {"net/ipv4/conf/eth0/forwarding": "0"}}
-
-A record of another boot or namespace says nothing about this one. The caller holds the lock of network
-set-up, so that nobody else reads or writes the record meanwhile.
+its former value is recorded before it is changed (record.py), and put back by the last `destroy`.
 """
 
 from __future__ import annotations
@@ -26,15 +19,15 @@ import errno
 import hashlib
 import ipaddress
 import os
-from typing import Any
 
 from compose.errors import NetworkError
 from compose.network import foreign, labels, links, nft
 from compose.network.addresses import read_routes
-from compose.network.namespaces import Namespaces, get_sysctl, has_ipv6, set_sysctl
+from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
 from compose.network.netlink import NETFILTER, ROUTE, Netlink
+from compose.network.record import Record
 from compose.network.types import Uplink
-from compose.state.files import read_json, replace_json
+from compose.state.files import replace_json
 
 POOLS = ("10.199.0.0/16", "172.31.128.0/17", "192.168.192.0/18")
 """Where the pairs of addresses come from, a /30 each, around the host's routes."""
@@ -42,54 +35,9 @@ DEFAULT_MTU = 1500
 _PREFIX = 30
 
 
-class Record:
-    """DATA/uplink.json; `save` before the change that it describes."""
-
-    def __init__(self, namespaces: Namespaces) -> None:
-        self._path = f"{namespaces.paths.data}/uplink.json"
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            valid = {"boot_id": file.read().strip(), "host": namespaces.host_identity}
-        self.content: dict[str, Any] = {**valid, "projects": {}, "former": {}}
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-            found = read_json(self._path)
-            if all(found.get(key) == value for key, value in valid.items()):
-                self.content["projects"] = dict(found["projects"])
-                self.content["former"] = dict(found["former"])
-
-    @property
-    def projects(self) -> dict[str, dict[str, Any]]:
-        return self.content["projects"]  # type: ignore[no-any-return]
-
-    @property
-    def former(self) -> dict[str, str]:
-        return self.content["former"]  # type: ignore[no-any-return]
-
-    def remove_remains(self) -> None:
-        """Remove what was being written when a process was killed; under the lock nobody else writes."""
-        directory, name = os.path.split(self._path)
-        for entry in os.listdir(directory):
-            if entry.startswith(f"{name}.") and entry.endswith(".tmp"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{directory}/{entry}")
-
-    def change(self, setting: str) -> None:
-        """Set one of the host's settings to 1, its former value being written down before."""
-        former = get_sysctl(setting)
-        if former is None or former == "1":
-            return
-        self.former.setdefault(setting, former)
-        self.save()
-        set_sysctl(setting, "1")
-
-    def save(self) -> None:
-        """Write it, or remove it when it says nothing."""
-        self.remove_remains()
-        if self.projects or self.former:
-            # not synced: a power cut takes away all that it tells about
-            replace_json(self._path, self.content, durable=False)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+def name_of(namespaces: Namespaces, project: str) -> str:
+    """The host's end, and the table that belongs to it."""
+    return labels.uplink(namespaces.paths.host_name(project))
 
 
 def alias_of(namespaces: Namespaces, project: str) -> str:
@@ -110,14 +58,14 @@ def host_mtu() -> int:
 def create(namespaces: Namespaces, project: str) -> Uplink:
     """Make or complete the uplink of a sandbox that is there. The thread is in the host's namespace."""
     record = Record(namespaces)
-    name, mtu = labels.uplink(project), host_mtu()
+    name, mtu = name_of(namespaces, project), host_mtu()
     entry = record.projects.get(project) or {}
     known = bool(entry)
     with Netlink(ROUTE) as netlink:
         _refuse_stranger(namespaces, netlink, project)
         if not entry:
             netlink.apply([links.delete_link(name)])  # of a lost record; its addresses are not known to us
-            host, inside = _choose_pair(project, record)
+            host, inside = _choose_pair(namespaces.paths.host_name(project), record)
             entry = {"interface": name, "host": host, "inside": inside, "prefix": _PREFIX, "chains": []}
             record.projects[project] = entry
             record.save()
@@ -143,8 +91,8 @@ def create(namespaces: Namespaces, project: str) -> Uplink:
 
 
 def _refuse_stranger(namespaces: Namespaces, netlink: Netlink, project: str) -> None:
-    """The same project of another data directory is up: its link must not be taken away."""
-    name, ours = labels.uplink(project), alias_of(namespaces, project)
+    """A project of another run directory that bears the same name: its link must not be taken away."""
+    name, ours = name_of(namespaces, project), alias_of(namespaces, project)
     if not links.index_of(name):
         return
     for link in links.links(netlink):
@@ -155,14 +103,14 @@ def _refuse_stranger(namespaces: Namespaces, netlink: Netlink, project: str) -> 
             )
 
 
-def _choose_pair(project: str, record: Record) -> tuple[str, str]:
+def _choose_pair(host_name: str, record: Record) -> tuple[str, str]:
     """A free /30; where the search begins depends on the project, so that its addresses tend to stay."""
     taken = [route.network for route in read_routes() if not route.is_default]
     taken += [
         ipaddress.ip_network(f"{entry['host']}/{_PREFIX}", strict=False)  # type: ignore[misc]
         for entry in record.projects.values()
     ]
-    start = int.from_bytes(hashlib.sha256(project.encode()).digest()[:4], "big")
+    start = int.from_bytes(hashlib.sha256(host_name.encode()).digest()[:4], "big")
     for text in POOLS:
         pool = ipaddress.IPv4Network(text)
         if any(other.prefixlen <= pool.prefixlen and other.overlaps(pool) for other in taken):
@@ -173,12 +121,12 @@ def _choose_pair(project: str, record: Record) -> tuple[str, str]:
             pair = ipaddress.IPv4Network((first, _PREFIX))
             if not any(pair.overlaps(other) for other in taken):
                 return str(pair[1]), str(pair[2])
-    raise NetworkError(f"project {project}: no addresses are left for its uplink in {', '.join(POOLS)}")
+    raise NetworkError(f"project {host_name}: no addresses are left for its uplink in {', '.join(POOLS)}")
 
 
 def _make_pair(namespaces: Namespaces, netlink: Netlink, project: str, mtu: int) -> None:
     """The veth pair; one whose other end is not in the sandbox (a lost one's) is replaced."""
-    name = labels.uplink(project)
+    name = name_of(namespaces, project)
     with namespaces.inside(namespaces.paths.project_namespace(project), f"connect {project}"):
         whole = bool(links.index_of(labels.INSIDE))
     if whole and links.index_of(name):
@@ -256,7 +204,7 @@ def _warnings(name: str) -> list[str]:
 def destroy(namespaces: Namespaces, project: str) -> list[str]:
     """Undo `create`; goes on past errors and returns them. The last one puts former values back."""
     record = Record(namespaces)
-    name = labels.uplink(project)
+    name = name_of(namespaces, project)
     problems: list[str] = []
     with Netlink(ROUTE) as netlink:
         try:
@@ -274,7 +222,7 @@ def destroy(namespaces: Namespaces, project: str) -> list[str]:
                 problems += [str(failure) for failure in failures if failure.number != errno.ENOENT]
     record.projects.pop(project, None)
     if not record.projects:
-        problems += restore(record)
+        problems += record.restore()
     record.save()
     directory = namespaces.paths.project_run(project)
     with contextlib.suppress(FileNotFoundError):
@@ -282,17 +230,3 @@ def destroy(namespaces: Namespaces, project: str) -> list[str]:
     with contextlib.suppress(OSError):  # the keeper's, where it is not empty
         os.rmdir(directory)
     return [f"remove the uplink of {project}: {problem}" for problem in problems]
-
-
-def restore(record: Record) -> list[str]:
-    """Put former values back; those that somebody changed after us stay. Returns what went wrong."""
-    problems = []
-    for setting, value in list(record.former.items()):
-        try:
-            if get_sysctl(setting) == "1":
-                set_sysctl(setting, value)
-        except NetworkError as error:
-            problems.append(str(error))
-        else:
-            del record.former[setting]
-    return problems

@@ -19,15 +19,15 @@ from compose.network.netlink import NETFILTER, ROUTE, Netlink
 
 if TYPE_CHECKING:
     from compose.network.namespaces import Namespaces
-    from compose.network.uplink import Record
+    from compose.network.record import Record
 
 _PREFIX = 126
 _RTF_GATEWAY = 0x2
 
 
-def pair(project: str) -> tuple[str, str]:
+def pair(host_name: str) -> tuple[str, str]:
     """The host's address and the sandbox's, out of a unique local network that belongs to the project."""
-    digest = hashlib.sha256(f"uplink {project}".encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(f"uplink {host_name}".encode("utf-8", "surrogateescape")).digest()
     network = ipaddress.IPv6Network((b"\xfd" + digest[:7] + bytes(8), _PREFIX))
     return str(network[1]), str(network[2])
 
@@ -44,10 +44,11 @@ def default_interfaces(text: str) -> list[str]:
 
 def create(namespaces: Namespaces, project: str, record: Record) -> list[str]:
     """Make or complete it, in an uplink that is there; returns warnings."""
-    name = labels.uplink(project)
+    host_name = namespaces.paths.host_name(project)
+    name = labels.uplink(host_name)
     if not has_ipv6() or not links.index_of(name):
         return []
-    host, inside = pair(project)
+    host, inside = pair(host_name)
     set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0")
     with Netlink(ROUTE) as netlink:
         netlink.apply([links.add_address(links.index_of(name), f"{host}/{_PREFIX}")])

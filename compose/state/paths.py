@@ -10,21 +10,26 @@
       events/PROJECT.jsonl            what happened to containers (state/events.py)
       cache/                          what can be made again: models, seccomp programs
 
-    RUN   /run/pycompose, or $PYCOMPOSE_RUN_DIR
+    RUN   /run/pycompose, or $PYCOMPOSE_RUN_DIR; for another DATA /run/pycompose. and a checksum of its path
       lock/                           one lock file a project
       projects/PROJECT/               keeper.sock, keeper.json
       containers/ID/                  monitor.sock, stdout, stderr
       networks/ID/                    one file an endpoint, for the name service
       netns/                          a private mount that pins network namespaces
 
-DATA survives a reboot, RUN does not. Both are 0700 and belong to the user who runs the command.
+DATA survives a reboot, RUN does not. Both are 0700 and belong to the user who runs the command. Two pairs of
+them know nothing of each other; where all of the host meet, `Paths.host_name` keeps them apart.
 """
 
 from __future__ import annotations
 
+import binascii
 import os
 
 from compose.errors import StateError
+
+DEFAULT_DATA = "/var/lib/pycompose"
+DEFAULT_RUN = "/run/pycompose"
 
 
 def schema_file(name: str) -> str:
@@ -61,13 +66,20 @@ class Paths:
         env = os.environ if environment is None else environment
         if os.geteuid() != 0:
             raise StateError("only root can run containers so far: use sudo (rootless mode is not there yet)")
-        found = cls(
-            os.path.abspath(env.get("PYCOMPOSE_DATA_DIR") or "/var/lib/pycompose"),
-            os.path.abspath(env.get("PYCOMPOSE_RUN_DIR") or "/run/pycompose"),
-        )
+        data = os.path.abspath(env.get("PYCOMPOSE_DATA_DIR") or DEFAULT_DATA)
+        named = env.get("PYCOMPOSE_RUN_DIR")
+        found = cls(data, os.path.abspath(named) if named else _run_of(data))
         for root in (found.data, found.run):
             os.makedirs(root, mode=0o700, exist_ok=True)
         return found
+
+    def host_name(self, project: str) -> str:
+        """What a project is called where all of the host meet: its control groups, its uplink.
+
+        Its own name, but in a run directory that is not the usual one with a checksum of that: the same
+        project may be up in several. A dot can be in no project's name.
+        """
+        return project if self.run == DEFAULT_RUN else f"{project}.{_checksum(self.run)}"
 
     @property
     def index(self) -> str:
@@ -132,3 +144,12 @@ class Paths:
     def project_namespace(self, project: str) -> str:
         """The path that pins a project's network namespace."""
         return f"{self.run}/netns/p-{project}"
+
+
+def _run_of(data: str) -> str:
+    """The run directory of a data directory: what runs is known to one of them only."""
+    return DEFAULT_RUN if data == DEFAULT_DATA else f"{DEFAULT_RUN}.{_checksum(data)}"
+
+
+def _checksum(path: str) -> str:
+    return f"{binascii.crc32(os.fsencode(path)):08x}"

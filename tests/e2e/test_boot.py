@@ -65,7 +65,7 @@ def reboot(stack: Stack, *, keep_run: bool = False) -> None:
     _kill([state["pid"] for state in states.values() if state["pid"]])
     with fork_setup(stack.paths) as client:
         assert client.remove_sandbox(stack.name) == []
-    remove_groups(stack.name)
+    remove_groups(stack.host_name)
     for path, state in states.items():
         with open(path, "w") as file:
             json.dump({**state, "boot_id": "another"}, file)

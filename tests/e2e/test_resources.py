@@ -300,7 +300,7 @@ def parent_of(stack: Stack) -> tuple[str, str]:
     if VERSION == 2 and systemd.is_running():
         words = f"pctest{os.getpid()}", stack.name
         return f"{'-'.join(words)}.slice", f"{words[0]}.slice/{'-'.join(words)}.slice/pycompose-ID.scope"
-    return f"/{stack.name}-parent/inner", f"{stack.name}-parent/inner/pycompose/{stack.name}"
+    return f"/{stack.name}-parent/inner", f"{stack.name}-parent/inner/pycompose/{stack.host_name}"
 
 
 def test_a_container_lies_below_the_group_that_was_named(stack: Stack) -> None:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
+from compose.runtime.cgroups import common
+from compose.state.files import read_json
+from tests.e2e.conftest import tiny_image
+from tests.e2e.test_resources import parent_of
+from tests.support.command import Stack
+from tests.support.patience import MOMENT
+
 if TYPE_CHECKING:
-    from tests.support.command import Stack
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from compose.state.paths import Paths
 
 STACK = """
 services:
@@ -74,3 +89,88 @@ def test_a_container_that_is_taken_away_ends_what_is_done_in_it(stack: Stack) ->
         stack.run("down", "-t", "0")
         assert end(inside)[0] != 0
         assert end(following)[0] == 0
+
+
+@pytest.fixture
+def twin(stack: Stack, paths: Paths, tmp_path: Path, busybox_root: str) -> Iterator[Stack]:
+    """The same project in another checkout, with directories of its own."""
+    directory = tmp_path / "twin" / stack.name
+    directory.mkdir(parents=True)
+    tiny_image(paths, busybox_root)
+    found = Stack(directory, paths, stack.image)
+    try:
+        yield found
+    finally:
+        found.try_run("down", "--volumes", "--remove-orphans", "--timeout", "0")
+
+
+def kill_helpers(stack: Stack, *, monitors: bool) -> None:
+    """`kill -9` the project's keeper, or every process of ours around its containers."""
+    keeper = int(read_json(f"{stack.paths.project_run(stack.name)}/keeper.json")["pid"])
+    pids = [keeper]
+    if monitors:
+        with open(f"/proc/{keeper}/task/{keeper}/children") as file:
+            pids += map(int, file.read().split())
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)  # nobody is there to replace anybody
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+TWINS = """
+services:
+  web:
+    image: IMAGE
+    command: [httpd, -f, -p, "80", -h, /bin]
+    mem_limit: 32m
+    ports: [80]
+  below: {image: IMAGE, command: [sleep, infinity], cgroup_parent: PARENT, networks: [inner]}
+networks: {inner: {internal: true}}
+"""
+
+
+def started(stack: Stack) -> dict[str, tuple[int, int]]:
+    """Number and start time of every process 1, by container."""
+    states = {name: read_json(f"{stack.paths.container(one)}/state.json") for name, one in all_ids(stack)}
+    return {name: (state["pid"], state["start_time"]) for name, state in states.items()}
+
+
+def all_ids(stack: Stack) -> list[tuple[str, str]]:
+    return [(name, str(one["ID"])) for name, one in stack.ps("--all", "--no-trunc").items()]
+
+
+def limits(processes: dict[str, tuple[int, int]]) -> list[str]:
+    """The memory limit of the control group that each process is in."""
+    found = []
+    for pid, _ in processes.values():
+        group = common.of_process(pid).path
+        version_2 = common.version() == 2
+        name = f"{group}/memory.max" if version_2 else f"memory/{group}/memory.limit_in_bytes"
+        found.append(common.read(f"{common.ROOT}/{name}"))
+    return found
+
+
+@pytest.mark.parametrize("monitors", [False, True], ids=["keepers", "all helpers"])
+def test_the_same_project_of_two_data_directories(stack: Stack, twin: Stack, monitors: bool) -> None:
+    """`down` of one leaves the other its processes, limits, network and ports, whatever was killed."""
+    parent, _base = parent_of(stack)
+    for one in (stack, twin):
+        one.write(TWINS.replace("PARENT", parent))
+        one.up()
+    before = started(twin)
+    kept = limits(before)
+    assert "33554432\n" in kept
+    for one in (stack, twin):
+        kill_helpers(one, monitors=monitors)
+    stack.run("down", "-t", "0")
+    assert limits(before) == kept
+    twin.up()
+    assert started(twin) == before
+    gateway = twin.shell("web", "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'")
+    assert "1 packets received" in twin.shell("web", f"ping -c 1 {gateway}")
+    if not monitors:  # else the listening sockets died with their last holder
+        port = int(twin.run("port", "web", "80").strip().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), MOMENT) as connection:
+            connection.sendall(b"GET /busybox HTTP/1.0\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+    twin.run("down", "-t", "0")

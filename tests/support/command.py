@@ -51,6 +51,11 @@ class Stack:
         """The project's name, that of the directory."""
         return self.directory.name
 
+    @property
+    def host_name(self) -> str:
+        """What the project is called where all of the host meet."""
+        return self.paths.host_name(self.name)
+
     def write(self, text: str, name: str = "compose.yaml") -> None:
         """Write a file of the project; ``IMAGE`` in it becomes the name of the tiny image."""
         path = self.directory / name

@@ -183,7 +183,7 @@ def inject(stack: Stack, point: Point) -> None:
 def be_truthful(stack: Stack) -> None:
     """What ``ps`` calls running has processes, and nothing else has."""
     for name, one in stack.ps("--all", "--no-trunc").items():
-        group = cgroups.find(f"pycompose/{stack.name}", one["ID"])
+        group = cgroups.find(f"pycompose/{stack.host_name}", one["ID"])
         lives = bool(group.pids())
         if lives != (one["State"] in ("running", "paused")):  # it may have ended, or begun, meanwhile
             again = stack.ps("--all").get(name, one)

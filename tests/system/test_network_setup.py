@@ -202,7 +202,7 @@ def test_half_made_remains_are_completed(host: FakeHost, setup: SetupClient, pat
         netlink.apply([links.delete_link(labels.port(WEB, FRONT.id))])
     create()
     with Netlink(ROUTE) as netlink:  # the uplink went
-        netlink.apply([links.delete_link(labels.uplink("shop"))])
+        netlink.apply([links.delete_link(labels.uplink(paths.host_name("shop")))])
     create()
     os.unlink(f"{paths.data}/uplink.json")  # the record went
     create()
@@ -379,11 +379,11 @@ def test_sweep_removes_what_nobody_owns(host: FakeHost, setup: SetupClient, path
         ("namespace", "p-blog", ""),
         ("interface", labels.port(DB, FRONT.id), "shop"),
         ("interface", labels.bridge(SIDE.id), "shop"),
-        ("interface", labels.uplink("blog"), ""),
-        ("table", labels.uplink("blog"), ""),
+        ("interface", labels.uplink(paths.host_name("blog")), ""),
+        ("table", labels.uplink(paths.host_name("blog")), ""),
     }
     assert setup.sweep(**live)[1] == []  # type: ignore[arg-type]
     assert setup.sweep(**live) == ([], [])  # type: ignore[arg-type]
     assert host.reaches(host.container(WEB), host.outside, OUTSIDE)
-    assert labels.uplink("blog") not in host.interfaces() | host.tables()
+    assert labels.uplink(paths.host_name("blog")) not in host.interfaces() | host.tables()
     assert sorted(os.listdir(paths.namespaces)) == [f"c-{WEB}", "p-shop"]

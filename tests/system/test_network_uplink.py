@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import NetworkError
-from compose.network import foreign, labels, nft
+from compose.network import foreign, labels, links, nft
 from compose.network.namespaces import set_sysctl
-from compose.network.netlink import NETFILTER, Netlink, message
+from compose.network.netlink import NETFILTER, ROUTE, Netlink, message
 from compose.network.pyroute import nftsocket
 from compose.network.setup import SetupClient, fork_setup
 from compose.network.types import Endpoint, NetworkSpec
@@ -95,7 +95,7 @@ def test_beside_a_firewall_that_drops(
     set_sysctl("net/ipv4/ip_forward", "1")
     host.rules(rules)
     create(setup)
-    name = labels.uplink("shop")
+    name = labels.uplink(host.paths.host_name("shop"))
     assert {(str(rule.chain), rule.direction, rule.interface) for rule in host.our_rules()} == {
         (place, "in", name),
         (place, "out", name),
@@ -120,7 +120,7 @@ def test_without_our_rules_the_firewall_drops(host: FakeHost, setup: SetupClient
 
 def test_a_flushed_firewall_is_made_again(host: FakeHost, setup: SetupClient) -> None:
     create(setup)
-    host.rules([nft.delete_table(nft.IPV4, labels.uplink("shop"))])
+    host.rules([nft.delete_table(nft.IPV4, labels.uplink(host.paths.host_name("shop")))])
     assert not host.reaches(host.container(WEB), host.outside, OUTSIDE)
     setup.create_sandbox("shop")
     assert host.reaches(host.container(WEB), host.outside, OUTSIDE)
@@ -142,20 +142,43 @@ def test_a_firewall_that_refuses_our_rule_is_named(host: FakeHost, setup: SetupC
     assert host.tables() == set()
 
 
-def test_a_project_of_another_data_directory_is_left_alone(
-    host: FakeHost, setup: SetupClient, paths: Paths
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_the_same_project_of_another_run_directory_is_left_alone(
+    host: FakeHost, setup: SetupClient, paths: Paths, first: str
 ) -> None:
-    create(setup)
+    """Whoever goes first, the other keeps its way out, and the last one puts the host's setting back."""
     theirs = Paths(f"{paths.data}/other", f"{paths.run}/other")
     os.mkdir(theirs.data)
     os.mkdir(theirs.run)
+    create(setup)
     with fork_setup(theirs) as stranger:
-        with pytest.raises(NetworkError, match="project shop is already up on this host"):
-            stranger.create_sandbox("shop")
-        assert stranger.remove_sandbox("shop") == []
-        assert stranger.sweep(live_containers=[], live_projects=[])[1] == []
-    assert host.reaches(host.container(WEB), host.outside, OUTSIDE)
-    assert setup.remove_sandbox("shop", [WEB]) == []
+        create(stranger)
+        assert stranger.sweep(live_containers=[WEB], live_projects=["shop"]) == ([], [])
+        clients = [(setup, paths), (stranger, theirs)]
+        if first == "theirs":
+            clients.reverse()
+        (leaving, _), (staying, place) = clients
+        assert leaving.remove_sandbox("shop", [WEB]) == []
+        assert leaving.sweep(live_containers=[], live_projects=[]) == ([], [])
+        assert host.setting(FORWARDING) == "1"
+        assert host.reaches(place.container_namespace(WEB), host.outside, OUTSIDE)
+        assert staying.remove_sandbox("shop", [WEB]) == []
+    assert host.setting(FORWARDING) == "0"
+    assert (host.tables(), host.interfaces()) == (set(), {"lo", "eth0"})
+    assert not any(os.path.exists(f"{one.run}/former.json") for one in (paths, theirs))
+
+
+def test_a_link_that_somebody_else_has_given_our_name_is_left_alone(
+    host: FakeHost, setup: SetupClient, paths: Paths
+) -> None:
+    name = labels.uplink(paths.host_name("shop"))
+    with Netlink(ROUTE) as netlink:
+        netlink.apply(links.add_pair(name, "theirs", host.outside, 1400))
+        netlink.apply([links.set_alias(name, "pycompose uplink shop /run/elsewhere")])
+    with pytest.raises(NetworkError, match="project shop is already up on this host"):
+        setup.create_sandbox("shop")
+    assert setup.remove_sandbox("shop") == []
+    assert name in host.interfaces()
 
 
 def test_a_record_that_a_killed_process_left_is_undone(

@@ -9,6 +9,7 @@ import pytest
 
 from compose.cli import main as cli
 from compose.errors import StateError
+from compose.state import paths as state_paths
 from compose.state.paths import Paths
 
 if TYPE_CHECKING:
@@ -21,6 +22,24 @@ def test_both_directories_can_be_named(tmp_path: Path, monkeypatch: pytest.Monke
     paths = Paths.from_environment(named)
     assert (paths.data, paths.run) == (f"{tmp_path}/data", f"{tmp_path}/run")
     assert {os.stat(path).st_mode & 0o7777 for path in (paths.data, paths.run)} == {0o700}
+
+
+def test_another_data_directory_has_a_run_directory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them must not share sockets, locks and pinned namespaces."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(state_paths, "DEFAULT_RUN", f"{tmp_path}/run")
+    found = [Paths.from_environment({"PYCOMPOSE_DATA_DIR": f"{tmp_path}/{name}"}) for name in "aba"]
+    assert found[0].run == found[2].run != found[1].run
+    assert all(one.run.startswith(f"{tmp_path}/run.") for one in found)
+
+
+def test_names_that_all_of_the_host_share() -> None:
+    usual = Paths(state_paths.DEFAULT_DATA, state_paths.DEFAULT_RUN)
+    assert usual.host_name("shop") == "shop"
+    names = {usual.host_name("shop"), *(Paths("/d", run).host_name("shop") for run in ("/a", "/b"))}
+    assert len(names) == 3 and all(name.partition(".")[0] == "shop" for name in names)
 
 
 def test_an_ordinary_user_is_told_before_anything_is_made(

@@ -448,7 +448,7 @@ async def remove(
     if spec is not None and spec.get("cgroup_parent"):
         from compose.runtime.supervision import leftovers
 
-        await in_thread(leftovers.remove_of_container, spec)
+        await in_thread(leftovers.remove_of_container, context.paths, spec)
     await in_thread(_spoil, context, row)
     keep_address = successor is not None and _wants_address(context, row)
     await networks.disconnect(context, row, spec, keep_address=keep_address)

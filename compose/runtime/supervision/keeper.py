@@ -518,9 +518,9 @@ def main(options: dict[str, Any]) -> None:
         os.umask(0o077)
         isolation = __import__(options["isolation"], fromlist=["launch"])
         try:
-            base, _missing = isolation.prepare(options["project"])
+            base, _missing = isolation.prepare(paths.host_name(options["project"]))
         except OSError:  # no group for ourselves: containers may have theirs nevertheless
-            base = f"pycompose/{options['project']}"
+            base = f"pycompose/{paths.host_name(options['project'])}"
         keeper = Keeper(options, isolation, base)
         keeper.record()
         share_memory()

@@ -21,15 +21,15 @@ MODULE = "compose.runtime.supervision.keeper"
 
 def end_keepers(paths: Paths, project: str) -> bool:
     """Kill the keepers of a project that has neither socket nor record of one; whether there was any."""
-    found = [pid for pid in _helpers(project) if _is_keeper(pid, paths, project)]
+    found = [pid for pid in _helpers(paths.host_name(project)) if _is_keeper(pid, paths, project)]
     for pid in found:
         children.end_process(pid)
     return bool(found)
 
 
-def _helpers(project: str) -> list[int]:
+def _helpers(host_name: str) -> list[int]:
     found: list[int] = []
-    for base in cgroups.bases_of(project):
+    for base in cgroups.bases_of(host_name):
         try:
             found += cgroups.find(base, OWN_LEAF).pids()
         except OSError:

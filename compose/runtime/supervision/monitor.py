@@ -109,7 +109,7 @@ class Monitor:
         self._checkup = Checkup(self)
         self.pid = 0
         self.pidfd = -1
-        self.group = Group(self.loop, context.isolation, context.base, context.project)
+        self.group = Group(self.loop, context.isolation, context.base, self.paths.host_name(context.project))
         self._stopper: Stopper | None = None
         self._kill_timer: Timer | None = None
         self._kills = 0

@@ -176,8 +176,9 @@ def sweep(paths: Paths, project: str) -> None:
     from compose.runtime import cgroups
     from compose.runtime.supervision import leftovers
 
-    leftovers.remove_of_project(project)
-    for base in cgroups.bases_of(project):
+    host_name = paths.host_name(project)
+    leftovers.remove_of_project(host_name)
+    for base in cgroups.bases_of(host_name):
         remove_base(base)
 
 
