@@ -51,7 +51,8 @@ def _to_file(path: str, write: Callable[[Callable[[bytes], object]], None]) -> N
     """Write a file that is whole or not there."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "wb") as file:
+        # A file system may hold what only its owner is to read.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             write(file.write)
         os.rename(temporary, path)
     except BaseException:

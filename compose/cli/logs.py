@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.runtime.output import logs
     from compose.ui.times import moment
 
+    if arguments.index and len(arguments.services) != 1:
+        raise UsageError("--index wants one service", hint="pycompose logs --index 1 SERVICE")
     scope = Scope(arguments)
     scope.check(arguments.services)
     paths, name = scope.paths, scope.name
@@ -49,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen = [row for row in scope.rows if wanted(row)]
     if arguments.index and not chosen:
-        services = " ".join(arguments.services) or "any"
-        raise ContainerError(f"service {services} has no container #{arguments.index}")
+        raise ContainerError(f"service {arguments.services[0]} has no container #{arguments.index}")
     tail = _tail(arguments.tail)
     since, until = moment(arguments.since), moment(arguments.until)
     printer = log_printer(arguments, name, chosen)

@@ -8,6 +8,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    import re
 
 _ALIVE = frozenset({"running", "paused", "restarting"})
 
@@ -16,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-a", "--all", action="store_true", help="also projects of which nothing runs")
     add("-q", "--quiet", action="store_true", help="only names")
+    add(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="FILTER",
+        help="only projects that name=PATTERN fits; a regular expression, found anywhere in the name",
+    )
     add("--format", choices=("table", "json"), default="table")
 
 
@@ -27,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.state.paths import Paths
     from compose.ui.table import table
 
+    patterns = _patterns(arguments.filter)
     paths = Paths.from_environment()
     with contextlib.closing(Index(paths)) as index:
         containers, projects = index.containers(), index.projects()
@@ -43,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in sorted(states):
         if not arguments.all and not _ALIVE & states[name].keys():
             continue
+        if patterns and not any(pattern.search(name) for pattern in patterns):
+            continue
         shown = sorted(state for state in states[name] if arguments.all or state in _ALIVE)
         status = ", ".join(f"{state}({states[name][state]})" for state in shown)
         rows.append((name, status, files.get(name, "")))
@@ -56,6 +67,24 @@ def run(arguments: argparse.Namespace) -> int:
             + "\n"
         )
     else:
-        text = table(("NAME", "STATUS", "CONFIG FILES"), rows)
+        text = table(("NAME", "STATUS", "CONFIG FILES"), rows, minimum=20)
     sys.stdout.write(text)
     return 0
+
+
+def _patterns(filters: list[str]) -> list[re.Pattern[str]]:
+    """What ``--filter name=PATTERN`` asks for."""
+    import re
+
+    from compose.errors import UsageError
+
+    found = []
+    for text in filters:
+        key, _, pattern = text.partition("=")
+        if key != "name" or not pattern:
+            raise UsageError(f"--filter {text}: unknown filter", hint="write name=PATTERN")
+        try:
+            found.append(re.compile(pattern))
+        except re.error as error:
+            raise UsageError(f"--filter {text}: {error}") from None
+    return found

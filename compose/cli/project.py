@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from compose.ui.errors import warn as print_warning
@@ -100,23 +101,35 @@ def wants_orphans_removed(arguments: argparse.Namespace) -> bool:
 
 
 def load_if_there(arguments: argparse.Namespace) -> Project | None:
-    """The project, or None when a name was given and there is no file: what runs can be named without one.
+    """The project, or None when a name was given and no file of it: what runs can be named without one.
 
-    For commands about containers that are there: a file of variables that is gone keeps nobody from them.
+    For commands about containers that are there: a file of variables that is gone keeps nobody from them, and
+    neither does a file that happens to lie where somebody names another project.
     """
     from compose.errors import ModelError
 
     named = arguments.project_name or os.environ.get("COMPOSE_PROJECT_NAME")
     named_files = arguments.file or os.environ.get("COMPOSE_FILE")
     if named and not named_files:
-        from compose.model import has_default_file
+        from compose.model import default_file
 
-        if not has_default_file(arguments.project_directory or os.getcwd()):
+        file = default_file(arguments.project_directory or os.getcwd())
+        if file is None or (arguments.project_name and _is_of_other_files(named, file)):
             return None
     try:
         return load(arguments)
     except ModelError:
         return load(arguments, "no-env-resolution")  # whatever else is wrong it says again
+
+
+def _is_of_other_files(name: str, file: str) -> bool:
+    """Whether the project is there, and made without this file."""
+    from compose.state.index import Index
+    from compose.state.paths import Paths
+
+    with contextlib.closing(Index(Paths.from_environment())) as index:
+        row = index.project(name)
+    return row is not None and file not in row.files
 
 
 def project_name(arguments: argparse.Namespace, project: Project | None) -> str:

@@ -28,6 +28,8 @@ _COLUMNS = {
 }
 _LONGEST = 20
 """Characters of a command in a table."""
+_LONGEST_MOUNT = 15
+"""Characters of a mount's name."""
 _RUNNING = ("running", "paused", "restarting")
 
 
@@ -100,10 +102,13 @@ class _Line:
         self.spec = spec
         self.state = state
         self.status = str(state.get("status", "created"))
-        self.published = published if self.status in _RUNNING else []
+        by_port = sorted(published, key=lambda port: (port["host_ip"], port["target"], port["published"]))
+        self.published = by_port if self.status in _RUNNING else []
 
     def command(self) -> str:
-        return " ".join(self.spec["oci"]["process"].get("args") or ())
+        """The command line; words with spaces stand in quotes, as docker writes them."""
+        words = self.spec["oci"]["process"].get("args") or ()
+        return " ".join(f"'{word}'" if " " in word else word for word in words)
 
     def health(self) -> str:
         from compose.runtime.spec import health_of
@@ -154,11 +159,11 @@ class _Line:
     def fields(self, networks: dict[str, str], *, whole: bool = False) -> dict[str, Any]:
         """What docker shows; `networks` are the names by id, `whole` keeps a long command whole."""
         from compose.ui.table import ago
+        from compose.ui.template import label_of
         from compose.ui.terminal import printable
 
         command = printable(self.command())
-        if not whole and len(command) > _LONGEST:
-            command = command[: _LONGEST - 1] + "…"
+        command = command if whole else _cut(command, _LONGEST)
         age = ago((time.time_ns() - self.row.created) / 1e9)
         return {
             "Command": f'"{command}"',
@@ -167,9 +172,13 @@ class _Line:
             "Health": self.health(),
             "ID": self.row.id if whole else self.row.id[:12],
             "Image": self.spec["image_name"],
+            "Label": label_of(self.spec["labels"]),
             "Labels": ",".join(f"{key}={value}" for key, value in sorted(self.spec["labels"].items())),
             "LocalVolumes": str(len(self.spec.get("volumes") or ())),
-            "Mounts": ",".join(volume["name"] for volume in self.spec.get("volumes") or ()),
+            "Mounts": ",".join(
+                volume["name"] if whole else _cut(volume["name"], _LONGEST_MOUNT)
+                for volume in self.spec.get("volumes") or ()
+            ),
             "Name": self.row.name,
             "Names": self.row.name,
             "Networks": ",".join(networks.get(one["network"], "") for one in self.spec["endpoints"]),
@@ -190,6 +199,10 @@ class _Line:
             "State": self.status,
             "Status": self.words(),
         }
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _text(arguments: argparse.Namespace, lines: list[_Line], scope: Scope) -> str:

@@ -67,7 +67,9 @@ class Scope:
 
     def check(self, services: Collection[str]) -> None:
         """Raise `UsageError` for a service that neither the file nor any container knows."""
-        known = {row.service for row in self.rows} | (set(self.project.services) if self.project else set())
+        known = {row.service for row in self.rows}
+        if self.project is not None:
+            known |= {*self.project.services, *self.project.disabled}
         for service in services:
             if service not in known:
                 raise UsageError(f"no such service: {service}")

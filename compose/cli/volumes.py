@@ -60,12 +60,22 @@ def _used(scope: Scope, services: Sequence[str]) -> set[str]:
 
 
 def _shown(paths: Paths, row: VolumeRow) -> dict[str, Any]:
-    """What docker shows."""
+    """What docker shows; the labels of ours that scripts look for are those of docker compose."""
+    from compose.ui.template import label_of
+
+    prefix = "com.docker.compose"
+    labels = {
+        **row.labels,
+        f"{prefix}.config-hash": row.config_hash,
+        f"{prefix}.project": row.project,
+        f"{prefix}.volume": row.key,
+    }
     return {
         "Availability": "N/A",
         "Driver": row.driver or "local",
         "Group": "N/A",
-        "Labels": ",".join(f"{key}={value}" for key, value in sorted(row.labels.items())),
+        "Label": label_of(labels),
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         "Links": "N/A",
         "Mountpoint": f"{paths.volumes}/{row.name}/data",
         "Name": row.name,

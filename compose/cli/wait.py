@@ -10,7 +10,7 @@ from compose.errors import ComposeError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     project = projects.load_if_there(arguments)
     paths = Paths.from_environment()
     name = projects.project_name(arguments, project)
-    rows = _running(paths, name, arguments.services)
+    rows = _running(paths, name, arguments.services, project.services if project else ())
     if arguments.dry_run:
         sys.stdout.write("".join(f"wait for the end of {row.name}\n" for row in rows))
         return 0
@@ -50,16 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _running(paths: Paths, project: str, services: Sequence[str]) -> list[ContainerRow]:
+def _running(paths: Paths, project: str, services: Sequence[str], known: Iterable[str]) -> list[ContainerRow]:
     from compose.runtime.records import RUNNING, read_state
     from compose.state.index import Index
 
     with contextlib.closing(Index(paths)) as index:
         rows = index.containers(project)
-    known = {row.service for row in rows}
+    there = {*known, *(row.service for row in rows)}
     for service in services:
-        if service not in known:
-            raise UsageError(f"no such service: {service}, or it has no container")
+        if service not in there:
+            raise UsageError(f"no such service: {service}")
     found = [
         row for row in rows if row.service in services and read_state(paths, row.id).get("status") in RUNNING
     ]

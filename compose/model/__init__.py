@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from compose.model.names import check_name, has_default_file
+from compose.model.names import check_name, default_file
 from compose.model.project import Project
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Project",
     "check_name",
-    "has_default_file",
+    "default_file",
     "hash_of",
     "load",
     "load_environment",

@@ -36,18 +36,18 @@ def check_name(name: str) -> str:
     return name
 
 
-def has_default_file(directory: str | None = None) -> bool:
-    """Whether a compose file would be found in a directory (the working directory) or above it.
+def default_file(directory: str | None = None) -> str | None:
+    """The compose file that would be found in a directory (the working directory) or above it.
 
     A fig.yml counts in the directory itself only.
     """
     here = os.path.abspath(directory or os.getcwd())
-    if any(os.path.isfile(os.path.join(here, name)) for name in FIG_NAMES):
-        return True
+    names: tuple[str, ...] = (*DEFAULT_NAMES, *FIG_NAMES)
     while True:
-        if any(os.path.isfile(os.path.join(here, name)) for name in DEFAULT_NAMES):
-            return True
+        for name in names:
+            if os.path.isfile(os.path.join(here, name)):
+                return os.path.join(here, name)
         parent = os.path.dirname(here)
         if parent == here:
-            return False
-        here = parent
+            return None
+        here, names = parent, DEFAULT_NAMES

@@ -87,3 +87,63 @@ def test_every_command_explains_itself(stack: Stack) -> None:
     for command in ("build", "config", "down", "exec", "logs", "ls", "ps", "up", "version"):
         assert command in stack.run("--help")
         assert f"pycompose {command}" in stack.run(command, "--help")
+
+
+def test_ls_filters_by_name(mixed: Stack) -> None:
+    middle = mixed.name[1:-1]
+    assert mixed.run("ls", "-q", "--filter", f"name={middle}") == f"{mixed.name}\n"
+    assert mixed.run("ls", "-q", "--filter", f"name=^{middle}") == ""
+    for wrong in ("status=running", "name=["):
+        assert mixed.try_run("ls", "--filter", wrong).code == 2
+
+
+PUBLISHED = """
+services:
+  web:
+    image: IMAGE
+    command: [sh, -c, "sleep 1000 "]
+    ports: ["127.0.0.1::81", "127.0.0.1::80"]
+    volumes: [/anonymous, "data:/data"]
+    labels: {a.b: c}
+volumes: {data: {labels: {d: e}}}
+"""
+
+
+def test_templates_reach_into_what_there_is(stack: Stack) -> None:
+    stack.write(PUBLISHED)
+    stack.up()
+    assert stack.run("ps", "--format", "{{range .Publishers}}{{.TargetPort}} {{end}}") == "80 81 \n"
+    assert stack.run("ps", "--format", '{{.Label "a.b"}} {{.Command}}') == "c \"sh -c 'sleep 1000 '\"\n"
+    chosen = '{{if eq .State "running"}}{{.Service}}{{else}}no{{end}}'
+    assert stack.run("ps", "--format", chosen) == "web\n"
+    assert sorted(map(len, stack.run("ps", "--format", "{{.Mounts}}").strip().split(","))) == sorted(
+        [len(f"{stack.name}_data"[:15]), 15]
+    )
+    labels = '{{.Label "com.docker.compose.volume"}} {{.Label "d"}}'
+    assert stack.run("volumes", "--format", labels) == "data e\n"
+
+
+def test_a_project_that_is_named_is_not_read_from_the_file_of_another(stack: Stack) -> None:
+    stack.write("services: {box: {image: IMAGE, command: [sleep, infinity]}}")
+    stack.up()
+    elsewhere = stack.directory / "elsewhere"
+    stack.write("services: {other: }", "elsewhere/compose.yaml")
+    for arguments in (
+        ["ps", "-q"],
+        ["exec", "-T", "box", "true"],
+        ["restart", "-t", "0"],
+        ["down", "-t", "0"],
+    ):
+        with stack.start("-p", stack.name, *arguments, cwd=elsewhere) as process:
+            _, errors = process.communicate(timeout=MOMENT)
+        assert process.returncode == 0, errors
+        assert "not in the file" not in errors
+    assert stack.run("ls", "-aq") == ""
+
+
+def test_commands_know_services_whose_profile_is_not_active(stack: Stack) -> None:
+    stack.write("services: {box: {image: IMAGE, profiles: [x]}}")
+    for arguments in (["exec", "box", "true"], ["port", "box", "80"], ["wait", "box"], ["attach", "box"]):
+        done = stack.try_run(*arguments)
+        assert (done.code, "no such service" in done.err) == (1, False), done.err
+    assert stack.try_run("logs", "--index", "1").code == 2

@@ -10,7 +10,7 @@ import yaml
 
 from compose.cli.project import target
 from compose.errors import ComposeError, UsageError
-from compose.model import has_default_file, load
+from compose.model import default_file, load
 from compose.model.present import presented
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def test_it_is_found_in_the_working_directory_only(tmp_path: Path) -> None:
     fig(tmp_path, DJANGO)
     inner = tmp_path / "app" / "inner"
     inner.mkdir()
-    assert has_default_file(str(tmp_path / "app"))
-    assert not has_default_file(str(inner))
+    assert default_file(str(tmp_path / "app"))
+    assert not default_file(str(inner))
     with pytest.raises(UsageError):
         load(cwd=str(inner), environment={})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.errors import ComposeError, UsageError
-from compose.model import check_name, has_default_file, load
+from compose.model import check_name, default_file, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ def test_files_are_looked_for_in_the_directories_above(tmp_path: Path) -> None:
     project = found(inner)
     assert project.directory == str(tmp_path)
     assert project.services["a"]["image"] == "x:above"
-    assert has_default_file(str(inner))
-    assert not has_default_file("/proc")
+    assert default_file(str(inner))
+    assert not default_file("/proc")
 
 
 def test_first_default_name_wins_and_the_others_are_mentioned(tmp_path: Path) -> None:

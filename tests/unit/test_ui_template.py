@@ -9,14 +9,16 @@ import pytest
 from compose.errors import UsageError
 from compose.ui.keys import Detacher, parse
 from compose.ui.sizes import binary, decimal
-from compose.ui.template import render
+from compose.ui.template import label_of, render
 
 COLUMNS = {"Name": "NAME", "State": "STATE"}
 ROW: dict[str, Any] = {
     "Name": "web-1",
     "State": "running",
     "Code": 0,
-    "Ports": [{"Target": 80, "Open": True}],
+    "Ports": [{"Target": 80, "Open": True}, {"Target": 53, "Open": False}],
+    "None": [],
+    "Label": label_of({"a.b": "c"}),
 }
 
 
@@ -30,16 +32,37 @@ ROW: dict[str, Any] = {
             r"table {{.Name}}\t{{upper .State}}\t{{.Code}}",
             "NAME      STATE     CODE\nweb-1     RUNNING   0\n",
         ),
-        ("{{json .Ports}}", '[{"Target":80,"Open":true}]\n'),
-        ("{{.Ports}}", "[{80 true}]\n"),
+        ("{{json .Ports}}", '[{"Target":80,"Open":true},{"Target":53,"Open":false}]\n'),
+        ("{{.Ports}}", "[{80 true} {53 false}]\n"),
         ("{{.Name | upper | printed}}", ""),
-        ('{{join (split .Name "-") "."}}', ""),
+        ('{{join (split .Name "-") "."}}', "web.1\n"),
+        ('{{.Name | printf "%-8s|%3d%%" | upper}}', "WEB-1   |%!D(MISSING)%\n"),
+        ('{{printf "%-8s|%3d %q" .Name .Code .State}}', 'web-1   |  0 "running"\n'),
+        ('{{if eq .State "running" "paused"}}up{{else}}down{{end}}', "up\n"),
+        ('{{if ne .State "running"}}x{{else if .Code}}y{{else}}z{{end}}', "z\n"),
+        ("{{if and .Name (not .Code) (or .None (gt (len .Ports) 1))}}all{{end}}", "all\n"),
+        ("{{range .Ports}}{{.Target}}{{if .Open}}+{{end}} {{$.Name}};{{end}}", "80+ web-1;53 web-1;\n"),
+        ("{{range $i, $p := .Ports}}{{$i}}={{$p.Target}},{{end}}", "0=80,1=53,\n"),
+        ("{{range .None}}x{{else}}none{{end}}", "none\n"),
+        ("{{with index .Ports 1}}{{.Target}}{{end}}", "53\n"),
+        ("{{with .None}}x{{else}}{{.Name}}{{end}}", "web-1\n"),
+        ("{{$n := .Name}}{{/* a remark */}}{{$n}}", "web-1\n"),
+        ('{{.Label "a.b"}}{{.Label "no"}}.', "c.\n"),
+        ('{{print "}}" `{{`}}', "}}{{\n"),
+        ("{{$x}}", ""),
+        ("{{eq .Code .Name}}", ""),
+        ("{{index .Ports 9}}", ""),
+        ("{{range .Name}}{{end}}", ""),
+        ("{{if .Name}}x", ""),
+        ("{{end}}", ""),
+        ("{{(len .Name}}", ""),
+        ("{{template `x`}}", ""),
         ("{{truncate .State 3}}{{len .Name}}", "run5\n"),
         ("{{.Name -}}   !", "web-1!\n"),
         ("plain", "plain\n"),
         ("{{.Nope}}", ""),
         ("{{.Name.More}}", ""),
-        ("{{range .Ports}}x{{end}}", ""),
+        ("{{range .Ports}}x{{end}}", "xx\n"),
         ("{{.Name", ""),
         ("{{}}", ""),
     ],
