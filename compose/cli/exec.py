@@ -89,6 +89,10 @@ def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -
     process: Process = {**spec["oci"]["process"], "args": list(arguments.args), "terminal": tty}
     variables = [entry if "=" in entry else _of_caller(entry) for entry in arguments.env]
     terminal = ["TERM=" + os.environ.get("TERM", "xterm")] if tty else []
+    if tty:
+        from compose.ui.terminal import window_size
+
+        process["consoleSize"] = window_size()  # there before the first look at it
     process["env"] = environment([*process.get("env", []), *terminal, *variables])
     if arguments.user:
         process["user"] = {"username": arguments.user}

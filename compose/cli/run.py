@@ -165,6 +165,7 @@ class _Run:
 
     def _oneoff(self, index: Index) -> OneOff:
         from compose.plan.target import FIRST_ONEOFF, OneOff
+        from compose.ui.terminal import window_size
 
         arguments = self.arguments
         rows = index.containers(self.project.name)
@@ -177,7 +178,8 @@ class _Run:
             raise ComposeError(
                 f"--name {name}: not a name", hint="write letters, digits, '_', '.' or '-', two at least"
             )
-        return OneOff(name, number, auto_remove=arguments.rm, use_aliases=arguments.use_aliases)
+        size = window_size() if self.tty else {}
+        return OneOff(name, number, arguments.rm, arguments.use_aliases, size)
 
     def _changes(self) -> Changes:
         from compose.model.oneoff import Changes
@@ -306,6 +308,7 @@ class _Run:
                 stdin=interactive,
                 detacher=detacher,
                 end_input=True,
+                redraw=False,
                 send=lambda number: _send(attachment, number),
             )
         except console.Detached:

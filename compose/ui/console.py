@@ -83,17 +83,18 @@ def follow(
     detacher: Detacher | None,
     proxied: Iterable[int] = PROXIED,
     end_input: bool = False,
+    redraw: bool = True,
     send: Callable[[int], None] | None = None,
 ) -> int | None:
     """Show what process 1 writes, and pass on what is typed, until its end; its exit code.
 
     With a terminal inside this one becomes raw, and `detacher` watches for the keys that detach: `Detached`.
     Signals in `proxied` go to process 1, by `send` if that is given. `end_input`: the end of our input is the
-    end of its input.
+    end of its input. `redraw`: what is on its screen has been drawn for somebody else.
     """
     raw = attachment.terminal and stdin and os.isatty(0)
     with Console(attachment.resize, raw=raw, heard=proxied) as console:
-        console.resize(redraw=True)
+        console.resize(redraw=redraw)
         follower = _Follower(attachment, console, proxied, send or attachment.kill, end_input=end_input)
         if stdin and attachment.writer is not None:
             keys = detacher if raw else None

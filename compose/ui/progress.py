@@ -136,6 +136,7 @@ class Terminal:
         self._rows: dict[tuple[str, str], _Row] = {}
         self._details: dict[str, str] = {}
         self._height = 0
+        self._lines: list[str] = []
         self._drawn = 0.0
 
     def started(self, operation: Operation) -> None:
@@ -183,6 +184,8 @@ class Terminal:
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
+        if not self._rows:
+            return
         width, height = _size(self._stream)
         done = sum(row.ended is not None for row in self._rows.values())
         lines = [f"[+] {self._title} {done}/{len(self._rows)}"]
@@ -191,9 +194,12 @@ class Terminal:
         if len(rows) > room:  # what still runs is what a person wants to see
             rows = sorted(rows, key=lambda row: row.ended is not None)[:room]
         lines += [self._text(row, width) for row in rows]
+        if lines == self._lines:
+            return
         back = f"\x1b[{self._height}A" if self._height else ""
         say(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J", self._stream)
         self._height = len(lines)
+        self._lines = lines
 
     def _text(self, row: _Row, width: int) -> str:
         seconds = (row.ended or time.monotonic()) - row.begun

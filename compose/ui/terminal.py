@@ -36,6 +36,15 @@ def colour(number: int) -> str:
     return f"\x1b[{_PALETTE[number % len(_PALETTE)]}m"
 
 
+def window_size() -> dict[str, int]:
+    """Height and width of the terminal that is standard input, as OCI's ``consoleSize``; empty if unknown."""
+    try:
+        size = os.get_terminal_size(0)
+    except OSError:
+        return {}
+    return {"height": size.lines, "width": size.columns} if size.lines and size.columns else {}
+
+
 def printable(text: str) -> str:
     """`text` without control characters, for names and messages that may come from an image."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

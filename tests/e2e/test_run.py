@@ -196,6 +196,16 @@ def test_a_terminal_is_joined_with_that_of_the_command(stack: Stack) -> None:
         assert terminal.ends() == 9
 
 
+def test_run_on_a_terminal_shows_what_the_command_shows_and_begins_at_its_size(stack: Stack) -> None:
+    stack.write("services: {web: {image: IMAGE, command: [sleep, infinity]}}")
+    stack.up()
+    for command in (["run", "--rm", "web"], ["exec", "web"]):
+        with stack.terminal(*command, "stty", "size", rows=31, columns=97) as terminal:
+            shown = terminal.expect("31 97")
+            assert terminal.ends() == 0
+        assert shown.strip() == "31 97"
+
+
 @pytest.mark.parametrize(
     ("flags", "terminal_inside"),
     [("", True), ("-it", True), ("-ti", True), ("-i=false", True), ("-T", False), ("-t=false", False)],

@@ -187,6 +187,8 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
         no_new_privileges=options.no_new_privileges,
         own_network=has_own_network(service),
     )
+    if terminal and wanted.oneoff is not None:
+        config["process"]["consoleSize"] = dict(wanted.oneoff.console_size)
     config["mounts"] += [*_mounts(attached), *edits.mounts]
     config["linux"]["devices"] += edits.nodes
     if edits.hooks:
