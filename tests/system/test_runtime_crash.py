@@ -18,7 +18,7 @@ from compose.linux import sockets
 from compose.runtime import records
 from compose.runtime.client import Keeper
 from compose.runtime.container.oci import default_oci
-from compose.runtime.supervision import adopt
+from compose.runtime.supervision import exits
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def kernel_keeps_exit_codes() -> bool:
     pidfd = os.pidfd_open(child)
     os.waitpid(child, 0)
     try:
-        return adopt.from_pidfd(pidfd) == 3
+        return exits.from_pidfd(pidfd) == 3
     finally:
         os.close(pidfd)
 

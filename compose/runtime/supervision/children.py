@@ -9,6 +9,7 @@ import time
 
 from compose.linux import process
 from compose.runtime import records
+from compose.runtime.supervision.exits import exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +23,6 @@ _LAST_BREATH = 2.0
 """Seconds until a control group must be empty whose processes were killed."""
 _SIGKILL = 9
 _SIGCHLD = 17
-
-
-def exit_code(status: int) -> int:
-    """The exit code of a wait status; 128 + signal when one ended the process, as shells have it."""
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 class Reaper:

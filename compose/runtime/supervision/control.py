@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 from compose.errors import ComposeError, ContainerError
-from compose.linux import process, sockets
-from compose.runtime import protocol, records
-from compose.runtime.supervision import adopt
+from compose.linux import sockets
+from compose.runtime import protocol
+from compose.runtime.supervision.sessions import Sessions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,33 +20,41 @@ if TYPE_CHECKING:
     from compose.runtime.supervision.monitor import Monitor
 
 
-class Session:
-    """A process that a client started in the container."""
-
-    __slots__ = ("connection", "identity", "pid", "pidfd")
-
-    def __init__(self, connection: Socket, identity: str, pid: int, pidfd: int) -> None:
-        self.connection: Socket | None = connection
-        self.identity = identity
-        """What events call it."""
-        self.pid = pid
-        self.pidfd = pidfd
-
-
 class Control:
     """The listening socket of a monitor, and everybody who waits for something."""
 
-    def __init__(self, monitor: Monitor, listener: Socket) -> None:
+    def __init__(self, monitor: Monitor) -> None:
+        """Take requests, at the socket of a predecessor if there is one. Raises `OSError`."""
         self._monitor = monitor
         self._loop = monitor.loop
         self._waiting: list[Socket] = []
         self._stopping: list[Socket] = []
         self._restarting: list[Socket] = []
-        self._sessions: list[Session] = []
+        self._sessions = Sessions(monitor)
+        self._directory = monitor.paths.container_run(monitor.identity)
         self._listener: Socket | None = None
-        self.listen(listener)
+        held = monitor.link.own("socket")
+        self._listen(sockets.adopt(os.dup(held[0])) if held else self._make_listener())
+        self.be_found()
 
-    def listen(self, listener: Socket) -> None:
+    def be_found(self) -> None:
+        """Listen anew where the run directory was deleted under us."""
+        if self._listener is None or os.path.exists(f"{self._directory}/{protocol.MONITOR_SOCKET}"):
+            return
+        try:
+            self._listen(self._make_listener())
+        except OSError:  # the next keeper's death is another opportunity
+            return
+
+    def _make_listener(self) -> Socket:
+        """A socket where clients look for us; the keeper holds it too. Raises `OSError`."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        listener = sockets.listen(self._directory, protocol.MONITOR_SOCKET)
+        self._monitor.link.release("socket")
+        self._monitor.link.put_own({"socket": [os.dup(listener.fileno())]})
+        return listener
+
+    def _listen(self, listener: Socket) -> None:
         """Take requests from this one, and from no former one."""
         self.close()
         self._listener = listener
@@ -62,8 +70,7 @@ class Control:
 
     def answer_waiting(self) -> None:
         """Tell everybody that the container has ended for good."""
-        for session in list(self._sessions):
-            self._session_ended(session)
+        self._sessions.end()
         self.refuse_restarting(ContainerError("the container was stopped while it was restarted"))
         for connection in (*self._waiting, *self._stopping):
             protocol.answer(connection)
@@ -124,7 +131,7 @@ class Control:
             case "stop":
                 self._stopping.append(connection)
                 try:
-                    monitor.stop(
+                    monitor.ending.stop(
                         message.get("signal"), message.get("grace"), resume=bool(message.get("resume"))
                     )
                 except ComposeError:
@@ -136,18 +143,18 @@ class Control:
                     protocol.answer(connection, warnings=[])
                     return False
                 self._restarting.append(connection)
-                monitor.restart(message.get("grace"))
+                monitor.restarter.by_hand(message.get("grace"))
                 return True
             case "wait":
                 self._waiting.append(connection)
                 return True
             case "exec":
-                self._exec(connection, message, received)
+                self._sessions.begin(connection, message, received)
                 return True
             case "ping":
                 protocol.answer(connection)
             case "kill":
-                monitor.kill(message["signal"])
+                monitor.ending.kill(message["signal"])
                 protocol.answer(connection)
             case "pause" | "unpause":
                 self._pause(paused=message["op"] == "pause")
@@ -179,62 +186,3 @@ class Control:
         connection.close()
         if self._monitor.state.get("status") == "paused":
             self._monitor.pause(paused=False)
-
-    # exec ---------------------------------------------------------------------------------------------------
-
-    def _exec(self, connection: Socket, message: Message, received: list[int]) -> None:
-        monitor = self._monitor
-        if monitor.state.get("status") == "paused":
-            raise ContainerError(f"container {monitor.identity[:12]} is paused", hint="pycompose unpause")
-        tty = bool(message.get("tty"))
-        what = {**message["process"], "terminal": tty}
-        if not tty and len(received) != 3:
-            raise ContainerError("exec without a terminal needs three descriptors")
-        stdio = received if not tty else [0, 0, 0]
-        program, *rest = what["args"]
-        identity, command = os.urandom(32).hex(), f"{program} {' '.join(rest)}"  # as docker has it
-        monitor.event(f"exec_create: {command}", execID=identity)
-        launched = monitor.enter(what, *stdio)  # type: ignore[arg-type]
-        monitor.event(f"exec_start: {command}", execID=identity)
-        session = Session(connection, identity, launched.pid, launched.pidfd)
-        self._sessions.append(session)
-        masters = [launched.master] if launched.master is not None else []
-        started = records.start_time(launched.pid)
-        protocol.answer(connection, masters, pid=launched.pid, start_time=started, warnings=launched.warnings)
-        for master in masters:
-            os.close(master)
-        self._loop.reader(session.pidfd, lambda: self._session_ended(session))
-        self._loop.reader(connection.fileno(), lambda: self._hear(session))
-
-    def _hear(self, session: Session) -> None:
-        """The client sends a signal, or goes; then the process runs on, as under Docker."""
-        assert session.connection is not None
-        try:
-            message, received = protocol.receive(session.connection)
-        except (OSError, ValueError):
-            message, received = None, []
-        for number in received:
-            os.close(number)
-        if message is None:
-            self._loop.forget(session.connection.fileno())
-            session.connection.close()
-            session.connection = None
-        elif message.get("op") == "signal":
-            try:
-                process.pidfd_send_signal(session.pidfd, int(message["signal"]))
-            except (OSError, KeyError, TypeError, ValueError):
-                pass
-
-    def _session_ended(self, session: Session) -> None:
-        """Say how it ended; at the container's end, every process in it has."""
-        code = adopt.peek(session.pid)
-        self._sessions.remove(session)
-        self._loop.forget(session.pidfd)
-        os.close(session.pidfd)
-        if session.connection is not None:
-            self._loop.forget(session.connection.fileno())
-            protocol.answer(session.connection, exit_code=code)
-            session.connection.close()
-        adopt.reap(session.pid)
-        exit_code = "unknown" if code is None else code
-        self._monitor.event("exec_die", execID=session.identity, exitCode=exit_code)

@@ -7,7 +7,7 @@ import time
 
 from compose.errors import ContainerError
 from compose.runtime.supervision import health
-from compose.runtime.supervision.children import exit_code
+from compose.runtime.supervision.exits import exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

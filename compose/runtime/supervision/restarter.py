@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from compose.errors import ComposeError
-from compose.runtime.supervision import restart, spawn
+from compose.runtime.supervision import account, restart, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ class Restarter:
         if self._given_up():
             return
         monitor.state["restarting_unhealthy"] = True
-        monitor.end_run()
+        monitor.ending.end_run()
 
     def by_hand(self, grace: float | None) -> None:
         """Start it anew on a user's behalf, whatever its policy says: at once, without a trace of earlier
@@ -58,7 +56,7 @@ class Restarter:
         if self.cancel():
             self.plan()
         else:
-            monitor.end_run(grace)
+            monitor.ending.end_run(grace)
 
     def plan(self) -> None:
         """Start it again after a while; also what a successor does that finds it waiting."""
@@ -106,25 +104,19 @@ class Restarter:
             monitor.finish_for_good()
             return
         self._was_healthy = False
-        by_hand = monitor.state.pop("restarting_by_hand", False)
-        monitor.state["restart_count"] = 0 if by_hand else monitor.state.get("restart_count", 0) + 1
-        if by_hand:
-            monitor.state.pop("restart_attempts", None)
-        if monitor.state.pop("restarting_unhealthy", False):
-            monitor.state["restart_reason"] = "unhealthy"
-        else:
-            monitor.state.pop("restart_reason", None)
+        account.restart_began(monitor.state)
         try:
-            monitor.begun(monitor.launch(), monitor.answer_restart)
+            monitor.begun(monitor.launch(), self._answer)
         except (ComposeError, OSError) as error:
-            monitor.refuse_restart(error)
-            now = time.time_ns()
-            monitor.state.update({"error": str(error), "started_at": now, "finished_at": now})
-            monitor.state["exit_code"] = exit_code_of(error)
-            self.ended(monitor.state["exit_code"])
+            self._refuse(error)
+            self.ended(account.restart_failed(monitor.state, error))
 
+    def _answer(self, warnings: list[str]) -> None:
+        """It runs again."""
+        if self._monitor.control is not None:
+            self._monitor.control.answer_restarting(warnings)
 
-def exit_code_of(error: Exception) -> int:
-    """As Docker has it: 127 for a command that is not there, 126 for one that cannot be executed, else
-    128."""
-    return {"not found": 127, "permission": 126}.get(getattr(error, "reason", ""), 128)
+    def _refuse(self, error: Exception) -> None:
+        """It could not be started again."""
+        if self._monitor.control is not None:
+            self._monitor.control.refuse_restarting(error)

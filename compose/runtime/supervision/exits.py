@@ -12,7 +12,6 @@ import os
 import struct
 
 from compose.runtime import records
-from compose.runtime.supervision.children import exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +21,11 @@ _INFO_SIZE = 64  # PIDFD_INFO_SIZE_VER0
 _PIDFD_GET_INFO = 0xC000FF0B | _INFO_SIZE << 16
 _PIDFD_INFO_EXIT = 1 << 3
 _EXIT_CODE_OFFSET = 60
+
+
+def exit_code(status: int) -> int:
+    """The exit code of a wait status; 128 + signal when one ended the process, as shells have it."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def how_it_ended(link: Link | None, pid: int, started: int, pidfd: int) -> int | None:
