@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     import argparse
     import re
 
-_ALIVE = frozenset({"running", "paused", "restarting"})
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List the projects of this user on this machine."""
     from compose.errors import StateError
-    from compose.runtime.records import read_state
+    from compose.runtime.records import RUNNING, read_state
     from compose.state.index import Index
     from compose.state.paths import Paths
     from compose.ui.table import table
@@ -50,11 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     files = {project.name: ",".join(project.files) for project in projects}
     rows = []
     for name in sorted(states):
-        if not arguments.all and not _ALIVE & states[name].keys():
+        if not arguments.all and states[name].keys().isdisjoint(RUNNING):
             continue
         if patterns and not any(pattern.search(name) for pattern in patterns):
             continue
-        shown = sorted(state for state in states[name] if arguments.all or state in _ALIVE)
+        shown = sorted(state for state in states[name] if arguments.all or state in RUNNING)
         status = ", ".join(f"{state}({states[name][state]})" for state in shown)
         rows.append((name, status, files.get(name, "")))
     if arguments.quiet:

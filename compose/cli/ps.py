@@ -7,6 +7,7 @@ import time
 
 from compose.cli.port import bracketed, published
 from compose.cli.switch import add_switch
+from compose.runtime.records import RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _LONGEST = 20
 """Characters of a command in a table."""
 _LONGEST_MOUNT = 15
 """Characters of a mount's name."""
-_RUNNING = ("running", "paused", "restarting")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown = [
         line
         for line in found
-        if (line.status in wanted if wanted else arguments.all or line.status in _RUNNING)
+        if (line.status in wanted if wanted else arguments.all or line.status in RUNNING)
     ]
     sys.stdout.write(_text(arguments, shown, scope))
     return 0
@@ -103,7 +103,7 @@ class _Line:
         self.state = state
         self.status = str(state.get("status", "created"))
         by_port = sorted(published, key=lambda port: (port["host_ip"], port["target"], port["published"]))
-        self.published = by_port if self.status in _RUNNING else []
+        self.published = by_port if self.status in RUNNING else []
 
     def command(self) -> str:
         """The command line; words with spaces stand in quotes, as docker writes them."""
@@ -142,7 +142,7 @@ class _Line:
 
     def ports(self) -> str:
         """Published ports, and what is only exposed, as docker writes them."""
-        if self.status not in _RUNNING:
+        if self.status not in RUNNING:
             return ""
         published = {f"{port['target']}/{port['protocol']}" for port in self.published}
         shown = [

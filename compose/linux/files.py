@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import select
 import struct
 
 from compose.linux.libc import check, function, syscall
@@ -29,6 +30,30 @@ _FLAGS = struct.Struct("=I")  # the kernel's word for it is long, what it reads 
 
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
 _syncfs = function("syncfs", ctypes.c_int)
+
+
+def readable(descriptor: int, seconds: float | None = 0.0) -> bool:
+    """Whether something can be read within some seconds (None: however long it takes), or the other side has
+    gone; of a pidfd: whether its process ends."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+
+def is_locked(path: str, *, against: int) -> bool:
+    """Whether somebody holds a flock(2) of the file that rules out ours, `against` (LOCK_SH or LOCK_EX).
+    What is not there nobody holds."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, against | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import time
 
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
+from compose.linux.files import readable
 from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.runtime import protocol
 from compose.runtime.records import RUNNING, boot_id, lives, read_spec, read_state, recorded_state
@@ -356,7 +356,7 @@ class Keeper:
                 return None
             try:
                 protocol.request(connection, op, **fields)
-                if overdue is not None and not _answers(connection, overdue):
+                if overdue is not None and not readable(connection.fileno(), overdue):
                     self._end_process_1(identity)
                 return protocol.check(protocol.receive(connection)[0])
             except ConnectionError:
@@ -468,10 +468,3 @@ def run_once(
         connection.close()
         process.wait()
     return int(message["exit_code"])
-
-
-def _answers(connection: Socket, seconds: float) -> bool:
-    """Whether something can be read within some seconds."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(seconds * 1000))

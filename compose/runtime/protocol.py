@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 VERSION = 1
+KEEPER_MODULE = "compose.runtime.supervision.keeper"
+"""What a keeper is executed from; its command line names it."""
 KEEPER_SOCKET = "keeper.sock"
 MONITOR_SOCKET = "monitor.sock"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import time
 
 from compose.errors import StateError
@@ -75,10 +74,10 @@ def wait_for_end(pid: int, started: int, *, seconds: float) -> bool:
         pidfd = os.pidfd_open(pid)
     except OSError:
         return True
+    from compose.linux.files import readable  # whoever only reads records never waits
+
     try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000)) or not lives(pid, started)
+        return readable(pidfd, seconds) or not lives(pid, started)
     finally:
         os.close(pidfd)
 

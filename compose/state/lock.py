@@ -11,6 +11,8 @@ import contextlib
 import fcntl
 import os
 
+from compose.linux.files import is_locked
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,17 +58,7 @@ def project_lock(
 
 def is_held(paths: Paths, project: str) -> bool:
     """Whether a command changes the project just now."""
-    try:
-        descriptor = os.open(f"{paths.locks}/{project}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(f"{paths.locks}/{project}.lock", against=fcntl.LOCK_SH)
 
 
 def _acquire(path: str, waiting: Callable[[str], None] | None) -> int:

@@ -8,7 +8,6 @@ trusted for it, and `hardening.become` does the rest as for process 1.
 from __future__ import annotations
 
 import os
-import select
 import stat
 
 from compose.linux import files
@@ -193,9 +192,7 @@ def _open_pid(pid: int) -> int:
 
 def _lives(pidfd: int) -> bool:
     """Whether the process has not ended: a pidfd is readable from then on, before it is reaped as well."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return not poll.poll(0)
+    return not files.readable(pidfd)
 
 
 def _children_are_born_in(pid: int) -> bool:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 
 from compose.linux import files
 from compose.linux.process import pidfd_open, pidfd_send_signal
@@ -154,9 +153,7 @@ def _wait(pid: int, timeout: float | None) -> int:
     late = False
     try:
         if timeout:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            late = not poll.poll(timeout * 1000)
+            late = not files.readable(pidfd, timeout)
             if late:
                 pidfd_send_signal(pidfd, _SIGKILL)
     finally:

@@ -12,8 +12,8 @@ program are the launcher's (hooks.py). A monitor runs them beside its other work
 from __future__ import annotations
 
 import os
-import select
 
+from compose.linux.files import readable
 from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.state import files
 
@@ -61,9 +61,7 @@ def _run(hook: Hook, text: bytes) -> str:
 def _wait(pid: int, timeout: float | None) -> str:
     pidfd = pidfd_open(pid)
     try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        late = not poll.poll(timeout * 1000 if timeout else None)
+        late = not readable(pidfd, timeout or None)
         if late:
             pidfd_send_signal(pidfd, _SIGKILL)
     finally:

@@ -9,9 +9,9 @@ asks its successor and goes on with the next byte.
 from __future__ import annotations
 
 import os
-import select
 
 from compose.errors import ContainerError
+from compose.linux.files import readable
 from compose.runtime import protocol
 from compose.runtime.output.pieces import Pieces
 from compose.runtime.records import read_state
@@ -123,7 +123,7 @@ class Attachment:
 
     def hear(self) -> bool:
         """Take what the monitor says, without waiting for it; whether the run has ended."""
-        while self._connection is not None and _readable(self._connection):
+        while self._connection is not None and readable(self._connection.fileno()):
             try:
                 message = protocol.receive(self._connection)[0]
             except OSError:
@@ -187,9 +187,3 @@ class Attachment:
         self._disconnect()
         if self._pieces is not None:
             self._pieces.close()
-
-
-def _readable(connection: Socket) -> bool:
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

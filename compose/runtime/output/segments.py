@@ -206,7 +206,9 @@ class Output:
 
     def _delete(self, number: int) -> bool:
         """Delete a segment; False when somebody holds it (pieces.py)."""
-        if self._is_held(segment_path(self._directory, number, "raw")):
+        from compose.linux.files import is_locked  # whoever only reads output deletes nothing
+
+        if is_locked(segment_path(self._directory, number, "raw"), against=fcntl.LOCK_EX):
             return False
         for kind in ("raw", "index"):
             try:
@@ -214,17 +216,3 @@ class Output:
             except FileNotFoundError:
                 pass
         return True
-
-    @staticmethod
-    def _is_held(path: str) -> bool:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False

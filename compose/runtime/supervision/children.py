@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import os
-import select
 import time
 
 from compose.linux import process
+from compose.linux.files import readable
 from compose.runtime import records
 from compose.runtime.supervision.exits import exit_code
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MOST_REMEMBERED = 1024
 _LAST_BREATH = 2.0
 """Seconds until a control group must be empty whose processes were killed."""
+_PAUSE = 0.005
 _SIGKILL = 9
 _SIGCHLD = 17
 
@@ -80,16 +81,11 @@ def _ignore(*_arguments: object) -> None:
 def end_child(pid: int) -> None:
     """Kill a child and wait for it; a process that is not our child any more is left alone."""
     try:
-        pidfd = process.pidfd_open(pid)
-    except OSError:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        end_process(pid)
+        os.waitid(os.P_PID, pid, os.WEXITED)
+    except ChildProcessError:
         return
-    try:
-        process.pidfd_send_signal(pidfd, _SIGKILL)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    except (ChildProcessError, ProcessLookupError):
-        pass
-    finally:
-        os.close(pidfd)
 
 
 def end_process(pid: int) -> None:
@@ -100,13 +96,22 @@ def end_process(pid: int) -> None:
         return
     try:
         process.pidfd_send_signal(pidfd, _SIGKILL)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll(_LAST_BREATH * 1000)
+        readable(pidfd, _LAST_BREATH)
     except ProcessLookupError:
         pass
     finally:
         os.close(pidfd)
+
+
+def empty_cgroup(cgroup: Cgroup, seconds: float) -> None:
+    """Kill what is in a control group until nothing is, or the time is over. Raises `OSError`,
+    `ContainerError`."""
+    deadline = time.monotonic() + seconds
+    while cgroup.pids():
+        cgroup.kill()
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_PAUSE)
 
 
 def remove_cgroup(cgroup: Cgroup) -> None:
@@ -119,7 +124,7 @@ def remove_cgroup(cgroup: Cgroup) -> None:
         except OSError:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(0.005)
+        time.sleep(_PAUSE)
 
 
 def remove_file(path: str) -> None:

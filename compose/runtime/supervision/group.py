@@ -5,8 +5,6 @@ One object a monitor. `base` is the project's group; a container with ``cgroup_p
 
 from __future__ import annotations
 
-import time
-
 from compose.errors import ComposeError, ContainerError
 from compose.runtime.supervision import children
 from compose.runtime.supervision.memory import MemoryWatch
@@ -20,8 +18,7 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec
     from compose.runtime.supervision.loop import Loop
 
-_ROUNDS = 20
-_PAUSE = 0.005
+_LAST_BREATH = 0.5
 
 
 class Group:
@@ -105,14 +102,11 @@ class Group:
 
     def end_stragglers(self) -> None:
         """Kill what is left in it after process 1: processes that share a pid namespace."""
-        for _attempt in range(_ROUNDS):
+        if self.cgroup is not None:
             try:
-                if self.cgroup is None or not self.cgroup.pids():
-                    return
-                self.cgroup.kill()
+                children.empty_cgroup(self.cgroup, _LAST_BREATH)
             except (OSError, ContainerError):
                 return
-            time.sleep(_PAUSE)
 
     def remove(self) -> None:
         """Remove it; raises `ContainerError`, `OSError`."""

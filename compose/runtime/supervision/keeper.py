@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import time
 
 from compose.errors import ContainerError, StateError
 from compose.linux import process, sockets
+from compose.linux.files import readable
 from compose.runtime import oom, protocol, records
 from compose.runtime.container.reexec import forget_environment
 from compose.runtime.supervision import children, orphans
@@ -245,7 +245,7 @@ class Keeper:
 
     def _catch_up(self, helper: Helper | None) -> None:
         """Hear what a monitor has just said: that a run is over, and what it needs no more."""
-        while helper is not None and helper.channel is not None and readable_now(helper.channel):
+        while helper is not None and helper.channel is not None and readable(helper.channel.fileno()):
             self._hear(helper)
 
     def _is_busy(self, identity: str) -> bool:
@@ -471,13 +471,6 @@ def kill(pid: int) -> None:
         os.kill(pid, 9)
     except ProcessLookupError:
         return
-
-
-def readable_now(channel: Socket) -> bool:
-    """Whether something has arrived, or the other side has gone."""
-    poll = select.poll()
-    poll.register(channel.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def close_all(descriptors: list[int]) -> None:

@@ -8,11 +8,11 @@ same project in another run directory are somebody else's.
 from __future__ import annotations
 
 import os
-import time
 
 from compose.errors import ContainerError
 from compose.runtime import cgroups
 from compose.runtime.cgroups import common
+from compose.runtime.supervision import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ def end(base: str, name: str) -> None:
     """Kill what runs in a group, and remove it; what cannot be is said by what removes the container."""
     try:
         group = cgroups.find(base, name)
-        deadline = time.monotonic() + _LAST_BREATH
-        while group.pids() and time.monotonic() < deadline:
-            group.kill()
-            time.sleep(0.002)
+        children.empty_cgroup(group, _LAST_BREATH)
         group.remove()
     except (OSError, ContainerError):
         return

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from compose.runtime import cgroups
 from compose.runtime.cgroups.common import OWN_LEAF
-from compose.runtime.protocol import loads
+from compose.runtime.protocol import KEEPER_MODULE, loads
 from compose.runtime.supervision import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.state.paths import Paths
-
-MODULE = "compose.runtime.supervision.keeper"
 
 
 def end_keepers(paths: Paths, project: str) -> bool:
@@ -50,7 +48,7 @@ def _is_keeper(pid: int, paths: Paths, project: str) -> bool:
     wanted = {"data": paths.data, "run": paths.run, "project": project}
     return (
         name == b"pc-keeper\n"
-        and any(f"from {MODULE} import".encode() in one for one in arguments)
+        and any(f"from {KEEPER_MODULE} import".encode() in one for one in arguments)
         and isinstance(options, dict)
         and all(options.get(key) == value for key, value in wanted.items())
     )

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import sys
 import time
 
 from compose.errors import ContainerError, StateError
 from compose.linux import namespaces, sockets
+from compose.linux.files import readable
 from compose.runtime import protocol, records
 
 TYPE_CHECKING = False
@@ -263,9 +263,7 @@ def sweep_once() -> None:
 
 def wait_for_end(pidfd: int) -> None:
     """Wait until the process has ended; raises `ContainerError` when it does not within some seconds."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    if not poll.poll(_ANSWER_TIME * 1000):
+    if not readable(pidfd, _ANSWER_TIME):
         raise ContainerError("the keeper does not end")
     reap_children()
 
@@ -316,7 +314,7 @@ def _start_keeper(paths: Paths, project: str, options: dict[str, Any]) -> None:
     listener = sockets.listen(paths.project_run(project), protocol.KEEPER_SOCKET)
     try:
         options = {**options, "data": paths.data, "run": paths.run, "project": project}
-        _children.append(_spawn("compose.runtime.supervision.keeper", options, listener.fileno()))
+        _children.append(_spawn(protocol.KEEPER_MODULE, options, listener.fileno()))
     finally:
         listener.close()
 
