@@ -11,14 +11,14 @@ from compose.plan.execute import execute
 from compose.ui.errors import complain
 
 if TYPE_CHECKING:
-    from compose.plan.execute import Performer
+    from compose.engine.protocol import Engine
     from compose.plan.plan import Plan
     from compose.ui.progress import Plain, Terminal, Unmentioned
 
 
 def carry_out(
     plan: Plan,
-    engine: Performer,
+    engine: Engine,
     progress: Plain | Terminal | Unmentioned,
     *,
     parallel: int | None = None,
@@ -42,6 +42,7 @@ def carry_out(
             return [ComposeError(f"not ready after {timeout:g} s", hint="raise --wait-timeout")]
 
     errors = anyio.run(run)
+    engine.settle(plan)
     progress.close()
     for error in errors:
         complain(error)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from compose.cli.attached import Attached
     from compose.engine.embedded.context import Context, Detail
+    from compose.engine.protocol import Engine
     from compose.model import Project
-    from compose.plan.execute import Performer
     from compose.plan.observed import Observed
     from compose.plan.plan import Plan
     from compose.plan.target import Target
@@ -294,7 +294,7 @@ def hiding(arguments: argparse.Namespace, images: Plan, progress: Plain | Termin
 
 def _execute(
     plan: Plan,
-    engine: Performer,
+    engine: Engine,
     progress: Plain | Terminal,
     parallel: int | None,
     timeout: float | None,

@@ -25,5 +25,8 @@ class Engine(Protocol):
     async def perform(self, action: Action) -> None:
         """Carry out one action. Doing it twice, or after a killed attempt, is no error."""
 
+    def settle(self, plan: Plan) -> None:
+        """Make what was carried out of `plan`, whole or in part, last over a power cut."""
+
     def close(self) -> None:
         """Let go of what the command held; what runs goes on."""

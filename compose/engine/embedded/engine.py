@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from compose.errors import ComposeError
 from compose.plan import actions as a
 
-from . import containers, images, networks, volumes, waiting
+from . import containers, durable, images, networks, volumes, waiting
 from .hooks import service_of
 from .observe import observe
 from .recorded import reconnect
@@ -32,6 +32,9 @@ class EmbeddedEngine:
 
     def prepare(self, plan: Plan) -> None:
         reserve(self._context, plan)
+
+    def settle(self, plan: Plan) -> None:
+        durable.settle(self._context, plan)
 
     async def perform(self, action: a.Action) -> None:
         """Carry out one action; what the system refuses becomes an error that names the action."""
