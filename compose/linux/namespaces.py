@@ -29,7 +29,7 @@ def setns(descriptor: int, kinds: int) -> None:
 
 def reset_pid_namespace() -> None:
     """Let the caller's children be born in its own pid namespace again."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open("/proc/thread-self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(own, CLONE_NEWPID)
     finally:

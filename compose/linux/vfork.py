@@ -4,7 +4,7 @@
 on to write: more work than most programs do that are started for a moment. vfork(2) copies nothing, but
 Python cannot run in its child, as both would change the same objects. So the child runs no Python: what it is
 to do is laid down before as system calls with their arguments, and a few instructions (vfork_code.py) make
-one after the other. The caller stands still until the child has executed a program or ended.
+one after the other. The calling thread stands still until the child has executed a program or ended.
 
 What the child must not do is let anybody else reach the shared memory: the caller is not dumpable (`spawn`
 sees to that), which keeps ptrace and /proc/PID/mem from whoever has not the host's own CAP_SYS_PTRACE.
@@ -98,6 +98,10 @@ class Calls:
         memory = self._laid_down()
         struct.pack_into("=Q", memory, place * _CALL.size + _ARGUMENTS + argument * 8, value)
 
+    def pidfd(self) -> int:
+        """The pidfd of the last child, for another thread while `spawn` goes on; -1 while nothing waits."""
+        return int(self._pidfd.value)
+
     def spawn(self, cgroup: int = -1) -> tuple[int, int]:
         """Start the child, in the control group (version 2) of a descriptor: its process id and pidfd.
 
@@ -114,10 +118,11 @@ class Calls:
         if pid < 0:
             raise OSError(-pid, f"clone3: {os.strerror(-pid)}")
         where, error = struct.unpack("=QQ", self._note)
+        descriptor, self._pidfd.value = self._pidfd.value, -1
         if not error:
-            return pid, self._pidfd.value
+            return pid, descriptor
         os.waitpid(pid, 0)
-        os.close(self._pidfd.value)
+        os.close(descriptor)
         place = (where - ctypes.addressof(memory)) // _CALL.size
         raise OSError(error, f"call {place}: {os.strerror(error)}")
 

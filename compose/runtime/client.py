@@ -18,14 +18,11 @@ import contextlib
 import os
 import time
 
-from compose.errors import ContainerError, StateError
+from compose.errors import ContainerError
 from compose.linux import sockets
-from compose.linux.files import readable
-from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.runtime import protocol
-from compose.runtime.records import RUNNING, boot_id, lives, read_spec, read_state, recorded_state
+from compose.runtime.records import RUNNING, read_state, recorded_state
 from compose.runtime.supervision import hold, spawn
-from compose.runtime.supervision.stop import DEFAULT_GRACE, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +42,6 @@ NETD = spawn.DEFAULTS["netd"]
 ISOLATION = spawn.DEFAULTS["isolation"]
 
 _MOST_AT_ONCE = 250
-_OVERDUE = 10.0
-"""Seconds beyond the grace period within which a monitor has ended a container, if it can do anything."""
 _PATIENCE = 20.0
 """Seconds to wait for the successor of a helper that died, or for one that begins or ends; on a machine that
 is busy with other things."""
@@ -164,8 +159,7 @@ class Keeper:
         `signal` and `grace` (seconds; negative: wait for ever) stand for what spec.json says. Stopping what
         does not run is no error. Raises `ContainerError` when processes cannot be ended.
         """
-        overdue = self._overdue(identity, grace)
-        self._tell(identity, "stop", overdue=overdue, signal=signal, grace=grace, resume=resume)
+        self._tell(identity, "stop", signal=signal, grace=grace, resume=resume)
         return self._settled(identity)
 
     def restart(
@@ -321,43 +315,14 @@ class Keeper:
     def _no_keeper(self) -> ContainerError:
         return ContainerError(f"the keeper of project {self.project} does not run", hint="pycompose up -d")
 
-    def _overdue(self, identity: str, grace: float | None) -> float | None:
-        """Seconds within which a container must have been stopped; None: wait for ever."""
-        if grace is None:
-            try:
-                grace = read_spec(self.paths, identity).get("stop_grace_period", DEFAULT_GRACE)
-            except StateError:  # its monitor knows it
-                return None
-        return None if grace < 0 else grace + _OVERDUE
-
-    def _end_process_1(self, identity: str) -> None:
-        """Kill it over its monitor's head. With it ends whatever else was born in its pid namespace."""
-        state = recorded_state(self.paths, identity)
-        pid, started = state.get("pid", 0), state.get("start_time", 0)
-        if state.get("boot_id") != boot_id() or not lives(pid, started):
-            return
-        with contextlib.suppress(OSError):
-            pidfd = pidfd_open(pid)
-            try:
-                if lives(pid, started):
-                    pidfd_send_signal(pidfd, SIGKILL)
-            finally:
-                os.close(pidfd)
-
-    def _tell(self, identity: str, op: str, *, overdue: float | None = None, **fields: Any) -> Message | None:
-        """One request to a monitor, repeated when it dies over it; None when the container does not run.
-
-        A container that is there `overdue` seconds later is killed: it may have stopped a process of ours in
-        itself, a probe before its execve, for which its monitor waits.
-        """
+    def _tell(self, identity: str, op: str, **fields: Any) -> Message | None:
+        """One request to a monitor, repeated when it dies over it; None when the container does not run."""
         while True:
             connection = self.connection(identity)
             if connection is None:
                 return None
             try:
                 protocol.request(connection, op, **fields)
-                if overdue is not None and not readable(connection.fileno(), overdue):
-                    self._end_process_1(identity)
                 return protocol.check(protocol.receive(connection)[0])
             except ConnectionError:
                 continue

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.command import PATIENCE
+
 if TYPE_CHECKING:
     from tests.support.command import Stack
 
@@ -114,3 +116,30 @@ services:
     stack.run(command)
     found = {one["State"] for one in stack.ps("--all").values()}
     assert found == (set() if command == "down" else {"exited"})
+
+
+# Process 1 stops whatever else is in its pid namespace, as fast as it can.
+STOPPING = """
+services:
+  web:
+    image: IMAGE
+    command: [sh, -c, "while :; do kill -STOP -1 2>/dev/null; done"]
+    stop_grace_period: 0s
+    healthcheck: {test: [CMD, "true"], interval: 100ms, timeout: 300ms, retries: 2, start_interval: 100ms}
+"""
+
+
+@pytest.mark.parametrize("traces", [False, True], ids=["plain", "tracer"])
+@pytest.mark.parametrize("command", ["kill", "restart", "stop", "down"])
+def test_a_container_that_stops_all_that_enters_it_holds_nobody_up(
+    stack: Stack, command: str, traces: bool
+) -> None:
+    """Its probes time out one after the other, and what is asked of its monitor is done."""
+    stack.write(STOPPING + ("    cap_add: [SYS_PTRACE]\n" if traces else ""))
+    assert "unhealthy" in stack.fails("up", "-d", "--wait")
+    with stack.start("exec", "-T", "web", "true") as entering:
+        assert {one["State"] for one in stack.ps().values()} == {"running"}
+        stack.run(command)
+        entering.communicate(timeout=PATIENCE)  # it may have been quicker, but it ends
+    states = {one["State"] for one in stack.ps("--all").values()}
+    assert states == {"kill": {"exited"}, "restart": {"running"}, "stop": {"exited"}, "down": set()}[command]

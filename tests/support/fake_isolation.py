@@ -13,6 +13,7 @@ from compose.linux.process import pidfd_open
 from compose.linux.signals import default_all
 
 if TYPE_CHECKING:
+    from compose.runtime.container.birth import Birth
     from compose.runtime.spec import ContainerSpec, Process
 
 MARK = "PYCOMPOSE_FAKE_CONTAINER"
@@ -99,7 +100,9 @@ def launch(
     return _execute(spec["oci"]["process"], stdio, cgroup)
 
 
-def enter(pid: int, process: Process, stdio: Stdio, *, pidfd: int, cgroup: Cgroup, seccomp: str) -> Launched:
+def enter(
+    pid: int, process: Process, stdio: Stdio, *, pidfd: int, cgroup: Cgroup, seccomp: str, birth: Birth
+) -> Launched:
     return _execute(process, stdio, cgroup)
 
 

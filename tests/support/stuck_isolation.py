@@ -1,27 +1,37 @@
-"""`fake_isolation` in which a process that enters a container is held up there until the container ends."""
+"""`fake_isolation` in which a process that enters a container is stopped there until it is killed."""
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 from typing import TYPE_CHECKING
 
-from compose.errors import ContainerError
-from tests.support.fake_isolation import Stdio, create, find, launch, prepare, remove_base
+from tests.support.fake_isolation import Launched, Stdio, create, find, launch, prepare, remove_base
 
 if TYPE_CHECKING:
-    from typing import NoReturn
-
+    from compose.runtime.container.birth import Birth
     from compose.runtime.spec import Process
     from tests.support.fake_isolation import Cgroup
 
 __all__ = ["Stdio", "create", "enter", "find", "launch", "prepare", "remove_base"]
 
 
-def enter(pid: int, process: Process, stdio: Stdio, *, pidfd: int, cgroup: Cgroup, seccomp: str) -> NoReturn:
-    """Make the file that the process is called after, and wait."""
+def enter(
+    pid: int, process: Process, stdio: Stdio, *, pidfd: int, cgroup: Cgroup, seccomp: str, birth: Birth
+) -> Launched:
+    """Make the file that the process is called after, and wait for somebody to kill it."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(1)
+    born = Launched(child)
+    birth.pidfd = lambda: born.pidfd
     with open(process["args"][0], "w"):
         pass
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    poll.register(born.pidfd, select.POLLIN)
     poll.poll()
-    raise ContainerError("it has ended")
+    birth.pidfd = type(birth)().pidfd
+    return born

@@ -14,9 +14,10 @@ import pytest
 
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
-from compose.runtime import client, protocol, records
+from compose.runtime import protocol, records
 from compose.runtime.client import Keeper, read_state
 from compose.runtime.output.logs import Follower
+from compose.runtime.spec import health_of
 from tests.support import fake_isolation
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 
@@ -301,16 +302,27 @@ def test_there_is_never_a_second_monitor(paths: Paths, monkeypatch: pytest.Monke
     stand.close()
 
 
-def test_a_container_that_holds_its_monitor_up_is_stopped_even_so(
-    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "_OVERDUE", 0.2)
+def test_who_is_stopped_on_his_way_into_a_container_holds_nobody_up(paths: Paths, tmp_path: Path) -> None:
+    """A probe is killed after its timeout; whatever else is asked of the monitor is done meanwhile."""
     stuck = Stand(paths, "/", isolation="tests.support.stuck_isolation")
     try:
-        probe = {"test": ["CMD", str(tmp_path / "probed")]}
+        probe = {"test": ["CMD", str(tmp_path / "probed")], "timeout": 0.1, "interval": 0.1, "retries": 2}
         identity = stuck.run("sleep", "1000", healthcheck=probe)
+        health = stuck.until(identity, lambda state: health_of(state) == "unhealthy")["health"]
+        assert health is not None
+        assert "exceeded its timeout of 0.1 s" in health["log"][-1]["output"]
         wait_for(str(tmp_path), lambda: (tmp_path / "probed").exists())
-        state = stuck.ensure().stop(identity, grace=0)
+        (tmp_path / "probed").unlink()
+        keeper = stuck.ensure()
+        connection = keeper.connection(identity)
+        assert connection is not None
+        process = {"args": [str(tmp_path / "probed")]}
+        with open("/dev/null") as null:
+            protocol.request(connection, "exec", [null.fileno()] * 3, process=process, tty=False)
+        wait_for(str(tmp_path), lambda: (tmp_path / "probed").exists())
+        assert keeper.restart(identity, grace=0)
+        connection.close()
+        state = keeper.stop(identity, grace=0)
         assert (state["status"], state["exit_code"]) == ("exited", 137)
     finally:
         stuck.close()

@@ -7,6 +7,7 @@ trusted for it, and `hardening.become` does the rest as for process 1.
 
 from __future__ import annotations
 
+import _thread
 import os
 import stat
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.container.birth import Birth
     from compose.runtime.container.steps import Progress
     from compose.runtime.spec import Process
 
@@ -40,13 +42,16 @@ def enter(
     pidfd: int | None = None,
     cgroup: Cgroup | None = None,
     seccomp: str | bytes = "",
+    birth: Birth | None = None,
 ) -> Launched:
     """Start `process` in the container whose process 1 is `pid`; returns when it has called execve.
 
     Pass `pidfd` wherever there is one: then nothing can happen to a process that got the number of a dead
-    one. `seccomp` is a compiled program or its path, as in the container's spec. With ``process["terminal"]``
-    the result has a `master` from the container's own devpts, and `stdio` is not used. Afterwards the
-    caller's children are born in the container's pid namespace. Raises LaunchError.
+    one. `seccomp` is a compiled program or its path, as in the container's spec. What is in there can stop
+    the process on its way, so that only somebody who has its `birth` ends the waiting. With
+    ``process["terminal"]`` the result has a `master` from the container's own devpts, and `stdio` is not
+    used. Afterwards the calling thread's children are born in the container's pid namespace. Raises
+    LaunchError.
     """
     program, repeated = _program(process, seccomp)
     own = pidfd is None
@@ -59,10 +64,10 @@ def enter(
         entry = _Entry(program, stdio, cgroup, held, root)
         if repeated is not None:
             entry.identity = repeated.identity_in(root)
-            launched = repeated.spawn(entry.identity, stdio, cgroup, held)
+            launched = repeated.spawn(entry.identity, stdio, cgroup, held, birth)
             if launched is not None:
                 return launched
-        return fork_and_wait(entry.run, program.items())
+        return fork_and_wait(entry.run, program.items(), birth)
     finally:
         if root != -1:
             os.close(root)
@@ -70,16 +75,22 @@ def enter(
             os.close(held)
 
 
-_last: Repeat | None = None
+class _Last(_thread._local):
+    """The last call of each thread."""
+
+    repeat: Repeat | None = None
+
+
+_last = _Last()
 
 
 def _program(process: Process, seccomp: str | bytes) -> tuple[Program, Repeat | None]:
-    """What is to be run, and what is known of it from the last call."""
-    global _last
-    if _last is not None and _last.process is process and _last.seccomp == seccomp:
-        return _last.program, _last
-    _last = Repeat(process, seccomp)
-    return _last.program, None
+    """What is to be run, and what is known of it from the thread's last call."""
+    last = _last.repeat
+    if last is not None and last.process is process and last.seccomp == seccomp:
+        return last.program, last
+    _last.repeat = Repeat(process, seccomp)
+    return _last.repeat.program, None
 
 
 def open_root(pid: int, pidfd: int) -> int:
@@ -196,7 +207,7 @@ def _lives(pidfd: int) -> bool:
 
 
 def _children_are_born_in(pid: int) -> bool:
-    ours = os.stat("/proc/self/ns/pid_for_children")
+    ours = os.stat("/proc/thread-self/ns/pid_for_children")
     theirs = os.stat(f"/proc/{pid}/ns/pid")
     return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
 

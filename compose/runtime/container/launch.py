@@ -14,12 +14,13 @@ library or printed in it. What it needs is computed before the fork.
 from __future__ import annotations
 
 import _socket
+import _thread
 import os
 
 from compose.linux import mount as m
 from compose.linux import signals
 from compose.linux.beneath import openat2
-from compose.linux.files import PROC_SUPER_MAGIC, file_system_type
+from compose.linux.files import PROC_SUPER_MAGIC, file_system_type, readable
 from compose.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -38,6 +39,7 @@ from compose.linux.process import (
     PR_SET_DUMPABLE,
     join_session_keyring,
     pidfd_open,
+    pidfd_send_signal,
     prctl,
     setdomainname,
     sethostname,
@@ -45,6 +47,7 @@ from compose.linux.process import (
 from compose.linux.terminal import open_peer
 from compose.runtime import oom
 from compose.runtime.container import image_mounts, modules, mounts, rootfs, steps, users
+from compose.runtime.container.birth import Birth
 from compose.runtime.container.hardening import Program, become
 from compose.runtime.container.steps import RECORD, Failure, LaunchError, Progress
 
@@ -68,6 +71,12 @@ NAMESPACES = {
     "user": CLONE_NEWUSER,
     "time": CLONE_NEWTIME,
 }
+
+_SIGKILL = 9
+_LAST_BREATH = 1.0
+"""Seconds within which a killed child ends, unless the kernel holds it up."""
+_forking = _thread.allocate_lock()
+"""Held until the child's socket is closed here: another thread's child would keep it open otherwise."""
 
 _BENEATH = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH
 
@@ -131,26 +140,31 @@ def launch(
         setup.close()
 
 
-def fork_and_wait(child: Callable[[Progress], NoReturn], items: dict[int, Sequence[str]]) -> Launched:
+def fork_and_wait(
+    child: Callable[[Progress], NoReturn], items: dict[int, Sequence[str]], birth: Birth | None = None
+) -> Launched:
     """Fork, run `child`, and wait until it has exec'd or failed; `items` are the names for messages."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    mask = signals.block_all()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _run_child(child, Progress(theirs.fileno()))
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        signals.set_mask(mask)
-        theirs.close()
+    birth = birth or Birth()
+    with _forking:
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        mask = signals.block_all()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _run_child(child, Progress(theirs.fileno()))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            signals.set_mask(mask)
+            theirs.close()
     pidfd = pidfd_open(pid)
+    birth.pidfd = lambda: pidfd
     try:
         warnings, master = listen(ours, items)
-    except LaunchError:
-        os.close(pidfd)
-        _reap(pid)
+    except BaseException:
+        birth.pidfd = Birth().pidfd
+        _end(pid, pidfd)
         raise
     finally:
         ours.close()
@@ -203,11 +217,16 @@ def send_descriptor(channel: int, descriptor: int) -> None:
     socket.detach()
 
 
-def _reap(pid: int) -> None:
+def _end(pid: int, pidfd: int) -> None:
+    """End a child that has failed; its container may have stopped it on its way out, or trace it."""
     try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:  # somebody's handler was quicker
-        return
+        pidfd_send_signal(pidfd, _SIGKILL)
+        readable(pidfd, _LAST_BREATH)
+        os.waitpid(pid, os.WNOHANG)
+    except (ChildProcessError, ProcessLookupError):  # somebody's handler was quicker
+        pass
+    finally:
+        os.close(pidfd)
 
 
 class Setup:

@@ -21,6 +21,7 @@ from compose.linux.seccomp import SECCOMP_SET_MODE_FILTER
 from compose.linux.vfork import ANY_ERROR, Calls, tolerate
 from compose.runtime import oom
 from compose.runtime.container import capabilities, modules, users
+from compose.runtime.container.birth import Birth
 from compose.runtime.container.hardening import Program
 from compose.runtime.container.launch import Launched
 from compose.runtime.container.steps import Failure
@@ -66,7 +67,12 @@ class Repeat:
         return self._identity
 
     def spawn(
-        self, identity: Identity | None, stdio: Stdio, cgroup: Cgroup | None, pidfd: int
+        self,
+        identity: Identity | None,
+        stdio: Stdio,
+        cgroup: Cgroup | None,
+        pidfd: int,
+        birth: Birth | None = None,
     ) -> Launched | None:
         """Start the program once more; None: it did not go as written down, and nothing has been started."""
         if identity is None or self._failures >= _MOST_FAILURES or not self._can_be_written_down(stdio):
@@ -74,7 +80,7 @@ class Repeat:
         try:
             if self._calls is None or not self._calls.is_for(identity, stdio, cgroup):
                 self._calls = _Written(self.program, identity, stdio, cgroup)
-            return self._calls.spawn(stdio, pidfd)
+            return self._calls.spawn(stdio, pidfd, birth or Birth())
         except OSError:
             self._failures += 1
             return None
@@ -123,7 +129,7 @@ class _Written:
         """Whether these calls are what is wanted now."""
         return identity is self._identity and cgroup is self._cgroup and _pipes(stdio) == self._pipes
 
-    def spawn(self, stdio: Stdio, pidfd: int) -> Launched:
+    def spawn(self, stdio: Stdio, pidfd: int, birth: Birth) -> Launched:
         """Make the calls in a child; raises OSError."""
         self._calls.change(self._setns, 0, pidfd)
         for place, descriptor in zip(self._stdio, (stdio.stdin, stdio.stdout, stdio.stderr), strict=True):
@@ -131,6 +137,7 @@ class _Written:
         birthplace = self._cgroup.birthplace() if self._cgroup is not None else ""
         group = os.open(birthplace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if birthplace else -1
         mask = signals.block_all()
+        birth.pidfd = self._calls.pidfd
         try:
             return Launched(*self._calls.spawn(group), None, [])
         finally:

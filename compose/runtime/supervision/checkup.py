@@ -12,6 +12,10 @@ from compose.runtime.supervision.probe import Prober
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compose.runtime.spec import Process
+    from compose.runtime.supervision.door import Arrived, Entering
     from compose.runtime.supervision.monitor import Monitor
 
 _SIGKILL = 9
@@ -37,7 +41,11 @@ class Checkup:
             return
         started = monitor.state["started_at"]
         what = monitor.spec["oci"]["process"]
-        self._prober = Prober(monitor.loop, check, what, monitor.enter, started, self._probed, self._guard)
+
+        def enter(probe: Process, descriptors: Sequence[int], arrived: Arrived) -> Entering:
+            return monitor.enter(probe, descriptors, arrived, again=True)
+
+        self._prober = Prober(monitor.loop, check, what, enter, started, self._probed, self._guard)
         known = monitor.state.get("health")
         if resumed and known:
             self._prober.machine.resume(known, (time.time_ns() - started) / 1e9)

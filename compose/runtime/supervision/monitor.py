@@ -8,6 +8,7 @@ terminal. This module is a run's beginning, its watching and what follows its en
     ending.py         stop, kill
     restarter.py      what happens between two runs
     checkup.py        health probes
+    door.py           the way into the container
     control.py        requests of clients; sessions.py: exec
     group.py          the control group
     follow.py         mounted files that follow those of the host
@@ -28,6 +29,7 @@ from compose.runtime.spec import VERSION
 from compose.runtime.supervision import account, children, exits, takeover
 from compose.runtime.supervision.checkup import Checkup
 from compose.runtime.supervision.control import Control
+from compose.runtime.supervision.door import Door
 from compose.runtime.supervision.ending import Ending
 from compose.runtime.supervision.follow import Follower
 from compose.runtime.supervision.group import Group
@@ -39,13 +41,15 @@ from compose.state import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from compose.linux.sockets import Socket
     from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.container.birth import Birth
     from compose.runtime.output.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
+    from compose.runtime.supervision.door import Arrived, Entering
     from compose.state.paths import Paths
 
 _KEPT_HERE = ("json-file", "local", "none")
@@ -103,6 +107,7 @@ class Monitor:
         self.attachments = Attachments(self.loop)
         self.files = Follower(self.loop, self.link)
         self.checkup = Checkup(self)
+        self.door = Door(self.loop)
         self.ending = Ending(self)
         self.link.on_end = self.ending.end_now
         self.restarter = Restarter(self)
@@ -247,16 +252,26 @@ class Monitor:
         """Whether the container runs, and has been started after the run of that process 1."""
         return self.pidfd >= 0 and started > 0 and (pid, started) != (self.pid, self.state.get("start_time"))
 
-    def enter(self, what: Process, stdin: int, stdout: int, stderr: int) -> Any:
-        """Put one more process into the container. Raises `ContainerError`."""
+    def enter(
+        self, what: Process, descriptors: Sequence[int], arrived: Arrived, *, again: bool = False
+    ) -> Entering:
+        """Put one more process into the container, with three descriptors that stay open until it has
+        `arrived`; `again` for what is put there again and again. Raises `ContainerError`."""
         if self.pidfd < 0:
             raise ContainerError(f"container {self.identity[:12]} is not running")
-        isolation = self.context.isolation
-        stdio = isolation.Stdio(stdin, stdout, stderr)
-        seccomp = self.spec.get("seccomp") or ""
-        return isolation.enter(
-            self.pid, what, stdio, pidfd=self.pidfd, cgroup=self.group.cgroup, seccomp=seccomp
-        )
+        isolation, pid, cgroup = self.context.isolation, self.pid, self.group.cgroup
+        stdio, seccomp = isolation.Stdio(*descriptors), self.spec.get("seccomp") or ""
+        held = os.dup(self.pidfd)  # the thread may come too late for ours
+
+        def go(birth: Birth) -> Any:
+            try:
+                return isolation.enter(
+                    pid, what, stdio, pidfd=held, cgroup=cgroup, seccomp=seccomp, birth=birth
+                )
+            finally:
+                os.close(held)
+
+        return (self.door.enter_again if again else self.door.enter)(go, arrived)
 
     def attach(self, connection: Socket) -> None:
         """Give a client what writes to process 1, and tell it from now on what comes out of it."""

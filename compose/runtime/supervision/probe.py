@@ -6,20 +6,22 @@ import os
 import time
 
 from compose.errors import ContainerError
-from compose.runtime.supervision import health
-from compose.runtime.supervision.exits import exit_code
+from compose.linux.files import readable
+from compose.runtime.supervision import exits, health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from compose.runtime.spec import Healthcheck, Process
+    from compose.runtime.supervision.door import Arrived, Entering
     from compose.runtime.supervision.loop import Loop, Timer
 
-    Enter = Callable[[Process, int, int, int], Any]
+    Enter = Callable[[Process, Sequence[int], Arrived], Entering]
 
 _SIGKILL = 9
+_LAST_BREATH = 1.0
 _SHORT = 0.25
 """Seconds after which the keeper holds a probe's pidfd as well."""
 
@@ -37,9 +39,10 @@ class Prober:
         changed: Callable[[], None],
         guard: Callable[[int | None], None],
     ) -> None:
-        """`process` is the container's own, whose user, environment and directory a probe gets. `enter` puts
-        a process with three descriptors into the container; `changed` is called after every probe; `guard`
-        gets the pidfd of a probe that takes its time, and None after it, so that a successor can end it."""
+        """`process` is the container's own, whose user, environment and directory a probe gets. `enter`
+        puts a process with three descriptors into the container; `changed` is called after every probe;
+        `guard` gets the pidfd of a probe that takes its time, and None after it, so that a successor can end
+        it."""
         self.machine = health.HealthMachine(check)
         arguments = health.command(check["test"])
         self._process: Process = {**process, "args": arguments or ["true"], "terminal": False}
@@ -52,6 +55,8 @@ class Prober:
         self._timer: Timer | None = None
         self._guarding: Timer | None = None
         self._guarded = False
+        self._entering: Entering | None = None
+        self._ended = False
         self._pid = 0
         self._pidfd = self._pipe = -1
         self._output = b""
@@ -61,7 +66,7 @@ class Prober:
 
     def begin(self) -> None:
         """Plan the next probe."""
-        if self._timer is None and self._pidfd < 0 and not self._paused:
+        if self._timer is None and self._entering is None and self._pidfd < 0 and not self._paused:
             self._timer = self._loop.after(self.machine.next_probe(self._now()), self._start)
 
     def pause(self, *, paused: bool) -> None:
@@ -70,19 +75,27 @@ class Prober:
         if paused and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        elif not paused and self._is_at_it():
+            self._timer = self._loop.after(self.machine.timeout, self._time_out)
         elif not paused:
             self.begin()
 
     def end(self) -> None:
         """The container has ended, and every process in it."""
-        self._paused = True
+        self._paused = self._ended = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._pidfd >= 0:
+        if self._is_at_it():
             self._kill()
-            os.waitpid(self._pid, 0)
+        if self._pidfd >= 0:
+            readable(self._pidfd, _LAST_BREATH)
+            exits.reap(self._pid)
+        if self._entering is None:
             self._let_go()
+
+    def _is_at_it(self) -> bool:
+        return self._entering is not None or self._pidfd >= 0
 
     def _now(self) -> float:
         return max(0.0, (time.time_ns() - self._started_at) / 1e9)
@@ -95,26 +108,45 @@ class Prober:
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         read, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(read, False)
-        try:
-            launched = self._enter(self._process, null, write, write)
-        except (ContainerError, OSError) as error:
-            os.close(read)
-            self._finish(health.TIMED_OUT, str(error))
-            return
-        finally:
+        self._pipe = read
+
+        def arrived(launched: Any, error: Exception | None) -> None:
             os.close(null)
             os.close(write)
-        self._pid, self._pidfd, self._pipe = launched.pid, launched.pidfd, read
-        self._loop.reader(self._pipe, self._read)
-        self._loop.reader(self._pidfd, self._exited)
+            self._arrived(launched, error)
+
+        try:
+            self._entering = self._enter(self._process, (null, write, write), arrived)
+        except (ContainerError, OSError) as error:
+            arrived(None, error)
+            return
         self._timer = self._loop.after(self.machine.timeout, self._time_out)
         self._guarding = self._loop.after(_SHORT, self._begin_guarding)
+
+    def _arrived(self, launched: Any, error: Exception | None) -> None:
+        """The probe has been executed, or could not be, or was killed on its way."""
+        self._entering = None
+        if error is not None:
+            self._let_go()
+            if not isinstance(error, ContainerError | OSError):
+                raise error
+            self._finish(health.TIMED_OUT, str(error))
+            return
+        self._pid, self._pidfd = launched.pid, launched.pidfd
+        self._loop.reader(self._pipe, self._read)
+        self._loop.reader(self._pidfd, self._exited)
+        if self._timed_out or self._ended:
+            self._kill()
 
     def _begin_guarding(self) -> None:
         """Most probes have ended by now, and cost nobody else anything."""
         self._guarding = None
+        pidfd = self._pidfd if self._entering is None else self._entering.pidfd()
+        if pidfd < 0:  # it has not been born yet
+            self._guarding = self._loop.after(_SHORT, self._begin_guarding)
+            return
         self._guarded = True
-        self._guard(self._pidfd)
+        self._guard(pidfd)
 
     def _read(self) -> None:
         """Keep the first bytes of the probe's output, and read on, so that it never waits for us."""
@@ -133,14 +165,20 @@ class Prober:
         self._kill()
 
     def _kill(self) -> None:
-        """End the probe and what it has started: its process group, which is named by a child of ours."""
-        try:
-            os.killpg(self._pid, _SIGKILL)
-        except ProcessLookupError:
-            pass
+        """End the probe and what it has started: its process group, which is named by a child of ours. Who
+        has been stopped ends as well, wherever that was."""
+        if self._entering is not None:
+            self._entering.kill()
+            return
+        for end in (os.killpg, os.kill):  # it is killed even before it leads a group
+            try:
+                end(self._pid, _SIGKILL)
+            except ProcessLookupError:
+                continue
 
     def _exited(self) -> None:
-        _pid, status = os.waitpid(self._pid, 0)
+        code = exits.how_it_ended(None, self._pid, 0, self._pidfd)
+        exits.reap(self._pid)
         self._read()
         self._let_go()
         output = self._output.decode("utf-8", "replace")
@@ -148,7 +186,7 @@ class Prober:
             limit = f"health check exceeded its timeout of {self.machine.timeout:g} s"
             self._finish(health.TIMED_OUT, f"{limit}: {output}" if output else limit)
         else:
-            self._finish(exit_code(status), output)
+            self._finish(128 + _SIGKILL if code is None else code, output)
 
     def _let_go(self) -> None:
         for timer in (self._timer, self._guarding):
@@ -156,14 +194,17 @@ class Prober:
                 timer.cancel()
         self._timer = self._guarding = None
         for descriptor in (self._pidfd, self._pipe):
-            self._loop.forget(descriptor)
-            os.close(descriptor)
+            if descriptor >= 0:
+                self._loop.forget(descriptor)
+                os.close(descriptor)
         self._pidfd = self._pipe = -1
         if self._guarded:
             self._guarded = False
             self._guard(None)
 
     def _finish(self, code: int, output: str) -> None:
+        if self._ended:
+            return
         self.machine.end(self._began, self._now(), code, output, self._started_at)
         self._changed()
         self.begin()

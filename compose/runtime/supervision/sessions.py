@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 
-from compose.errors import ContainerError
+from compose.errors import ComposeError, ContainerError
 from compose.linux import process
 from compose.runtime import protocol, records
 from compose.runtime.supervision import exits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from compose.linux.sockets import Socket
     from compose.runtime.protocol import Message
+    from compose.runtime.supervision.door import Entering
     from compose.runtime.supervision.monitor import Monitor
 
 
@@ -52,12 +55,39 @@ class Sessions:
         what = {**message["process"], "terminal": tty}
         if not tty and len(received) != 3:
             raise ContainerError("exec without a terminal needs three descriptors")
-        stdio = received if not tty else [0, 0, 0]
+        stdio = received if not tty else [0, 0, 0]  # /dev/null; a terminal of its own takes their place
         program, *rest = what["args"]
         identity, command = os.urandom(32).hex(), f"{program} {' '.join(rest)}"  # as docker has it
         monitor.event(f"exec_create: {command}", execID=identity)
-        launched = monitor.enter(what, *stdio)  # type: ignore[arg-type]
-        monitor.event(f"exec_start: {command}", execID=identity)
+        held = [os.dup(number) for number in stdio]  # the request's are closed before it has been executed
+
+        def arrived(launched: Any, error: Exception | None) -> None:
+            for number in held:
+                os.close(number)
+            self._loop.forget(connection.fileno())
+            if error is None:
+                monitor.event(f"exec_start: {command}", execID=identity)
+                self._executed(connection, identity, launched)
+                return
+            protocol.refuse(connection, error)
+            connection.close()
+            if not isinstance(error, ComposeError | OSError | ValueError):
+                raise error
+
+        try:
+            entering = monitor.enter(what, held, arrived)  # type: ignore[arg-type]
+        except ContainerError:
+            for number in held:
+                os.close(number)
+            raise
+        self._loop.reader(connection.fileno(), lambda: self._given_up(connection, entering))
+
+    def _given_up(self, connection: Socket, entering: Entering) -> None:
+        """The client sends a signal, or goes, before its process has been executed: it never will be."""
+        self._loop.forget(connection.fileno())
+        entering.kill()
+
+    def _executed(self, connection: Socket, identity: str, launched: Any) -> None:
         session = Session(connection, identity, launched.pid, launched.pidfd)
         self._sessions.append(session)
         masters = [launched.master] if launched.master is not None else []

@@ -1,0 +1,118 @@
+"""Putting processes into a container without waiting for them.
+
+Whatever enters a container can be stopped there, by SIGSTOP, before it has executed its program: it is born
+in the container's pid namespace. Who waits for that (`isolation.enter`) therefore does so in a thread; the
+monitor's loop goes on, hears of the arrival by a descriptor, and can kill what does not arrive.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+from compose.linux.namespaces import reset_pid_namespace
+from compose.linux.process import pidfd_send_signal
+from compose.runtime.container.birth import Birth
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from compose.runtime.supervision.loop import Loop, Timer
+
+    Arrived = Callable[[Any, Exception | None], None]
+
+_SIGKILL = 9
+_STACK = 512 * 1024
+_AGAIN = 0.1
+"""Seconds after which a process is killed again that had not been born yet."""
+
+
+class Entering:
+    """A process on its way in."""
+
+    __slots__ = ("_arrived", "_birth", "_enter", "_error", "_event", "_launched", "_loop", "_timer")
+
+    def __init__(self, loop: Loop, enter: Callable[[Birth], Any], arrived: Arrived) -> None:
+        """`enter` starts it and waits until it has executed its program; `arrived` is then called in the
+        loop, with what it returned or raised."""
+        self._loop = loop
+        self._enter = enter
+        self._arrived = arrived
+        self._birth = Birth()
+        self._launched: Any = None
+        self._error: Exception | None = None
+        self._timer: Timer | None = None
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        loop.reader(self._event, self._hear)
+
+    def run(self) -> None:
+        """In the thread."""
+        try:
+            self._launched = self._enter(self._birth)
+        except Exception as error:  # raised in the loop
+            self._error = error
+        os.eventfd_write(self._event, 1)
+
+    def pidfd(self) -> int:
+        """The process as far as it has been born, else -1. The descriptor is not the caller's."""
+        return self._birth.pidfd()
+
+    def kill(self) -> None:
+        """End it wherever it is; `arrived` is called all the same."""
+        pidfd = self._birth.pidfd()
+        if pidfd >= 0:
+            try:
+                pidfd_send_signal(pidfd, _SIGKILL)
+            except OSError:  # it has just ended
+                pass
+        self._timer = self._loop.after(_AGAIN, self.kill)
+
+    def _hear(self) -> None:
+        self._loop.forget(self._event)
+        os.close(self._event)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._arrived(self._launched, self._error)
+
+
+class Door:
+    """The threads of one monitor."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._waiting: list[Entering] = []
+        self._wake = _thread.allocate_lock()
+        self._wake.acquire()
+        self._begun = False
+
+    def enter(self, enter: Callable[[Birth], Any], arrived: Arrived) -> Entering:
+        """Let somebody in by a thread of his own, which ends when he has arrived."""
+        entering = Entering(self._loop, enter, arrived)
+        _start(entering.run)
+        return entering
+
+    def enter_again(self, enter: Callable[[Birth], Any], arrived: Arrived) -> Entering:
+        """The same, one after the other, by a thread that stays: the kernel kills a process that is to die
+        with its parent when the thread ends that has started it."""
+        entering = Entering(self._loop, enter, arrived)
+        self._waiting.append(entering)
+        if not self._begun:
+            self._begun = True
+            _start(self._stay)
+        elif self._wake.locked():
+            self._wake.release()
+        return entering
+
+    def _stay(self) -> None:
+        while True:
+            while self._waiting:
+                self._waiting.pop(0).run()
+            self._wake.acquire()
+
+
+def _start(work: Callable[[], None]) -> None:
+    reset_pid_namespace()  # no thread can be made whose children would be born elsewhere
+    _thread.stack_size(_STACK)
+    _thread.start_new_thread(work, ())
