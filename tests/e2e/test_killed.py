@@ -165,8 +165,9 @@ def kill_everything(stack: Stack) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     for pid in pids[1:]:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            pids += map(int, file.read().split())
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                pids += map(int, file.read().split())
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
 

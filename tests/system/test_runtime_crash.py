@@ -443,8 +443,12 @@ def test_a_monitor_that_dies_while_it_starts_leaves_nothing_running(stand: Stand
 
 
 def children_of(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(number) for number in file.read().split()]
+    """The children of all of its threads."""
+    found: list[int] = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children") as file:
+            found += map(int, file.read().split())
+    return found
 
 
 def test_a_probe_of_a_dead_monitor_is_ended(stand: Stand) -> None:
