@@ -125,7 +125,7 @@ services:
     image: IMAGE
     command: [sh, -c, "while :; do kill -STOP -1 2>/dev/null; done"]
     stop_grace_period: 0s
-    healthcheck: {test: [CMD, "true"], interval: 100ms, timeout: 300ms, retries: 2, start_interval: 100ms}
+    healthcheck: {test: [CMD, sleep, "1000"], interval: 100ms, timeout: 300ms, retries: 2, start_interval: 100ms}
 """
 
 
@@ -137,9 +137,11 @@ def test_a_container_that_stops_all_that_enters_it_holds_nobody_up(
     """Its probes time out one after the other, and what is asked of its monitor is done."""
     stack.write(STOPPING + ("    cap_add: [SYS_PTRACE]\n" if traces else ""))
     assert "unhealthy" in stack.fails("up", "-d", "--wait")
-    with stack.start("exec", "-T", "web", "true") as entering:
+    with stack.start("exec", "-T", "web", "sleep", "1000") as entering:
         assert {one["State"] for one in stack.ps().values()} == {"running"}
         stack.run(command)
-        entering.communicate(timeout=PATIENCE)  # it may have been quicker, but it ends
+        if command == "restart":  # it may have come into the new run
+            entering.kill()
+        entering.communicate(timeout=PATIENCE)
     states = {one["State"] for one in stack.ps("--all").values()}
     assert states == {"kill": {"exited"}, "restart": {"running"}, "stop": {"exited"}, "down": set()}[command]
