@@ -125,7 +125,7 @@ services:
     image: IMAGE
     command: [sh, -c, "while :; do kill -STOP -1 2>/dev/null; done"]
     stop_grace_period: 0s
-    healthcheck: {test: [CMD, sleep, "1000"], interval: 100ms, timeout: 300ms, retries: 2, start_interval: 100ms}
+    healthcheck: {test: [CMD, sleep, "9"], interval: 100ms, timeout: 300ms, retries: 2, start_interval: 100ms}
 """
 
 
