@@ -21,7 +21,7 @@ from compose.ui.streams import discard
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 COMMANDS = {
     "attach": "Attach local standard input, output, and error streams to a service's running container",
@@ -59,6 +59,9 @@ COMMANDS = {
 }
 
 _INTERRUPTED = 130
+_TRUE = ("true", "True", "TRUE", "t", "T", "1")
+_FALSE = ("false", "False", "FALSE", "f", "F", "0")
+"""As the flags of docker take them."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -73,10 +76,37 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors are one line, as ours everywhere."""
+    """Errors are one line, as ours everywhere; what is on or off may be so in words: ``--all=false``."""
+
+    def __init__(self, **options: Any) -> None:
+        self._switches: list[argparse.Action] = []
+        self._names: set[str] = set()
+        super().__init__(**options)
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        action = super().add_argument(*names, **options)
+        self._names.update(names)
+        if options.get("action") == "store_true":
+            self._switches.append(action)
+        return action
+
+    def read(self, words: list[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
+        """The options in `words`; raises `UsageError`."""
+        if any("=" in word for word in words):
+            self._accept_values()
+        return self.parse_args(words, namespace=namespace)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see '{self.prog} --help'")
+
+    def _accept_values(self) -> None:
+        for switch in self._switches:
+            plain = [name for name in switch.option_strings if "=" not in name]
+            for action, values in (("store_true", _TRUE), ("store_false", _FALSE)):
+                spelt = (f"{name}={value}" for name in plain for value in values)
+                names = [one for one in spelt if one not in self._names]  # some have a few of their own
+                super().add_argument(*names, dest=switch.dest, action=action, help=argparse.SUPPRESS)
+        self._switches = []
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -84,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     debug = False
     try:
         try:
-            options = _global_parser().parse_args(list(arguments))
+            options = _global_parser().read(list(arguments))
             debug = options.debug
             code = _run(options)
         except SystemExit as end:  # argparse has printed its help
@@ -154,11 +184,11 @@ def _run(options: argparse.Namespace) -> int:
     )
     command.add_argument("--dry-run", action="store_true", default=options.dry_run, help=argparse.SUPPRESS)
     module.add_arguments(command)
-    code = module.run(command.parse_args(rest, namespace=options))
+    code = module.run(command.read(rest, namespace=options))
     return int(code)
 
 
-def _global_parser() -> argparse.ArgumentParser:
+def _global_parser() -> _Parser:
     lines = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
     parser = _Parser(
         prog="pycompose",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.cli import main as cli
-from compose.errors import ComposeError
+from compose.cli.switch import add_switch
+from compose.errors import ComposeError, UsageError
 from compose.runtime.supervision.loop import Loop
 from compose.ui import terminal, times
 from compose.ui.errors import complain
@@ -75,6 +76,26 @@ def test_numbers_that_are_none_are_mistakes_of_the_command_line(
     code, said = command(directory, *arguments)
     assert code == 2
     assert said.startswith("pycompose: ") and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (["-a"], (True, True, [])),
+        (["--all=true", "--pause=false", "x"], (True, False, ["x"])),
+        (["-a=0", "--pause=1"], (False, True, [])),
+        (["-a=F", "--pause=T", "x", "-a=true"], (False, True, ["x", "-a=true"])),
+    ],
+)
+def test_what_is_on_or_off_may_be_said_in_words(given: list[str], wanted: tuple[bool, bool, Any]) -> None:
+    parser = cli._Parser()
+    parser.add_argument("-a", "--all", action="store_true")
+    add_switch(parser, "pause", default=True, help="")
+    parser.add_argument("rest", nargs="...")
+    options = parser.read(given)
+    assert (options.all, options.pause, options.rest) == wanted
+    with pytest.raises(UsageError):
+        parser.read(["--all=maybe"])
 
 
 @pytest.mark.parametrize(
