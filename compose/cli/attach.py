@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Join this terminal with the main process of a service, and end as it ends."""
     from compose.cli.scope import Scope
+    from compose.runtime.attachment import Attachment
     from compose.ui import console, keys
 
     detacher = keys.Detacher(keys.parse(arguments.detach_keys or keys.DEFAULT))
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     stdin = not arguments.no_stdin and bool(container.spec.get("stdin_open"))
     if container.spec["oci"]["process"].get("terminal") and stdin and not os.isatty(0):
         raise ContainerError("the input device is not a TTY", hint="pycompose attach --no-stdin")
-    attachment = scope.keeper.attach(container.row.id)
+    attachment = Attachment(scope.keeper, container.row.id)
     proxied = console.PROXIED if arguments.sig_proxy else ()
     try:
         code = console.follow(attachment, stdin=stdin, detacher=detacher, proxied=proxied)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from compose.network.setup import SetupClient
     from compose.plan.plan import Plan
     from compose.plan.target import OneOff, Target
-    from compose.runtime.output.attachment import Attachment
+    from compose.runtime.attachment import Attachment
     from compose.runtime.output.pieces import Pieces
     from compose.state.index import Index
     from compose.state.paths import Paths
@@ -293,11 +293,12 @@ class _Run:
 
     def follow(self) -> int:
         """Be its terminal until it has ended; its exit code."""
+        from compose.runtime.attachment import Attachment
         from compose.runtime.client import Keeper
         from compose.ui import console, keys
 
         keeper = Keeper(self.paths, self.project.name)
-        attachment = keeper.attach(self.identity, pieces=self.output)
+        attachment = Attachment(keeper, self.identity, pieces=self.output)
         interactive = self.arguments.interactive
         try:
             if interactive:

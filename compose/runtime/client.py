@@ -22,7 +22,7 @@ from compose.errors import ContainerError
 from compose.linux import sockets
 from compose.runtime import protocol
 from compose.runtime.records import RUNNING, read_state, recorded_state
-from compose.runtime.supervision import hold, spawn
+from compose.runtime.supervision import asking, hold, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.linux.sockets import Socket
-    from compose.runtime.output.attachment import Attachment
-    from compose.runtime.output.pieces import Pieces
     from compose.runtime.protocol import Message
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
     from compose.state.paths import Paths
@@ -40,11 +38,6 @@ __all__ = ["ExecSession", "Keeper", "read_state", "run_once"]
 
 NETD = spawn.DEFAULTS["netd"]
 ISOLATION = spawn.DEFAULTS["isolation"]
-
-_MOST_AT_ONCE = 250
-_PATIENCE = 20.0
-"""Seconds to wait for the successor of a helper that died, or for one that begins or ends; on a machine that
-is busy with other things."""
 
 
 class Keeper:
@@ -84,21 +77,7 @@ class Keeper:
 
     def put_all(self, named: Mapping[str, Sequence[int]]) -> None:
         """Give the keeper many descriptors at once; all of them are held when this returns."""
-        batch: dict[str, Sequence[int]] = {}
-        count = 0
-        for name, descriptors in named.items():
-            if batch and count + len(descriptors) > _MOST_AT_ONCE:
-                self._put(batch)
-                batch, count = {}, 0
-            batch[name] = descriptors
-            count += len(descriptors)
-        if batch:
-            self._put(batch)
-
-    def _put(self, named: Mapping[str, Sequence[int]]) -> None:
-        flat = [number for descriptors in named.values() for number in descriptors]
-        names = [[name, len(descriptors)] for name, descriptors in named.items()]
-        self._ask("put", flat, names=names)
+        asking.put_all(self.paths, self.project, named)
 
     def drop(self, *names: str) -> None:
         """Let the keeper, netd and monitors close what they hold under these names."""
@@ -106,7 +85,7 @@ class Keeper:
 
     def names(self) -> list[str]:
         """The names of everything that the keeper holds for the engine."""
-        return list(self._ask("names")["names"])
+        return asking.held_names(self.paths, self.project)
 
     # containers ---------------------------------------------------------------------------------------------
 
@@ -119,7 +98,7 @@ class Keeper:
         controller). Raises `ContainerError` with the step that failed; its `reason` is `protocol.LOST` when
         the keeper does not hold what the container `needs`, and `protocol.RUNNING` when it runs already.
         """
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + asking.PATIENCE
         while True:
             try:
                 message = self._ask("start", id=identity, needs=needs)
@@ -237,14 +216,6 @@ class Keeper:
         assert message is not None
         return ExecSession(self, connection, message["pid"], message["start_time"], received)
 
-    def attach(
-        self, identity: str, *, from_beginning: bool = False, pieces: Pieces | None = None
-    ) -> Attachment:
-        """Read what process 1 writes, and get what writes to it; see attachment.py."""
-        from compose.runtime.output.attachment import Attachment
-
-        return Attachment(self, identity, from_beginning=from_beginning, pieces=pieces)
-
     def end_input(self, identity: str) -> None:
         """Let process 1 read the end of its standard input; no error when it has ended."""
         self._tell(identity, "end_input")
@@ -281,39 +252,7 @@ class Keeper:
     # talking ------------------------------------------------------------------------------------------------
 
     def _ask(self, op: str, descriptors: Sequence[int] = (), **fields: Any) -> Message:
-        """One request to the keeper; all but a start are repeated to the successor of one that died."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return self._ask_once(op, descriptors, fields)
-            except ConnectionRefusedError:  # it was never asked; one that was killed gets a successor
-                if not spawn.has_record(self.paths, self.project) or time.monotonic() > deadline:
-                    raise self._no_keeper() from None
-            except ConnectionError:
-                if op == "start":
-                    raise
-                if time.monotonic() > deadline:
-                    raise ContainerError(
-                        f"the keeper of project {self.project} died",
-                        hint=f"cat {self.paths.project_run(self.project)}/errors.log",
-                    ) from None
-            spawn.ensure_again(self.paths, self.project)
-
-    def _ask_once(self, op: str, descriptors: Sequence[int], fields: Mapping[str, Any]) -> Message:
-        try:
-            connection = sockets.connect(self.paths.project_run(self.project), protocol.KEEPER_SOCKET)
-        except ConnectionRefusedError:
-            raise
-        except OSError:
-            raise self._no_keeper() from None
-        try:
-            protocol.request(connection, op, descriptors, **fields)
-            return protocol.check(protocol.receive(connection)[0])
-        finally:
-            connection.close()
-
-    def _no_keeper(self) -> ContainerError:
-        return ContainerError(f"the keeper of project {self.project} does not run", hint="pycompose up -d")
+        return asking.ask(self.paths, self.project, op, descriptors, fields)
 
     def _tell(self, identity: str, op: str, **fields: Any) -> Message | None:
         """One request to a monitor, repeated when it dies over it; None when the container does not run."""
@@ -332,7 +271,7 @@ class Keeper:
     def connection(self, identity: str) -> Socket | None:
         """A connection to the container's monitor, which is given a successor when it is dead; None when the
         container does not run."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + asking.PATIENCE
         while True:
             try:
                 return sockets.connect(self.paths.container_run(identity), protocol.MONITOR_SOCKET)
@@ -353,7 +292,7 @@ class Keeper:
         """Whether a monitor is about to start the container, for a command that was killed, or about to
         leave. One that begins or ends does not listen."""
         try:
-            busy = bool(self._ask_once("busy", (), {"id": identity})["busy"])
+            busy = bool(asking.ask_once(self.paths, self.project, "busy", fields={"id": identity})["busy"])
         except (ContainerError, OSError):  # no keeper forks no monitors, but one that died may have
             busy = False
         return busy or hold.is_held(self.paths.container(identity))

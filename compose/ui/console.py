@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from compose.runtime.attachment import Attachment
     from compose.runtime.client import ExecSession
-    from compose.runtime.output.attachment import Attachment
     from compose.ui.keys import Detacher
 
 _CHUNK = 65536

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.runtime import cgroups
 from compose.runtime.cgroups import common
 from compose.state.files import read_json
 from tests.e2e.conftest import tiny_image
@@ -143,8 +144,8 @@ def limits(processes: dict[str, tuple[int, int]]) -> list[str]:
     """The memory limit of the control group that each process is in."""
     found = []
     for pid, _ in processes.values():
-        group = common.of_process(pid).path
-        version_2 = common.version() == 2
+        group = cgroups.of_process(pid).path
+        version_2 = cgroups.version() == 2
         name = f"{group}/memory.max" if version_2 else f"memory/{group}/memory.limit_in_bytes"
         found.append(common.read(f"{common.ROOT}/{name}"))
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.linux import inotify
 from compose.runtime import records
+from compose.runtime.attachment import Attachment
 from compose.runtime.client import Keeper
 from compose.runtime.container.oci import default_oci
 from compose.runtime.output import logs
@@ -87,7 +88,7 @@ class Stand:
 
     def writer(self, identity: str) -> int | None:
         """What writes to process 1, for the caller to close."""
-        attachment = self.keeper.attach(identity)
+        attachment = Attachment(self.keeper, identity)
         attachment.close()
         return attachment.writer
 

@@ -15,7 +15,7 @@ from compose.linux.numbers import SYS_dup3, SYS_execve
 from compose.linux.vfork import Calls
 from compose.runtime.cgroups import common, devices, v2
 from compose.runtime.container.oci import device_rules
-from compose.runtime.supervision.loop import Loop
+from compose.runtime.loop import Loop
 from tests.support.leftovers import mounts
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 
 from compose.linux import mount as m
 from compose.runtime.container import oci, swap
+from compose.runtime.loop import Loop
 from compose.runtime.supervision import follow
 from compose.runtime.supervision.follow import Follower
-from compose.runtime.supervision.loop import Loop
 from tests.support.launching import Box, Running, in_monitor
 from tests.system.test_launch_hostile import trap, watch_everything
 

@@ -10,7 +10,7 @@ import pytest
 from compose.engine.embedded import devices
 from compose.engine.embedded.spec.resources import resources
 from compose.errors import ContainerError
-from compose.runtime.cgroups import common, missing, realtime, v1, v2
+from compose.runtime.cgroups import common, missing, realtime, v1, v2, versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def test_why_a_controller_is_missing(
     hierarchy: int,
     words: str,
 ) -> None:
-    monkeypatch.setattr(common, "version", lambda: version)
+    monkeypatch.setattr(versions, "version", lambda: version)
     (tree / "cgroup.controllers").write_text("cpu io\n")
     real = common.read
     table = CGROUPS.format(switched_on, hierarchy)

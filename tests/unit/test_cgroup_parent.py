@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import ContainerError
-from compose.runtime.cgroups import common, parent, systemd
+from compose.runtime.cgroups import common, parent, systemd, versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ class Host:
         self.be(2, booted=False)
 
     def be(self, version: int, *, booted: bool) -> None:
-        self._patch.setattr(common, "version", lambda: version)
+        self._patch.setattr(versions, "version", lambda: version)
         self._patch.setattr(systemd, "is_running", lambda: booted)
 
     def _enter(self, name: str, pid: int, description: str, leaf: str, slice_: str) -> None:

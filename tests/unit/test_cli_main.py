@@ -15,7 +15,7 @@ import pytest
 from compose.cli import main as cli
 from compose.cli.switch import add_switch
 from compose.errors import ComposeError, UsageError
-from compose.runtime.supervision.loop import Loop
+from compose.runtime.loop import Loop
 from compose.ui import terminal, times
 from compose.ui.errors import complain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from compose.runtime.cgroups import common, v1, v2
+from compose.runtime.cgroups import common, v1, v2, versions
 from compose.runtime.processes import terminal_name
 from compose.runtime.usage import Usage
 
@@ -47,9 +47,9 @@ def test_the_group_of_a_process_is_found_in_either_version(monkeypatch: pytest.M
     text = "4:cpu,cpuacct:/other\n3:freezer:/pycompose/p/ID\n0::/system.slice/pycompose-p.scope/ID\n"
     monkeypatch.setattr(common, "read", lambda path: text)
     for version, path in ((1, "pycompose/p/ID"), (2, "system.slice/pycompose-p.scope/ID")):
-        monkeypatch.setattr(common, "version", lambda version=version: version)
-        monkeypatch.setattr(common, "find", lambda base, name: common.Cgroup(f"{base}/{name}"))
-        assert common.of_process(1).path == path
+        monkeypatch.setattr(versions, "version", lambda version=version: version)
+        monkeypatch.setattr(versions, "find", lambda base, name: common.Cgroup(f"{base}/{name}"))
+        assert versions.of_process(1).path == path
 
 
 def test_processor_time_is_relative_to_one_processor() -> None:

@@ -13,8 +13,8 @@ on v1 in ``pycompose/PROJECT`` of every hierarchy. A `Cgroup` is used the same w
 
 from __future__ import annotations
 
-from compose.runtime.cgroups.common import (
-    Cgroup,
+from compose.runtime.cgroups.common import Cgroup
+from compose.runtime.cgroups.versions import (
     bases_of,
     create,
     find,

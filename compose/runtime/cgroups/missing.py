@@ -6,7 +6,7 @@ of one that is (``memory.memsw.limit_in_bytes``). Loaded only where something is
 
 from __future__ import annotations
 
-from compose.runtime.cgroups import common
+from compose.runtime.cgroups import common, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def explain(names: Iterable[str], path: str) -> list[str]:
 
 def _controller(name: str, path: str) -> tuple[str, str]:
     """Why a controller is not there, and what gives it."""
-    version = common.version()
+    version = versions.version()
     if version == 2 and name in common.words(f"{common.ROOT}/cgroup.controllers"):
         if path.startswith("user.slice/"):
             remedy = "systemctl edit user@.service, and write [Service] Delegate=yes"

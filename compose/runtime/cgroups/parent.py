@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from compose.errors import ContainerError
-from compose.runtime.cgroups import common, systemd
+from compose.runtime.cgroups import common, systemd, versions
 from compose.runtime.cgroups.common import OWN_LEAF, write
 
 _MARKS = ("trusted.pycompose", "user.pycompose")
@@ -80,7 +80,7 @@ def leave(base: str) -> None:
 
 
 def _by_systemd() -> bool:
-    return common.version() == 2 and systemd.is_running()
+    return versions.version() == 2 and systemd.is_running()
 
 
 def _scope(identity: str) -> str:
@@ -94,7 +94,7 @@ def _slice_path(name: str) -> str:
 
 
 def _roots() -> list[str]:
-    if common.version() == 2:
+    if versions.version() == 2:
         return [common.ROOT]
     from compose.runtime.cgroups import v1
 

@@ -90,7 +90,7 @@ def by_controller(found: dict[str, str]) -> dict[str, str]:
 
 
 def prepare(project: str) -> tuple[str, list[str]]:
-    """See `common.prepare`."""
+    """See `versions.prepare`."""
     base = f"pycompose/{project}"
     group = CgroupV1(f"{base}/{OWN_LEAF}", make=True)
     group.join()
@@ -99,7 +99,7 @@ def prepare(project: str) -> tuple[str, list[str]]:
 
 
 def remove_base(base: str) -> None:
-    """See `common.remove_base`."""
+    """See `versions.remove_base`."""
     for point in hierarchies().values():
         for path in (f"{point}/{base}/{OWN_LEAF}", f"{point}/{base}", f"{point}/{base.split('/')[0]}"):
             try:

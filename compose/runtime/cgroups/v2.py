@@ -51,7 +51,7 @@ def own_path() -> str:
 
 
 def prepare(project: str) -> tuple[str, list[str]]:
-    """See `common.prepare`."""
+    """See `versions.prepare`."""
     base = ""
     if systemd.is_running():
         try:
@@ -97,7 +97,7 @@ def _passes_all_on(directory: str) -> bool:
 
 
 def remove_base(base: str) -> None:
-    """See `common.remove_base`. A systemd scope ends by itself with its last process."""
+    """See `versions.remove_base`. A systemd scope ends by itself with its last process."""
     paths = [f"{base}/{OWN_LEAF}", base]
     if base.startswith("pycompose/"):
         paths.append("pycompose")

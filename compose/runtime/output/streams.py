@@ -17,11 +17,19 @@ from compose.runtime.output.segments import STDERR, STDOUT, Held, Output, make_f
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
+    from compose.runtime.loop import Loop
     from compose.runtime.spec import ContainerSpec, Logging
-    from compose.runtime.supervision.link import Link
-    from compose.runtime.supervision.loop import Loop
     from compose.state.paths import Paths
+
+    class Deposit(Protocol):
+        """Where a monitor's descriptors are held that have to outlive it: its link to the keeper."""
+
+        def own(self, name: str) -> list[int]: ...
+
+        def put_own(self, named: dict[str, list[int]]) -> None: ...
+
 
 _FIFOS = (("stdout", STDOUT), ("stderr", STDERR))
 _RETRY_OUTPUT = 1.0
@@ -36,9 +44,9 @@ _UNREADABLE: Logging = {"driver": "none", "max_size": 1 << 20, "max_files": 1}
 class Streams:
     """The streams of one container, over all of its runs."""
 
-    def __init__(self, loop: Loop, link: Link, paths: Paths, identity: str) -> None:
+    def __init__(self, loop: Loop, deposit: Deposit, paths: Paths, identity: str) -> None:
         self._loop = loop
-        self._link = link
+        self._deposit = deposit
         self._directory = paths.container_run(identity)
         self._log = f"{paths.container(identity)}/log"
         self._output: Output | None = None
@@ -59,7 +67,7 @@ class Streams:
         self._output = Output(self._log, logging["max_size"], logging["max_files"])
         fresh: dict[str, list[int]] = {}
         if self._terminal:
-            pipe = self._link.own("pipe")
+            pipe = self._deposit.own("pipe")
             if not pipe:
                 fresh["pipe"] = pipe = list(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
             self._sources = [(pipe[0], STDOUT)]
@@ -67,14 +75,14 @@ class Streams:
             user = process.get("user") or {}
             owner = 0 if user.get("username") else int(user.get("uid", 0))
             for name, stream in _FIFOS:
-                fifo = self._link.own(name)
+                fifo = self._deposit.own(name)
                 if not fifo:
                     fresh[name] = fifo = [make_fifo(f"{self._directory}/{name}", owner)]
                 self._sources.append((fifo[0], stream))
-        self._link.put_own(fresh)
+        self._deposit.put_own(fresh)
         for source, stream in self._sources:
             self._read_from(source, stream)
-        for master in self._link.own("terminal"):
+        for master in self._deposit.own("terminal"):
             self.read_terminal(master)
 
     def open(self) -> tuple[list[int], dict[str, list[int]]]:
@@ -97,7 +105,7 @@ class Streams:
     def read_terminal(self, master: int) -> None:
         """Begin to move what comes from a terminal."""
         os.set_blocking(master, False)
-        pipe = self._link.own("pipe")[1]
+        pipe = self._deposit.own("pipe")[1]
 
         def readable() -> None:
             if not _move(master, pipe):  # the pipe is full, or nobody has the other side open
@@ -125,8 +133,8 @@ class Streams:
         """Move everything that the container, which has ended, has written."""
         assert self._output is not None
         try:
-            for master in self._link.own("terminal"):
-                while _move(master, self._link.own("pipe")[1]):
+            for master in self._deposit.own("terminal"):
+                while _move(master, self._deposit.own("pipe")[1]):
                     self._output.drain(self._sources)
             self._output.drain(self._sources)
         except OSError:  # the disk is full
@@ -167,7 +175,7 @@ class Streams:
                 self._loop.after(_RETRY_OUTPUT, lambda: self._read_from(source, stream))
 
     def _read_terminal_again(self, master: int) -> None:
-        if master in self._link.own("terminal"):
+        if master in self._deposit.own("terminal"):
             self.read_terminal(master)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compose.runtime.cgroups.common import Cgroup
-    from compose.runtime.supervision.loop import Loop
+    from compose.runtime.loop import Loop
 
 _MOST_REMEMBERED = 1024
 _LAST_BREATH = 2.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from compose.runtime.supervision.loop import Loop, Timer
+    from compose.runtime.loop import Loop, Timer
 
     Arrived = Callable[[Any, Exception | None], None]
 

@@ -12,7 +12,7 @@ from compose.runtime.supervision.stop import DEFAULT_GRACE, SIGKILL, SIGTERM, St
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from compose.runtime.supervision.loop import Timer
+    from compose.runtime.loop import Timer
     from compose.runtime.supervision.monitor import Monitor
 
 _RETRY_KILL = 0.1

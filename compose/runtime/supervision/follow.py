@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from compose.runtime.loop import Loop
     from compose.runtime.supervision.link import Link
-    from compose.runtime.supervision.loop import Loop
 
 _NO_LINKS = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _HERE = m.AT_FDCWD

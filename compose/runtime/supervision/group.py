@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.loop import Loop
     from compose.runtime.spec import ContainerSpec
-    from compose.runtime.supervision.loop import Loop
 
 _LAST_BREATH = 0.5
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from compose.errors import ComposeError
 from compose.runtime import records
-from compose.runtime.client import Keeper
-from compose.runtime.supervision import spawn
+from compose.runtime.supervision import asking, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +21,11 @@ def give_back(paths: Paths, project: str, held: Mapping[str, Sequence[int]]) -> 
     """Start a keeper where there is none, and let it hold what it lacks; False: try again later."""
     try:
         spawn.ensure_successor(paths, project)
-        keeper = Keeper(paths, project)
-        there = set(keeper.names())
+        there = set(asking.held_names(paths, project))
         missing = {
             name: numbers for name, numbers in held.items() if name not in there and _runs(paths, name)
         }
-        if missing:
-            keeper.put_all(missing)
+        asking.put_all(paths, project, missing)
     except (ComposeError, OSError):
         return False
     return True

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compose.linux.sockets import Socket
+    from compose.runtime.loop import Loop
     from compose.runtime.protocol import Message
-    from compose.runtime.supervision.loop import Loop
     from compose.state.paths import Paths
 
 _FIRST_RETRY = 0.1

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compose.runtime.cgroups.common import Cgroup
-    from compose.runtime.supervision.loop import Loop, Timer
+    from compose.runtime.loop import Loop, Timer
 
 _LOOKS = 6
 _FIRST_PAUSE = 0.02

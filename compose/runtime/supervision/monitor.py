@@ -23,7 +23,8 @@ import os
 from compose.errors import ComposeError, ContainerError
 from compose.runtime import protocol, records
 from compose.runtime.container import sharing
-from compose.runtime.output.attachment import Attachments
+from compose.runtime.loop import Loop
+from compose.runtime.output.attachments import Attachments
 from compose.runtime.output.streams import Streams
 from compose.runtime.spec import VERSION
 from compose.runtime.supervision import account, children, exits, takeover
@@ -35,7 +36,6 @@ from compose.runtime.supervision.follow import Follower
 from compose.runtime.supervision.group import Group
 from compose.runtime.supervision.hook_runner import HookRunner
 from compose.runtime.supervision.link import Link
-from compose.runtime.supervision.loop import Loop
 from compose.runtime.supervision.restarter import Restarter
 from compose.state import events
 

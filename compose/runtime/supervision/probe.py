@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from compose.runtime.loop import Loop, Timer
     from compose.runtime.spec import Healthcheck, Process
     from compose.runtime.supervision.door import Arrived, Entering
-    from compose.runtime.supervision.loop import Loop, Timer
 
     Enter = Callable[[Process, Sequence[int], Arrived], Entering]
 

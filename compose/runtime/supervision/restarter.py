@@ -7,8 +7,8 @@ from compose.runtime.supervision import account, restart, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from compose.runtime.loop import Timer
     from compose.runtime.spec import Health, RestartPolicy
-    from compose.runtime.supervision.loop import Timer
     from compose.runtime.supervision.monitor import Monitor
 
 _NEVER: RestartPolicy = {"name": "no", "max_attempts": 0}

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.runtime.supervision.loop import Loop, Timer
+    from compose.runtime.loop import Loop, Timer
 
 SIGKILL = 9
 SIGTERM = 15

@@ -16,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from compose.runtime.loop import Loop
     from compose.runtime.output.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec
-    from compose.runtime.supervision.loop import Loop
 
 DRIVERS = ("syslog", "journald", "fluentd", "gelf")
 

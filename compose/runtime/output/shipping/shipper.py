@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
 
+    from compose.runtime.loop import Loop, Timer
     from compose.runtime.output.logs import Line
     from compose.runtime.output.shipping.transport import Transport
-    from compose.runtime.supervision.loop import Loop, Timer
 
     class Driver(Protocol):
         def packets(self, time_ns: int, stream: int, line: bytes) -> list[bytes]: ...

@@ -1,9 +1,9 @@
 """Being attached to process 1 of a container: what it writes, what writes to it, and its end.
 
 The bytes do not pass through the monitor: a client reads output where it is kept, and writes to the pipe or
-terminal that it gets a copy of. The monitor tells it that there is something new, and how the run has ended.
-So a client that does not read hurts nobody, any number of them see the same, and when a monitor dies, each
-asks its successor and goes on with the next byte.
+terminal that it gets a copy of. The monitor tells it that there is something new, and how the run has ended
+(output/attachments.py). So a client that does not read hurts nobody, any number of them see the same, and
+when a monitor dies, each asks its successor and goes on with the next byte.
 """
 
 from __future__ import annotations
@@ -22,46 +22,10 @@ if TYPE_CHECKING:
 
     from compose.linux.sockets import Socket
     from compose.runtime.client import Keeper
-    from compose.runtime.output.segments import Output
-    from compose.runtime.supervision.loop import Loop
-
-
-class Attachments:
-    """The monitor's side: everybody who is attached."""
-
-    __slots__ = ("_connections", "_loop")
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._connections: list[Socket] = []
-
-    def add(self, connection: Socket, output: Output, writers: list[int], *, terminal: bool) -> None:
-        """Answer a client, and keep it until it goes or the run ends."""
-        number, offset = output.place()
-        protocol.answer(connection, writers, number=number, offset=offset, terminal=terminal)
-        connection.setblocking(False)
-        self._connections.append(connection)
-        self._loop.reader(connection.fileno(), lambda: self._remove(connection))
-
-    def wake(self) -> None:
-        """Tell them that there is new output; who has not heard the last time does not need this one."""
-        for connection in self._connections:
-            protocol.answer(connection)
-
-    def end(self, code: int | None) -> None:
-        """Tell them how the run has ended, all output of which is kept by now."""
-        for connection in list(self._connections):
-            protocol.answer(connection, ended=True, exit_code=code)
-            self._remove(connection)
-
-    def _remove(self, connection: Socket) -> None:
-        self._loop.forget(connection.fileno())
-        self._connections.remove(connection)
-        connection.close()
 
 
 class Attachment:
-    """A client's side. `writer` leads to process 1: its terminal's master, its input's pipe, or None."""
+    """`writer` leads to process 1: its terminal's master, its input's pipe, or None."""
 
     def __init__(
         self, keeper: Keeper, identity: str, *, from_beginning: bool = False, pieces: Pieces | None = None
