@@ -20,10 +20,9 @@ from compose.state import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from compose.runtime.spec import ContainerSpec
     from compose.state.paths import Paths
 
 _LARGEST = 512 << 10
@@ -31,7 +30,7 @@ _KEPT = 86_400.0
 """Seconds that the events of a project that is gone are kept."""
 
 
-def record(paths: Paths, spec: ContainerSpec, action: str, **attributes: object) -> None:
+def record(paths: Paths, spec: Mapping[str, Any], action: str, **attributes: object) -> None:
     """Write down that something has happened to a container; those of `run` are their caller's business."""
     if spec.get("oneoff") or not spec.get("service"):
         return

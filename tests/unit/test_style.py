@@ -111,3 +111,57 @@ def test_helper_processes_import_nothing_heavy(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").partition(".")[0])
     assert not names & HEAVY
+
+
+LAYERS = {
+    "compose": (
+        ("__main__",),
+        ("cli",),
+        ("ui", "oci", "engine"),
+        ("plan", "images", "network"),
+        ("runtime", "volumes", "model"),
+        ("state", "graph"),
+        ("linux",),
+        ("errors",),
+    ),
+    "compose.runtime": (
+        ("attachment",),
+        ("client",),
+        ("supervision",),
+        ("container", "output"),
+        ("processes", "usage"),
+        ("records", "cgroups"),
+        ("spec", "protocol", "loop", "oom"),
+    ),
+}
+"""The modules and folders of a package, from the top down: each imports only from rows below its own."""
+
+
+def imported(path: Path) -> set[str]:
+    """Every name of ours that a module imports, wherever it does, for a type checker alone as well."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_arrows_point_downwards_only(package: str) -> None:
+    row = {name: place for place, names in enumerate(LAYERS[package]) for name in names}
+    folder = ROOT / package.replace(".", "/")
+    wrong = []
+    for path in folder.rglob("*.py"):
+        where = path.relative_to(folder).with_suffix("").parts[0]
+        if where == "__init__":
+            continue
+        for name in imported(path):
+            base, _, target = name.partition(f"{package}.")
+            target = target.partition(".")[0]
+            if base or target in ("", where, "__version__"):
+                continue
+            if row[target] <= row[where]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
