@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 
 from compose.linux.libc import syscall
@@ -70,6 +71,11 @@ def capget() -> tuple[int, int, int]:
     syscall(SYS_capget, header, data, what="capget")
     words = struct.unpack("=6I", data.raw)
     return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
+
+
+def exit_code(status: int) -> int:
+    """The exit code of a wait status; 128 + signal when one ended the process, as shells have it."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def pidfd_open(pid: int) -> int:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from compose.errors import ContainerError, StateError
 from compose.linux import sockets
+from compose.linux.process import exit_code
 from compose.runtime import protocol, records
 from compose.runtime.supervision import health, restart, stop
-from compose.runtime.supervision.exits import exit_code
 from compose.runtime.supervision.health import HealthMachine
 
 # restart policies

@@ -8,8 +8,8 @@ import time
 
 from compose.linux import process
 from compose.linux.files import readable
+from compose.linux.process import exit_code
 from compose.runtime import records
-from compose.runtime.supervision.exits import exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import struct
 
+from compose.linux.process import exit_code
 from compose.runtime import records
 
 TYPE_CHECKING = False
@@ -21,11 +22,6 @@ _INFO_SIZE = 64  # PIDFD_INFO_SIZE_VER0
 _PIDFD_GET_INFO = 0xC000FF0B | _INFO_SIZE << 16
 _PIDFD_INFO_EXIT = 1 << 3
 _EXIT_CODE_OFFSET = 60
-
-
-def exit_code(status: int) -> int:
-    """The exit code of a wait status; 128 + signal when one ended the process, as shells have it."""
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def how_it_ended(link: Link | None, pid: int, started: int, pidfd: int) -> int | None:

@@ -10,10 +10,10 @@ import os
 
 from compose.errors import ComposeError
 from compose.linux import process, sockets
+from compose.linux.process import exit_code
 from compose.runtime import protocol, records
 from compose.runtime.container.reexec import forget_environment
 from compose.runtime.loop import Loop
-from compose.runtime.supervision.exits import exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
