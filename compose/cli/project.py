@@ -28,6 +28,7 @@ def load(arguments: argparse.Namespace, *left_out: str) -> Project:
     """The project that the global options ask for, without the passes `left_out`; its warnings are printed,
     each once."""
     from compose import model
+    from compose.model import own
 
     project = model.load(
         arguments.file or None,
@@ -41,6 +42,7 @@ def load(arguments: argparse.Namespace, *left_out: str) -> Project:
     )
     for warning in project.warnings:
         warn(warning)
+    own.name_services(project)
     return project
 
 

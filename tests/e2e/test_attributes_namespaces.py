@@ -228,3 +228,23 @@ def test_a_recreation_that_is_killed_is_completed_by_the_next_up(stack: Stack, p
     owner, guest, third = (namespaces(stack, name) for name in ("owner", "guest", "third"))
     assert same(owner, guest) == {"net", "pid", "ipc"} and same(owner, third) == {"net", "pid"}
     assert "nothing to do" in stack.run("up", "--dry-run")
+
+
+def test_a_container_of_the_project_itself_may_be_named(stack: Stack) -> None:
+    stack.write(
+        "services:\n"
+        f"  app: {{image: IMAGE, command: [sleep, '1000'], network_mode: 'container:{stack.name}-vpn',"
+        f" pid: 'container:{stack.name}-vpn', volumes_from: ['container:{stack.name}-vpn:ro']}}\n"
+        f"  vpn: {{image: IMAGE, container_name: {stack.name}-vpn, command: [sleep, '1000'],"
+        " volumes: [/lent]}\n"
+        f"  web: {{image: IMAGE, command: [sleep, '1000'], ipc: 'container:{stack.name}-shm-1'}}\n"
+        "  shm: {image: IMAGE, command: [sleep, '1000'], ipc: shareable}\n"
+    )
+    stack.up()
+    assert same(namespaces(stack, "app"), namespaces(stack, "vpn")) == {"net", "pid"}
+    assert same(namespaces(stack, "web"), namespaces(stack, "shm")) == {"ipc"}
+    assert "Read-only" in stack.shell("app", "touch /lent/x 2>&1; true")
+    before = stack.ids()
+    stack.up()
+    assert stack.ids() == before
+    assert f"network_mode: container:{stack.name}-vpn" in stack.run("config")
