@@ -28,7 +28,6 @@ def load(arguments: argparse.Namespace, *left_out: str) -> Project:
     """The project that the global options ask for, without the passes `left_out`; its warnings are printed,
     each once."""
     from compose import model
-    from compose.model import own
 
     project = model.load(
         arguments.file or None,
@@ -42,8 +41,16 @@ def load(arguments: argparse.Namespace, *left_out: str) -> Project:
     )
     for warning in project.warnings:
         warn(warning)
-    own.name_services(project)
+    if any(map(_names_a_container, project.services.values())):
+        from compose.model import own
+
+        own.name_services(project)
     return project
+
+
+def _names_a_container(service: Mapping[str, Any]) -> bool:
+    values = (service.get("network_mode"), service.get("pid"), service.get("ipc"))
+    return any(str(one).startswith("container:") for one in (*values, *(service.get("volumes_from") or ())))
 
 
 def switches(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -20,20 +20,10 @@ _WORD = "container:"
 
 def name_services(project: Project) -> None:
     """Write the service's name wherever one of the project's own containers is named."""
-    if not any(_mentions(service) for service in project.services.values()):
-        return
     names = _names(project)
     for name in project.services:
-        service: Any = project.services[name]
-        if _mentions(service):
-            changed = _renamed(project, name, service, names)
-            project.services[name] = changed
+        project.services[name] = _renamed(project, name, project.services[name], names)
     project.order = quick_order(project.services) or project.order
-
-
-def _mentions(service: Any) -> bool:
-    values = (*(service.get(key) for key in _NAMESPACES), *(service.get("volumes_from") or ()))
-    return any(str(value).startswith(_WORD) for value in values)
 
 
 def _names(project: Project) -> dict[str, str]:

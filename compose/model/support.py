@@ -198,9 +198,24 @@ def warn_of_unsupported(tree: Map, warn: Callable[[Position, str], None]) -> Non
                 warn(context.at, f"{dotted(context.path)}: {why}")
         return value
 
+    def mount_options(value: Any, context: Context) -> Any:
+        """Options of another type of mount than the one that it is."""
+        if isinstance(value, Map):
+            for key in MOUNT_TYPES:
+                if value.get(key) and key != value.get("type"):
+                    why = f"ignored: it is a mount of type {value.get('type')}"
+                    warn(value.where(key)[0], f"{dotted((*context.path, key))}: {why}")
+            if value.get("type") == "tmpfs" and value.get("source"):
+                warn(
+                    value.where("source")[0],
+                    f"{dotted((*context.path, 'source'))}: ignored: a tmpfs has none",
+                )
+        return value
+
     table = {pattern: never(reason) for pattern, reason in NOT_YET.items()}
     table.update({pattern: sometimes(partly.judge) for pattern, partly in PARTLY.items()})
     table["services.*.command"] = table["services.*.entrypoint"] = words_left_out
+    table["services.*.volumes.*"] = mount_options
     table["services.*.storage_opt.*"] = storage_option
     table["services.*.logging.options.*"] = log_option
     table["services.*.networks.*.driver_opts.*"] = endpoint_option

@@ -127,8 +127,7 @@ def _furnish(namespaces: Namespaces, one: ContainerLinks) -> _Inside:
             namespaces.enter(descriptor)
         for name, value in (_DEFAULTS | _DEFAULTS6 if has_ipv6() else _DEFAULTS).items():
             set_sysctl(name, value)
-        for name, value in one.sysctls.items():
-            set_sysctl(name.replace(".", "/"), value)
+        _set_sysctls(one)
         route = Netlink(ROUTE)
         route.apply([_loopback_up()])
         sockets = _serve_names(one, new=new) if one.dns else None
@@ -164,6 +163,14 @@ def _serve_names(one: ContainerLinks, *, new: bool) -> Sockets:
 
 
 _templates: dict[str, Template] = {}
+
+
+def _set_sysctls(one: ContainerLinks) -> None:
+    for name, value in one.sysctls.items():
+        try:
+            set_sysctl(name.replace(".", "/"), value)
+        except NetworkError as error:
+            raise NetworkError(f"container {one.id[:12]}: sysctls: {error.message}") from error
 
 
 def _loopback_up() -> Message:

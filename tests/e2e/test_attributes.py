@@ -51,6 +51,12 @@ ROWS = [
         "grep -o 'name.*' /etc/hosts",
         "name.example.org name",
     ),
+    Row(
+        "hostname with its domain",
+        "hostname: name.example.org",
+        "grep -o 'name.*' /etc/hosts",
+        "name.example.org name",
+    ),
     Row("extra_hosts", "extra_hosts: ['db=192.0.2.7']", "grep -w db /etc/hosts", "192.0.2.7\tdb"),
     Row(
         "dns_search and dns_opt",
@@ -141,6 +147,7 @@ ROWS = [
         "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shmmni",
         "77\n55",
     ),
+    Row("sysctls as paths", "sysctls: {net/core/somaxconn: 78}", "cat /proc/sys/net/core/somaxconn", "78"),
     Row(
         "mem_limit", "mem_limit: 32m", LIMIT.format("memory.max", "memory/memory.limit_in_bytes"), "33554432"
     ),

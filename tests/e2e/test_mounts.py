@@ -127,7 +127,7 @@ def test_a_mount_that_is_not_shared_cannot_be_propagated(stack: Stack) -> None:
 def test_tmpfs_options_short_and_long(stack: Stack) -> None:
     some = "grep -E '^(ro|rw|size|mode|uid|gid|nosuid|nodev|noexec|nr_)' | tr '\\n' ' '"
     rows = [
-        Row("plain", "tmpfs: /t", f"{TMPFS} | {some}", "755 0 0\nrw nosuid nodev noexec "),
+        Row("plain", "tmpfs: /t", f"{TMPFS} | {some}", "1777 0 0\nrw nosuid nodev noexec "),
         Row("all", "tmpfs: ['/t:size=1m,mode=1770,uid=5,gid=6,nr_inodes=40']",
             f"{TMPFS} | {some}",
             "1770 5 6\nrw nosuid nodev noexec size=1024k nr_inodes=40 mode=1770 uid=5 gid=6 "),
@@ -140,6 +140,7 @@ def test_tmpfs_options_short_and_long(stack: Stack) -> None:
         Row("readonly", "tmpfs: ['/t:ro']", "touch /t/x 2>/dev/null || echo no", "no"),
         Row("full", "tmpfs: ['/t:size=64k']", "head -c 1m /dev/zero > /t/x 2>/dev/null; stat -c %s /t/x",
             "65536"),
+        Row("covers-nothing", "tmpfs: [/new/t], user: '1000'", "touch /new/t/x; stat -c %a /new/t", "1777"),
         Row("covers", "tmpfs: [/tmp]", "stat -c %a /tmp", "1777"),
         Row("long", "volumes: [{type: tmpfs, target: /t, tmpfs: {size: 2m, mode: 0o1700}}]",
             f"{TMPFS} | {some}", "1700 0 0\nrw nosuid nodev noexec size=2048k mode=1700 "),
@@ -329,7 +330,8 @@ def readable_by_others(path: str) -> bool:
 
 
 REFUSED = {
-    "volumes: [{type: bind, source: ./none, target: /m}]": "none is to be mounted, but does not exist",
+    "volumes: [{type: bind, source: ./none, target: /m, bind: {propagation: rprivate}}]":
+        "none is to be mounted, but does not exist",
     "volumes: [{type: bind, source: ./none, target: /m, bind: {create_host_path: false}}]":
         "bind: {create_host_path: true}",
     "volumes: [{type: bind, source: ., target: /m, bind: {propagation: always}}]":
@@ -340,16 +342,18 @@ REFUSED = {
     "configs: [missing]": "make it, or change `file` of configs.missing",
     "configs: [elsewhere]": "configs.elsewhere is external, but there is no store of configs",
     "secrets: [elsewhere]": "secrets.elsewhere is external, but there is no store of secrets",
-    "secrets: [{source: here, uid: me}]": "secrets.here: uid: me is not a number",
+    "secrets: [{source: here, uid: me}]": "service box: secrets.here: uid: me is not a number",
+    "secrets: [unset]": "service box: secrets.unset: the variable UNSET_NOWHERE is not set",
 }  # fmt: skip
 
 
 def test_what_cannot_be_mounted_is_said(stack: Stack) -> None:
     top = """
 configs: {missing: {file: ./missing}, elsewhere: {external: true}}
-secrets: {elsewhere: {external: true}, here: {environment: HERE}}
+secrets: {elsewhere: {external: true}, here: {environment: HERE}, unset: {environment: UNSET_NOWHERE}}
 services:
 """
+    stack.environment["HERE"] = "x"
     for text, said in REFUSED.items():
         stack.write(f'{top}  box: {{image: IMAGE, command: ["true"], {text}}}')
         assert said in stack.fails("up", "-d"), text
@@ -364,9 +368,31 @@ def test_a_missing_directory_of_the_host_is_made_where_that_is_asked_for(stack: 
     stack.write("""
 services:
   box: {image: IMAGE, command: ["true"], volumes: ["./a/b:/m", {type: bind, source: ./c, target: /n,
-        bind: {create_host_path: true}}]}
+        bind: {create_host_path: true}}, {type: bind, source: ./d, target: /o}]}
 """)
     stack.up()
-    for name in ("a", "a/b", "c"):
+    for name in ("a", "a/b", "c", "d"):
         made = (stack.directory / name).stat()
         assert (made.st_uid, made.st_gid) == (1234, 1235)
+
+
+def test_options_of_another_type_of_mount_are_said(stack: Stack) -> None:
+    stack.write("""
+services:
+  box:
+    image: IMAGE
+    volumes:
+      - {type: tmpfs, source: x, target: /t, bind: {propagation: rslave}}
+      - {type: bind, source: ., target: /b, tmpfs: {size: 1m}}
+""")
+    said = stack.up("--no-start")
+    assert "compose.yaml:6:23: services.box.volumes[0].source: ignored: a tmpfs has none" in said
+    assert "volumes[0].bind: ignored: it is a mount of type tmpfs" in said
+    assert "volumes[1].tmpfs: ignored: it is a mount of type bind" in said
+
+
+def test_a_tmpfs_looks_the_same_after_a_restart(stack: Stack) -> None:
+    stack.write("services: {box: {image: IMAGE, command: [sleep, '1000'], tmpfs: [/new/t]}}\n")
+    stack.up()
+    stack.run("restart", "-t", "0")
+    assert stack.shell("box", "stat -c %a /new /new/t") == "755\n1777"

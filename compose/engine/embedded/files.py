@@ -53,7 +53,8 @@ def hosts(
     if domain:
         _one_word("domainname", domain)
     lines = [first.rstrip("\n") + "\n" if first else _HOSTS]
-    names = f"{hostname}.{domain} {hostname}" if domain else hostname
+    full = f"{hostname}.{domain}" if domain else hostname
+    names = f"{full} {full.partition('.')[0]}" if "." in full else full
     for entry in extra:
         name, _, address = entry.partition("=")
         _one_word("extra_hosts", name)
@@ -64,16 +65,17 @@ def hosts(
                 )
             address = gateway
         address = address.strip("[]")
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise ContainerError(
-                f"extra_hosts: {entry}: {address!r} is not an IP address",
-                hint=f"write '{name}=192.0.2.1' or '{name}=host-gateway'",
-            ) from None
+        _address(f"extra_hosts: {entry}", address, f"write '{name}=192.0.2.1' or '{name}=host-gateway'")
         lines.append(f"{address}\t{name}\n")
     lines += [f"{address}\t{names}\n" for address in addresses]
     return "".join(lines)
+
+
+def _address(key: str, text: str, hint: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise ContainerError(f"{key}: {text!r} is not an IP address", hint=hint) from None
 
 
 def _one_word(key: str, word: str) -> None:
@@ -104,6 +106,8 @@ def resolv_conf(service: Mapping[str, Any], of_host: str, *, own_names: bool) ->
     for key, words in (("dns_search", search), ("dns_opt", options), ("dns", servers)):
         for word in words:
             _one_word(key, word)
+    for server in service.get("dns") or ():
+        _address("dns", str(server), "write one such as 192.0.2.53")
     lines = [f"nameserver {server}\n" for server in servers]
     if search:
         lines.append(f"search {' '.join(search)}\n")

@@ -61,6 +61,8 @@ _PROPAGATION = {
 }
 _PEERS = frozenset({"shared", "rshared", "slave", "rslave"})
 _EXDEV = 18
+_TEMPORARY = 0o1777
+"""What a tmpfs looks like where the image has no directory of its place; so it does after a restart too."""
 SHARED_SHM = "shared-shm"
 """The type of a mount that shows /dev/shm of the container whose ipc namespace is shared."""
 _IGNORED = frozenset({"defaults", "async", "norelatime", "nostrictatime", "atime", "bind", "rbind"})
@@ -263,7 +265,8 @@ def attach_all(
             tree = _new_file_system(kind, mount, options, cgroups)
             directory = True
         progress.at(MOUNT_TARGET, index)
-        target = open_target(root, mount["destination"], directory=directory)
+        mode = _TEMPORARY if kind == "tmpfs" else 0o755
+        target = open_target(root, mount["destination"], directory=directory, mode=mode)
         progress.at(MOUNT, index)
         if directory != stat.S_ISDIR(os.fstat(target).st_mode):
             raise Failure(MOUNT, FILE_AND_DIRECTORY, index)

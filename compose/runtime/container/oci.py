@@ -208,7 +208,7 @@ def _device(source: str, path: str) -> dict[str, Any]:
     kinds = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
     kind = kinds.get(stat.S_IFMT(found.st_mode))
     if kind is None:
-        raise OSError(19, f"{source}: not a device")
+        raise OSError(19, "not a device")
     return {
         "path": path,
         "source": source,

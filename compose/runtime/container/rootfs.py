@@ -201,18 +201,20 @@ def open_plain(root: int, path: str, flags: int) -> int:
     return beneath.open_plain(root, path.lstrip("/"), flags)
 
 
-def open_target(root: int, path: str, *, directory: bool) -> int:
-    """A descriptor of the mount point `path`, which is made (as root, 0755) if it is not there.
+def open_target(root: int, path: str, *, directory: bool, mode: int = 0o755) -> int:
+    """A descriptor of the mount point `path`, which is made (as root, with `mode` if a directory) if need be.
+
+    Only a directory of the root's own file system gets another mode than 0755: others are seen elsewhere too.
 
     Raises ELOOP for a magic link on the way, and `Failure` when the way leaves the root.
     """
     try:
         return open_in_root(root, path, os.O_PATH)
     except FileNotFoundError:
-        return _make(root, path, directory=directory)
+        return _make(root, path, directory=directory, mode=mode)
 
 
-def _make(root: int, path: str, *, directory: bool) -> int:
+def _make(root: int, path: str, *, directory: bool, mode: int) -> int:
     """Walk to `path`, making what is missing, by descriptors alone; ".." pops, and never goes above the root.
 
     Links are followed by hand, within the root: an image may well have /etc/resolv.conf as a link to a file
@@ -231,9 +233,11 @@ def _make(root: int, path: str, *, directory: bool) -> int:
             try:
                 found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=way[-1])
             except FileNotFoundError:
-                found = _make_one(way[-1], name, directory=directory or bool(todo))
-            mode = os.fstat(found).st_mode
-            if stat.S_ISLNK(mode):
+                own = not todo and os.fstat(way[-1]).st_dev == os.fstat(root).st_dev
+                found = _make_one(
+                    way[-1], name, directory=directory or bool(todo), mode=mode if own else 0o755
+                )
+            if stat.S_ISLNK(os.fstat(found).st_mode):
                 links += 1
                 os.close(found)
                 if links > _LONGEST_CHAIN:
@@ -256,9 +260,11 @@ def _follow(way: list[int], name: str) -> list[str]:
     return [part for part in text.split("/") if part not in ("", ".")][::-1]
 
 
-def _make_one(parent: int, name: str, *, directory: bool) -> int:
+def _make_one(parent: int, name: str, *, directory: bool, mode: int) -> int:
     if directory:
-        os.mkdir(name, 0o755, dir_fd=parent)
+        former = os.umask(0o022 if mode == 0o755 else 0)
+        os.mkdir(name, mode, dir_fd=parent)
+        os.umask(former)
     else:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(name, flags, 0o644, dir_fd=parent))

@@ -114,7 +114,7 @@ def _needs_groups(user: User) -> bool:
 
 def _resolve_name(text: str, accounts: list[_Account], groups: str) -> Identity:
     name, colon, group = text.partition(":")
-    if colon and not group:
+    if colon and not (name or group):
         raise Failure(USER, INVALID_ID)
     account = _account(name or "0", accounts)
     if group:

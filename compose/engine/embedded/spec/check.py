@@ -12,12 +12,13 @@ from compose.errors import ContainerError
 from compose.runtime.container import capabilities
 
 from .. import files
-from . import sysctls
+from . import sysctls, tmpfs
+from .given import given
 from .interfaces import check_interfaces
 from .lending import lenders
-from .lifecycle import healthcheck, restart_policy, restarts_unhealthy, stop_signal
+from .lifecycle import grace_period, healthcheck, restart_policy, restarts_unhealthy, stop_signal
 from .logging import logging
-from .mounts import mounts
+from .mounts import clean, mounts
 from .namespaces import check_conflicts, check_modes
 from .process import environment, rlimits
 from .resources import resources
@@ -47,7 +48,7 @@ def check_service(project: Project, name: str, definitions: Definitions) -> None
 
 def placed(project: Project, name: str, error: ContainerError, key: str = "") -> ContainerError:
     """The error with the place of the service's `key`; empty: of the key that the message begins with."""
-    path = (key or error.message.partition(":")[0]).split(".")
+    path = (key or error.message.partition(":")[0].partition("[")[0]).split(".")
     at = project.where(("services", name, *path))
     return ContainerError(f"{at}: service {name}: {error.message}", hint=error.hint)
 
@@ -70,6 +71,22 @@ def _mounts(service: Mapping[str, Any], definitions: Definitions) -> None:
     mounts(service, {}, definitions, inherited={}, new_name=str)
 
 
+def _tmpfs(service: Mapping[str, Any]) -> None:
+    for entry in service.get("tmpfs") or ():
+        clean(tmpfs.short(entry)[0])
+
+
+def _given(kind: str) -> Check:
+    """A check of the configs or the secrets."""
+    return lambda service, definitions: [clean(one.target) for one in given(service, definitions, (kind,))]
+
+
+def _working_dir(service: Mapping[str, Any]) -> None:
+    directory = str(service.get("working_dir") or "/")
+    if not directory.startswith("/"):
+        raise ContainerError(f"working_dir: {directory} is not an absolute path", hint=f"write /{directory}")
+
+
 def _own_files(service: Mapping[str, Any]) -> None:
     name, domain = str(service.get("hostname") or "x"), str(service.get("domainname") or "")
     files.hosts(name, domain, (), [str(entry) for entry in service.get("extra_hosts") or ()], "192.0.2.1")
@@ -90,10 +107,12 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("", _alone(check_modes)),
     ("", _alone(check_conflicts)),
     ("", _alone(_own_files)),
+    ("working_dir", _alone(_working_dir)),
     ("sysctls", _alone(sysctls.of_container)),
     ("stop_signal", _alone(lambda service: stop_signal(service, {}))),
     ("restart", _alone(restart_policy)),
     ("restart", _alone(lambda service: restarts_unhealthy(service, {}))),
+    ("stop_grace_period", _alone(grace_period)),
     ("healthcheck", _alone(lambda service: healthcheck(service, {}))),
     ("logging", _alone(logging)),
     ("security_opt", _alone(security)),
@@ -103,6 +122,9 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("ulimits", _alone(rlimits)),
     ("", _alone(resources)),
     ("environment", _alone(lambda service: environment(service, {}))),
+    ("tmpfs", _alone(_tmpfs)),
+    ("configs", _given("configs")),
+    ("secrets", _given("secrets")),
     ("volumes", _mounts),
     ("volumes_from", _alone(lenders)),
     ("", _alone(check_interfaces)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from compose.errors import ContainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     Definitions = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -34,9 +34,14 @@ class ShownFile(NamedTuple):
     target: str
 
 
-def given(service: Mapping[str, Any], definitions: Definitions) -> Iterator[GivenFile | ShownFile]:
+KINDS = ("configs", "secrets")
+
+
+def given(
+    service: Mapping[str, Any], definitions: Definitions, kinds: Sequence[str] = KINDS
+) -> Iterator[GivenFile | ShownFile]:
     """The configs and secrets of a service; raises `ContainerError` for what cannot be had."""
-    for kind in ("configs", "secrets"):
+    for kind in kinds:
         for use in service.get(kind) or ():
             yield _given(use, definitions[kind][use["source"]], kind)
 
@@ -50,6 +55,11 @@ def _given(use: Mapping[str, Any], definition: Mapping[str, Any], kind: str) -> 
         )
     if definition.get("file"):
         return ShownFile(key, definition["file"], target)
+    variable = definition.get("environment")
+    if variable and definition.get("content") is None:
+        raise ContainerError(
+            f"{key}: the variable {variable} is not set", hint=f"set it: {variable}=... pycompose up"
+        )
     content = str(definition.get("content") or "")
     uid, gid = _number(key, "uid", use.get("uid")), _number(key, "gid", use.get("gid"))
     return GivenFile(target, content, uid, gid, _mode(key, use.get("mode")))

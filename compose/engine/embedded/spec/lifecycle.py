@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from compose.runtime.spec import Healthcheck, RestartPolicy
 
 _NANOSECONDS = 1e9
+_SHORTEST = 0.001
+"""Seconds; Docker's too."""
 
 
 def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any]) -> Healthcheck | None:
@@ -35,8 +37,12 @@ def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any]) -> Healthc
         )
 
     def seconds(key: str, image_key: str, default: float) -> float:
-        if own.get(key) is not None:
-            return duration(own[key])
+        if found := duration(own.get(key) or "0s"):
+            if found < _SHORTEST:
+                raise ContainerError(
+                    f"healthcheck.{key}: {own[key]} is less than 1ms", hint="write 1s, or remove it"
+                )
+            return found
         return (of_image.get(image_key) or 0) / _NANOSECONDS or default
 
     return {
@@ -100,4 +106,7 @@ def stop_signal(service: Mapping[str, Any], image: Mapping[str, Any]) -> str:
 def grace_period(service: Mapping[str, Any]) -> float:
     """Seconds between the stop signal and the end; 10 unless the service says otherwise."""
     value = service.get("stop_grace_period")
-    return 10.0 if value is None else duration(value)
+    seconds = 10.0 if value is None else duration(value)
+    if seconds < 0:
+        raise ContainerError(f"stop_grace_period: {value} is less than 0", hint="write 0s or more")
+    return seconds

@@ -194,7 +194,8 @@ def _bind(found: Mounts, mount: Mapping[str, Any], target: str) -> None:
     found.oci.append({**bind_mount(mount["source"], target, words), "follow": True})
     hint = "make it, or write `bind: {create_host_path: true}` to have a directory made"
     relabel = bind.get("selinux") in ("z", "Z")
-    found.sources.append(Source(mount["source"], bool(bind.get("create_host_path")), hint, relabel))
+    made = mount.get("bind") is None or bool(bind.get("create_host_path"))
+    found.sources.append(Source(mount["source"], made, hint, relabel))
 
 
 def _file(found: Mounts, file: GivenFile | ShownFile) -> None:

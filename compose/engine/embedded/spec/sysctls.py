@@ -38,7 +38,7 @@ def of_network(service: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _checked(service: Mapping[str, Any]) -> dict[str, str]:
-    found = {key: str(value) for key, value in (service.get("sysctls") or {}).items()}
+    found = {_dotted(key): str(value) for key, value in (service.get("sysctls") or {}).items()}
     for key in found:
         of_host = _host_key(key, service)
         if of_host:
@@ -52,6 +52,13 @@ def _checked(service: Mapping[str, Any]) -> dict[str, str]:
                 hint=f"set it on the host: sysctl -w {key}={found[key]}",
             )
     return found
+
+
+def _dotted(key: str) -> str:
+    """A name as sysctl(8) takes it as well, with slashes and dots the other way round."""
+    slash = key.find("/")
+    swapped = slash >= 0 and "." not in key[:slash]
+    return key.translate({ord("/"): ".", ord("."): "/"}) if swapped else key
 
 
 def _host_key(key: str, service: Mapping[str, Any]) -> str:
