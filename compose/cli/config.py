@@ -96,12 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     from compose.cli.project import switches
 
+    implied = ("no-normalize",) if arguments.compatibility else ()  # the variable does not imply it
     return {
         "project_directory": arguments.project_directory,
         "project_name": arguments.project_name,
         "env_files": arguments.env_file,
         "profiles": arguments.profile,
-        "switches": (*switches(arguments), *(arguments.switches or ())),
+        "switches": (*switches(arguments), *implied, *(arguments.switches or ())),
     }
 
 
@@ -136,13 +137,14 @@ def _project(arguments: argparse.Namespace) -> str:
         pin(project.services, where, Paths.from_environment())
     if arguments.quiet:
         return ""
-    from compose.model.key_order import in_natural_order
+    from compose.model.key_order import by_name
     from compose.model.present import presented, text
 
     if arguments.lock_image_digests:
         from compose.cli.digests import only_images
 
-        return text(in_natural_order(only_images(project.services)), arguments.format or "yaml")
+        kind = arguments.format or "yaml"
+        return text(by_name(only_images(project.services), kind), kind)
     return presented(project, arguments.format or "yaml")
 
 
@@ -157,9 +159,7 @@ def _list(project: Project, kind: str) -> list[str]:
     if kind == "services":
         return project.order
     if kind == "images":
-        return sorted(
-            service.get("image") or f"{project.name}-{name}" for name, service in project.services.items()
-        )
+        return sorted(project.image(name) for name in project.services)
     if kind == "profiles":
         everything = (*project.services.values(), *project.disabled.values())
         return sorted({profile for service in everything for profile in service.get("profiles", ())})
@@ -177,7 +177,7 @@ def _hashes(project: Project, wanted: str) -> str:
 
 def _uninterpolated(arguments: argparse.Namespace) -> str:
     from compose import model
-    from compose.model.key_order import in_natural_order
+    from compose.model.key_order import by_name
     from compose.model.merge import UNIQUE_KEYS
     from compose.model.present import empty_lists_as_null, text
 
@@ -197,7 +197,8 @@ def _uninterpolated(arguments: argparse.Namespace) -> str:
             tree = only_images(tree.get("services", {}))
     if arguments.format == "json":
         tree = empty_lists_as_null(tree, UNIQUE_KEYS - {"args"} | {"environment"})
-    return text(in_natural_order(tree), arguments.format or "yaml")
+    kind = arguments.format or "yaml"
+    return text(by_name(tree, kind), kind)
 
 
 def _variables(arguments: argparse.Namespace) -> str:

@@ -46,7 +46,7 @@ def _json(found: list[Explanation]) -> str:
         }
         for one in found
     ]
-    return as_json(shown)
+    return as_json(shown) + "\n"
 
 
 def _text(one: Explanation) -> str:

@@ -212,6 +212,7 @@ def _global_parser() -> _Parser:
     add("--env-file", action="append", default=[], metavar="FILE", help="another file than .env; repeatable")
     add("--profile", action="append", default=[], metavar="NAME", help="enable a profile; repeatable")
     add("--all-resources", action="store_true", help="also networks and volumes that no service uses")
+    add("--compatibility", action="store_true", help="names with '_' instead of '-', as docker-compose 1 had")
     add("--parallel", type=int, metavar="N", help="at most N operations at once; -1: any number")
     add("--progress", metavar="auto|tty|plain|json|quiet", help="how progress is shown")
     add("--ansi", metavar="never|always|auto", help="whether to colour")

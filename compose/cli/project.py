@@ -55,7 +55,11 @@ def _names_a_container(service: Mapping[str, Any]) -> bool:
 
 def switches(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Those of the global options that say what stays in a project."""
-    return ("all-resources",) if arguments.all_resources else ()
+    from compose.cli.settings import is_compatible
+    from compose.model.request import ALL_RESOURCES, COMPATIBILITY
+
+    chosen = ((ALL_RESOURCES, arguments.all_resources), (COMPATIBILITY, is_compatible(arguments)))
+    return tuple(name for name, is_chosen in chosen if is_chosen)
 
 
 def cache() -> str | None:
@@ -176,7 +180,7 @@ def target(project: Project, services: Iterable[str] = (), scale: Mapping[str, i
             environment = {**(config.get("environment") or {}), **given[name]}
             project.services[name] = config = {**config, "environment": environment}
         count = (scale or {}).get(name, project.scale(name))
-        image = config.get("image") or f"{project.name}-{name}"
+        image = project.image(name)
         own_name, separator = config.get("container_name"), project.separator
         contents = _contents(project, config)
         wanted.append(Wanted(name, config, hash_of(config), image, count, own_name, separator, contents))

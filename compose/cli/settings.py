@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _ANSI = ("never", "always", "auto")
+_TRUE = ("1", "t", "T", "true", "True", "TRUE")
 _IN_ENV_FILES = (
     "COMPOSE_ANSI",
+    "COMPOSE_COMPATIBILITY",
     "COMPOSE_IGNORE_ORPHANS",
     "COMPOSE_PARALLEL_LIMIT",
     "COMPOSE_PROGRESS",
@@ -44,6 +46,14 @@ def settle(options: argparse.Namespace) -> None:
         if not limit.removeprefix("-").isdecimal():
             raise UsageError(f"COMPOSE_PARALLEL_LIMIT={limit}: not a number")
         options.parallel = int(limit)
+
+
+def is_compatible(options: argparse.Namespace) -> bool:
+    """Whether containers are named as docker-compose 1 did: ``--compatibility``, or the variable of the name.
+
+    What is no boolean of Go's counts as false, as docker compose has it.
+    """
+    return bool(options.compatibility) or os.environ.get("COMPOSE_COMPATIBILITY") in _TRUE
 
 
 def _drop_coerced_locale() -> None:

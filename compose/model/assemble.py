@@ -18,7 +18,7 @@ from compose.model.names import check_name, normalised_name
 from compose.model.normalise import normalise, resolve_variables
 from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
-from compose.model.request import ALL_RESOURCES
+from compose.model.request import ALL_RESOURCES, COMPATIBILITY
 from compose.model.support import warn_of_unsupported
 from compose.model.tree import Map, Path, Position, Seq, clone, plain, printable
 
@@ -88,14 +88,13 @@ class Loading:
             self.name = check_name(chosen)
             return
         written = self._written_name()
-        base = self.found.directory.rstrip("/").rpartition("/")[2]
-        self.name = normalised_name(written if written else base)
+        text = self.found.directory.rstrip("/").rpartition("/")[2] if written is None else written
+        self.name = normalised_name(text)
         if self.has("no-normalize") and written:
             self.name = written
         if not self.name:
-            raise UsageError(
-                f"no name for the project can be made of `{written or base}`", hint="give it one: -p NAME"
-            )
+            problem = f"no name for the project can be made of `{text}`"
+            raise UsageError(problem, hint="give it one: -p NAME")
 
     def _written_name(self) -> str | None:
         name: str | None = None
@@ -253,6 +252,7 @@ def _project(loading: Loading, tree: Map, disabled: Map, profiles: list[str], or
     data: dict[str, Any] = {kind: _sorted(plain(tree.get(kind) or {})) for kind in ("services", *RESOURCES)}
     data["disabled"] = _sorted(plain(disabled))
     data["extensions"] = {key: plain(value) for key, value in tree.items() if key.startswith("x-")}
+    data["separator"] = _separator(loading, data["extensions"])
     data["all_resources"] = loading.has(ALL_RESOURCES)
     data["name"] = loading.name
     data["directory"] = loading.found.directory
@@ -262,6 +262,13 @@ def _project(loading: Loading, tree: Map, disabled: Map, profiles: list[str], or
     data["warnings"] = loading.all_warnings()
     data["positions"] = _positions(tree)
     return Project(data)
+
+
+def _separator(loading: Loading, extensions: dict[str, Any]) -> str:
+    """``_`` where it is asked for, and in a fig.yml, which says so in an extension."""
+    own = extensions.get("x-pycompose")
+    in_file = isinstance(own, dict) and own.get("separator") == "_"
+    return "_" if in_file or loading.has(COMPATIBILITY) else "-"
 
 
 def _sorted(section: dict[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,7 @@ _SERVICES: tuple[tuple[Function, str], ...] = (
         security_opt ulimits volumes volumes_from env_file
         networks.*.aliases networks.*.link_local_ips
         deploy.placement.constraints deploy.placement.preferences
+        deploy.resources.reservations.devices.*.capabilities
         deploy.resources.reservations.devices.*.device_ids
         deploy.resources.reservations.devices.*.driver deploy.resources.reservations.devices
         deploy.resources.reservations.generic_resources deploy.update_config.failure_action

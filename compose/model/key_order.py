@@ -1,7 +1,8 @@
 """The order of keys in what `config` prints: the one of docker compose.
 
 Keys that the specification names come in the order of docker compose's own types, extensions after them.
-Names that the user chose come in natural order: ``n2`` before ``n10``, letters after all other characters.
+Names that the user chose come in natural order: ``n2`` before ``n10``, letters after all other characters; in
+JSON by their bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import cache, cmp_to_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _HOOK = "command image user privileged working_dir environment per_replica"
@@ -128,27 +129,31 @@ def _levels() -> _Level:
 _NOTHING_KNOWN = _Level()
 
 
-def ordered(document: dict[str, Any]) -> dict[str, Any]:
-    """A project's document with its keys in order."""
-    found: dict[str, Any] = _ordered(document, _levels())
+def ordered(document: dict[str, Any], kind: str = "yaml") -> dict[str, Any]:
+    """A project's document with its keys in the order of ``yaml`` or ``json``."""
+    found: dict[str, Any] = _ordered(document, _levels(), _by_name(kind))
     return found
 
 
-def in_natural_order(value: Any) -> Any:
-    """A value of which nothing is known, with its keys in order."""
-    return _ordered(value, _NOTHING_KNOWN)
+def by_name(value: Any, kind: str) -> Any:
+    """A value of which nothing is known, with its keys in the order of ``yaml`` or ``json``."""
+    return _ordered(value, _NOTHING_KNOWN, _by_name(kind))
 
 
-def _ordered(value: Any, level: _Level) -> Any:
+def _by_name(kind: str) -> Callable[[Iterable[str]], list[str]]:
+    return sorted if kind == "json" else natural
+
+
+def _ordered(value: Any, level: _Level, by_name: Callable[[Iterable[str]], list[str]]) -> Any:
     below = level.below
     starred = below.get("*", _NOTHING_KNOWN)
     if isinstance(value, dict):
         ranks = level.ranks
         keys = sorted((key for key in value if key in ranks), key=ranks.__getitem__)
-        keys += natural(key for key in value if key not in ranks)
-        return {key: _ordered(value[key], below.get(key, starred)) for key in keys}
+        keys += by_name(key for key in value if key not in ranks)
+        return {key: _ordered(value[key], below.get(key, starred), by_name) for key in keys}
     if isinstance(value, list):
-        return [_ordered(item, starred) for item in value]
+        return [_ordered(item, starred, by_name) for item in value]
     return value
 
 

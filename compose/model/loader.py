@@ -85,11 +85,13 @@ class Group:
             result = tree if result is None else merge(result, tree)
             UNIQUE.apply(strip_resets(result))
         if result is None:
-            shown = ", ".join(self.inputs.shown(file) for file in files)
-            raise ModelError(f"{shown}: the file is empty", hint="write `services:` and a service below it")
+            result = Map(Position(self.inputs.shown(files[0]), 0, 0))
         if not alone:
             validate(result, partial=False)
         self._version(result)
+        if not result and not self.including:
+            shown = ", ".join(self.inputs.shown(file) for file in files)
+            raise ModelError(f"{shown}: the file is empty", hint="write `services:` and a service below it")
         self.short_forms.apply(result)
         UNIQUE.apply(result)
         DEFAULTS.apply(result)
@@ -112,6 +114,9 @@ class Group:
         return parse.documents(self.inputs.read(file), self.inputs.shown(file), self.inputs.budget)
 
     def _prepared(self, document: Any, at: Position, *, partial: bool = True) -> Map:
+        if document is None:
+            problem = "the file is empty, or has nothing between two `---`"
+            raise error(at, (), problem, "write `services:` and a service below it, or remove the `---`")
         if not isinstance(document, Map):
             raise error(at, (), "a compose file is a mapping", "write `services:` and a service below it")
         if self.interpolator is not None:

@@ -44,7 +44,7 @@ class _Frame:
 
 
 def documents(data: bytes, file: str, budget: Budget | None = None) -> list[tuple[Any, Position]]:
-    """Each document of a file with its position; empty ones are left out."""
+    """Each document of a file with its position; none where there is no value and no ``---``."""
     if budget is not None:
         budget.read(data, file)
     text = _decode(data, file)
@@ -288,8 +288,7 @@ class _Builder:
 
     def _add(self, value: Any, size: int, at: Position, tag: str | None) -> None:
         if not self._stack:
-            if value is not None:
-                self.documents.append((value, at))
+            self.documents.append((value, at))
             return
         frame = self._stack[-1]
         frame.size += size

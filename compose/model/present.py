@@ -8,6 +8,7 @@ content behind `environment`, extensions inside of services. Here they are made 
 from __future__ import annotations
 
 import json
+import re
 
 from compose.model.emit import emit
 from compose.model.key_order import ordered
@@ -25,6 +26,9 @@ _NAMED = frozenset(
     }
 )
 """Keys whose value maps names that the user chooses."""
+_NUMBERS = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_FLOAT = re.compile(r'^( *(?:"(?:[^"\\\n]|\\.)*": )?)(-?[0-9.]+(?:e[-+][0-9]+|\.0))(,?)$', re.M)
+"""A line of JSON whose number Go may write otherwise."""
 _SECTIONS = ("configs", "networks", "secrets", "services", "volumes", "models")
 
 
@@ -57,7 +61,7 @@ def document(project: Project, kind: str) -> dict[str, Any]:
         for network in result.get("networks", {}).values():
             if network.get("ipam") == {}:
                 del network["ipam"]
-    result = ordered(result)
+    result = ordered(result, kind)
     return {key: result[key] for key in sorted(result)} if kind == "json" else result
 
 
@@ -160,6 +164,20 @@ def text(shown: Any, kind: str, *, step: int = 2) -> str:
 
 
 def as_json(shown: Any) -> str:
-    """Values as JSON text; bytes that are no UTF-8, which JSON cannot hold, become U+FFFD."""
-    dumped = json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
-    return dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Values as JSON text, in the words of Go's encoder.
+
+    Bytes that are no UTF-8, which JSON cannot hold, become U+FFFD; what HTML or JavaScript would take for
+    more than text is written as its number.
+    """
+    dumped = _FLOAT.sub(_go_number, json.dumps(shown, indent=2, ensure_ascii=False))
+    return dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace").translate(_NUMBERS)
+
+
+def _go_number(line: re.Match[str]) -> str:
+    """Without an exponent from 1e-6 to 1e21, and without zeros that say nothing."""
+    from decimal import Decimal
+
+    before, text, after = line.groups()
+    if float(text) == 0 or 1e-6 <= abs(float(text)) < 1e21:
+        text = format(Decimal(text), "f").removesuffix(".0")
+    return f"{before}{text.replace('e-0', 'e-')}{after}"

@@ -43,6 +43,7 @@ class Project:
         "order",
         "profiles",
         "secrets",
+        "separator",
         "services",
         "volumes",
         "warnings",
@@ -52,6 +53,8 @@ class Project:
         self.all_resources: bool = data["all_resources"]
         """Whether what no service uses stays too: ``--all-resources``."""
         self.name: str = data["name"]
+        self.separator: str = data["separator"]
+        """Between the parts of the names of containers and built images: ``-``, or ``_``."""
         self.directory: str = data["directory"]
         self.files: list[str] = data["files"]
         self.services: dict[str, ServiceConfig] = data["services"]
@@ -97,11 +100,9 @@ class Project:
             if "environment" in one and "content" in one
         }
 
-    @property
-    def separator(self) -> str:
-        """What stands between the parts of a container's name: ``-``, and in a fig.yml ``_``."""
-        own = self.extensions.get("x-pycompose")
-        return "_" if isinstance(own, dict) and own.get("separator") == "_" else "-"
+    def image(self, service: str) -> str:
+        """The name of a service's image, also when it is built and the file names none."""
+        return self.services[service].get("image") or f"{self.name}{self.separator}{service}"
 
     def scale(self, service: str) -> int:
         """How many containers a service is to have."""

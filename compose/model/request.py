@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 ALL_RESOURCES = "all-resources"
 """The switch that keeps what no service uses."""
+COMPATIBILITY = "compatibility"
+"""The switch that names containers and images with ``_``, as docker-compose 1 did."""
 
 
 class Request:

@@ -189,7 +189,7 @@ def float32(value: float) -> float | int:
         text = f"{narrow:.{precision}g}"
         if struct.unpack("f", struct.pack("f", float(text)))[0] == narrow:
             number = float(text)
-            return int(number) if number == int(number) else number
+            return int(number) if number == int(number) and abs(number) < 1e6 else number
     return float(narrow)
 
 

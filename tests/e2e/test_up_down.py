@@ -331,3 +331,21 @@ def test_down_of_one_service_leaves_the_others(stack: Stack) -> None:
     assert stack.shell("db", "echo still there") == "still there"
     stack.run("down", "db")
     assert stack.ps("--all") == {}
+
+
+def test_compatibility_names_containers_as_docker_compose_1_did(stack: Stack) -> None:
+    stack.write("services: {web: {image: IMAGE, command: sleep 1000, deploy: {replicas: 2}}}\n")
+    try:
+        stack.run("--compatibility", "up", "-d")
+        assert set(stack.ids()) == {f"{stack.name}_web_1", f"{stack.name}_web_2"}
+        stack.environment["COMPOSE_COMPATIBILITY"] = "1"
+        found = stack.shell("web", f"nslookup {stack.name}_web_2 127.0.0.11 >/dev/null && echo found")
+        assert found == "found"
+        stack.run("run", "-d", "web", "sleep", "1000")
+        assert any(f"{stack.name}_web_run_" in name for name in stack.ids())
+        stack.environment["COMPOSE_COMPATIBILITY"] = "0"
+        stack.up("--scale", "web=1")
+        assert f"{stack.name}-web-1" in stack.ids()
+        assert f"{stack.name}_web_2" not in stack.ids()
+    finally:
+        stack.run("down", "-t", "0")

@@ -78,18 +78,12 @@ def case(directory: Path) -> Case:
 
 def ask(program: str, one: Case) -> str:
     """The peer's answer for a case, as JSON."""
-    return (
-        json.dumps(json.loads(_ask(program, one, "json")), indent=2, sort_keys=True, ensure_ascii=False)
-        + "\n"
-    )
+    values = json.loads(ask_text(program, one, "json"))
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def ask_text(program: str, one: Case) -> str:
-    """The peer's answer for a case, as YAML."""
-    return _ask(program, one, "yaml")
-
-
-def _ask(program: str, one: Case, kind: str) -> str:
+def ask_text(program: str, one: Case, kind: str = "yaml") -> str:
+    """The peer's answer for a case, as YAML or JSON, byte for byte."""
     files = [word for name in one.files for word in ("-f", name)]
     profiles = [word for name in one.profiles for word in ("--profile", name)]
     done = subprocess.run(

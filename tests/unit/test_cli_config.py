@@ -152,6 +152,22 @@ def test_without_normalisation_nothing_is_implied(project: Path, capfd: pytest.C
     assert "networks" not in shown["services"]["web"]
 
 
+def test_compatibility_names_with_underscores(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "compose.yaml").write_text("name: demo\nservices: {web: {build: .}}\n")
+    usual = output(capfd, "config")
+    assert output(capfd, "config", "--images") == "demo-web\n"
+    assert output(capfd, "--compatibility", "config", "--images") == "demo_web\n"
+    assert output(capfd, "--compatibility", "config") == output(capfd, "config", "--no-normalize") != usual
+    (project / ".env").write_text("COMPOSE_COMPATIBILITY=true\n")
+    monkeypatch.setenv("COMPOSE_COMPATIBILITY", "yes")  # no boolean of Go's: it counts as false
+    assert output(capfd, "config", "--images") == "demo-web\n"
+    monkeypatch.delenv("COMPOSE_COMPATIBILITY")
+    assert output(capfd, "config", "--images") == "demo_web\n"
+    assert output(capfd, "config") == usual
+
+
 def test_environment_is_what_interpolation_sees(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / ".env").write_text("FROM_FILE=yes\n")
     lines = output(capfd, "config", "--environment").splitlines()

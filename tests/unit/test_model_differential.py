@@ -65,11 +65,11 @@ class Ours:
 
     def json(self, one: Case) -> Any:
         """As values."""
-        return json.loads(self._run(one, "json") or "null")
+        return json.loads(self.text(one, "json") or "null")
 
-    def text(self, one: Case) -> str | None:
-        """As YAML; None where it is refused."""
-        return self._run(one, "yaml")
+    def text(self, one: Case, kind: str = "yaml") -> str | None:
+        """As YAML or JSON; None where it is refused."""
+        return self._run(one, kind)
 
     def _run(self, one: Case, kind: str) -> str | None:
         with self._monkeypatch.context() as patch:
@@ -103,9 +103,12 @@ def other_lines(expected: str, found: str | None) -> list[str]:
 @pytest.mark.parametrize("one", cases(), ids=lambda one: str(one.name))
 def test_we_say_what_docker_compose_says(one: Case, program: str | None, ours: Ours) -> None:
     expected = one.expected()
+    text = ours.text(one, "json") or "null"
+    assert not list(differences(expected, json.loads(text)))
     if program is not None:
-        assert one.here(config_cases.ask(program, one)) == expected, "the record is out of date"
-    assert not list(differences(expected, ours.json(one)))
+        said = config_cases.ask_text(program, one, "json")
+        assert one.here(said) == expected, "the record is out of date"
+        assert text == one.paths_of_here(said)
 
 
 @pytest.mark.parametrize("one", cases(), ids=lambda one: str(one.name))
