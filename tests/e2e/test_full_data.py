@@ -74,7 +74,7 @@ def empty(path: str) -> None:
     os.rmdir(path)
 
 
-@pytest.mark.timeout(60 + 10 * ROUNDS)
+@pytest.mark.timeout(600 + 10 * ROUNDS)
 @pytest.mark.parametrize("what", ["inodes", "bytes"])
 @pytest.mark.parametrize("command", [("up", "-d"), ("build", "--no-cache")], ids=lambda found: found[0])
 def test_a_full_disk_is_one_error_and_down_works(stack: Stack, command: tuple[str, ...], what: str) -> None:

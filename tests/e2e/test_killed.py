@@ -60,7 +60,7 @@ def killed_after(stack: Stack, seconds: float, *arguments: str) -> None:
         process.communicate(timeout=MOMENT)
 
 
-@pytest.mark.timeout(60 + 12 * MOMENTS)
+@pytest.mark.timeout(600 + 12 * MOMENTS)
 @pytest.mark.parametrize("command", [("up", "-d"), ("down", "--volumes")], ids=lambda command: command[0])
 def test_a_command_killed_at_any_moment_leaves_nothing_that_the_next_cannot_remove(
     stack: Stack, command: tuple[str, ...]
@@ -136,7 +136,7 @@ def kill_one(stack: Stack, generator: random.Random) -> None:
             os.kill(victim, signal.SIGKILL)
 
 
-@pytest.mark.timeout(60 + 12 * MOMENTS)
+@pytest.mark.timeout(600 + 12 * MOMENTS)
 def test_helpers_killed_while_commands_work(stack: Stack) -> None:
     """Whatever such a command says, the next ones put everything right."""
     stack.write(STACK)

@@ -201,7 +201,7 @@ def last(stack: Stack, disk: Disk, *arguments: str, before: bool) -> float:
     return seconds
 
 
-@pytest.mark.timeout(60 + 30 * CUTS)
+@pytest.mark.timeout(600 + 30 * CUTS)
 @pytest.mark.parametrize(
     "arguments", [("up", "-d"), ("down", "-t", "0"), ("build", "--no-cache")], ids=lambda found: found[0]
 )
@@ -233,7 +233,7 @@ def test_after_a_power_cut_everything_is_whole(stack: Stack, disk: Disk, argumen
         disk.unmount()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_what_was_done_is_there_after_a_power_cut(stack: Stack, disk: Disk) -> None:
     """The power is cut right after the commands that have to sync."""
     disk.copy(disk.prepared, disk.file)
