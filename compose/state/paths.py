@@ -23,7 +23,6 @@ them know nothing of each other; where all of the host meet, `Paths.host_name` k
 
 from __future__ import annotations
 
-import binascii
 import os
 
 from compose.errors import StateError
@@ -152,4 +151,6 @@ def _run_of(data: str) -> str:
 
 
 def _checksum(path: str) -> str:
+    import binascii  # netd and others that never name a project to the host do without
+
     return f"{binascii.crc32(os.fsencode(path)):08x}"

@@ -54,6 +54,7 @@ _SUCCESSORS = {
     "blkio.weight_device": "blkio.bfq.weight_device",
 }
 """CFQ's files, which ended with Linux 5.0, and those of BFQ, which took its place."""
+FREEZER = "freezer"
 _EOPNOTSUPP = 95
 _FREEZE_ROUNDS = 10_000
 
@@ -61,7 +62,9 @@ _FREEZE_ROUNDS = 10_000
 def hierarchies() -> dict[str, str]:
     """Mount point of each hierarchy by its name: ``memory``, ``cpu,cpuacct``, ``systemd``.
 
-    Looked up again when something has been made or removed where they are mounted.
+    The freezer's is the first: groups are made in this order and removed in the opposite one, so that all of
+    what a killed process has left is found there (`leftovers`). Looked up again when something has been made
+    or removed where they are mounted.
     """
     key = common.ROOT, os.stat(common.ROOT).st_mtime_ns
     if key not in _known:
@@ -81,7 +84,7 @@ def _find_hierarchies() -> dict[str, str]:
         point = left.split(" ")[4]
         if kind == "cgroup" and point.startswith(common.ROOT + "/"):
             found.setdefault(os.path.basename(point), point)
-    return found
+    return dict(sorted(found.items(), key=lambda one: one[0] != FREEZER))
 
 
 def by_controller(found: dict[str, str]) -> dict[str, str]:
@@ -100,7 +103,7 @@ def prepare(project: str) -> tuple[str, list[str]]:
 
 def remove_base(base: str) -> None:
     """See `versions.remove_base`."""
-    for point in hierarchies().values():
+    for point in reversed(hierarchies().values()):
         for path in (f"{point}/{base}/{OWN_LEAF}", f"{point}/{base}", f"{point}/{base.split('/')[0]}"):
             try:
                 os.rmdir(path)
@@ -308,7 +311,7 @@ class CgroupV1(Cgroup):
         return found
 
     def remove(self) -> None:
-        for directory in self._directories.values():
+        for directory in reversed(self._directories.values()):
             remove_tree(directory)
 
 
