@@ -183,12 +183,16 @@ def inject(stack: Stack, point: Point) -> None:
 def be_truthful(stack: Stack) -> None:
     """What ``ps`` calls running has processes, and nothing else has."""
     for name, one in stack.ps("--all", "--no-trunc").items():
-        group = cgroups.find(f"pycompose/{stack.host_name}", one["ID"])
-        lives = bool(group.pids())
+        lives = _lives(stack, one["ID"])
         if lives != (one["State"] in ("running", "paused")):  # it may have ended, or begun, meanwhile
             again = stack.ps("--all").get(name, one)
-            lives = bool(group.pids())
+            lives = _lives(stack, one["ID"])
             assert lives == (again["State"] in ("running", "paused")), f"ps says {again}, processes: {lives}"
+
+
+def _lives(stack: Stack, identity: str) -> bool:
+    """Whether there are processes in a container's group, wherever that lies on this host."""
+    return any(cgroups.find(base, identity).pids() for base in cgroups.bases_of(stack.host_name))
 
 
 def clear(stack: Stack) -> None:
