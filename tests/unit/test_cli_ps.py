@@ -13,7 +13,8 @@ from compose.state.index import ContainerRow
 if TYPE_CHECKING:
     from compose.runtime.spec import ContainerState
 
-AN_HOUR_AGO = time.time_ns() - 3_660_000_000_000
+NOW = 1_767_225_600_000_000_000
+AN_HOUR_AGO = NOW - 3_660_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,10 @@ AN_HOUR_AGO = time.time_ns() - 3_660_000_000_000
     ],
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
-def test_words_say_no_more_than_is_known(state: ContainerState, words: str) -> None:
+def test_words_say_no_more_than_is_known(
+    state: ContainerState, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW / 1e9)
     row = ContainerRow("0" * 64, "p-web-1", "p", "web", 1, 0, "", "", 0)
     assert _Line(row, {}, state, []).words() == words
