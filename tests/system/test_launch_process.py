@@ -207,7 +207,7 @@ def test_why_a_program_cannot_be_executed(box: Box, args: list[str], reason: str
         ("-1", "not a name, nor a number from 0 to 4294967294"),
         ("4294967295", "not a name, nor a number from 0 to 4294967294"),
         ("1000:4294967296", "not a name, nor a number from 0 to 4294967294"),
-        ("app:", "not a name, nor a number from 0 to 4294967294"),
+        (":", "not a name, nor a number from 0 to 4294967294"),
     ],
 )
 def test_unknown_users_are_never_root(box: Box, name: str, message: str) -> None:

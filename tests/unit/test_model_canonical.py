@@ -40,7 +40,13 @@ def test_canonical_form_is_that_of_docker_compose(case: Case) -> None:
     assert not list(differences(case.expected(), json.loads(presented(project, "json"))))
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: str(case.name))
+NOT_READ_AGAIN = ("json_text",)
+"""An empty list of capabilities is left out, as docker compose does; it then refuses what it has printed."""
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in cases() if case.name not in NOT_READ_AGAIN], ids=lambda case: str(case.name)
+)
 def test_loading_what_was_printed_changes_nothing(case: Case, tmp_path: Any) -> None:
     """What `config` prints is a compose file of the same meaning."""
     project = load(case.files, cwd=str(case.directory), environment=case.environment, profiles=case.profiles)
