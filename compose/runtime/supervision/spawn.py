@@ -56,8 +56,7 @@ def ensure_keeper(paths: Paths, project: str, *, netd: str, isolation: str, stop
             return
         try:
             if stopping is not None and recorded != stopping:
-                protocol.request(connection, "stopping", stopping=stopping)
-                protocol.check(protocol.receive(connection)[0])
+                _tell(connection, stopping=stopping)
         finally:
             connection.close()
     finally:
@@ -130,12 +129,17 @@ def set_stopping(paths: Paths, project: str, *, stopping: bool) -> None:
                 records.write(f"{directory}/{KEEPER_FILE}", {**record, "stopping": stopping})
             return
         try:
-            protocol.request(connection, "stopping", stopping=stopping)
-            protocol.check(protocol.receive(connection)[0])
+            _tell(connection, stopping=stopping)
         finally:
             connection.close()
     finally:
         os.close(lock)
+
+
+def _tell(connection: Socket, *, stopping: bool) -> None:
+    """Let the keeper know whether the project is being stopped."""
+    protocol.request(connection, "stopping", stopping=stopping)
+    protocol.check(protocol.receive(connection)[0])
 
 
 class outside_of_the_container:  # noqa: N801 - used as a verb
