@@ -200,9 +200,13 @@ def test_netd_alone_brings_keeper_monitor_and_ports_back(stack: Stack) -> None:
     port = free_port()
     stack.write(f"""
 services:
-  one: {{image: IMAGE, command: httpd -f -p 80 -h /bin, ports: ["127.0.0.1:{port}:80"]}}
+  one:
+    image: IMAGE
+    command: httpd -f -p 80 -h /bin
+    ports: ["127.0.0.1:{port}:80"]
+    healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/true, interval: 1s, retries: 10}}
 """)
-    stack.up()
+    stack.run("up", "--wait")  # a server that does not listen yet resets the first connection
     ((_name, one),) = stack.ps("--no-trunc").items()
     record = f"{stack.paths.container(one['ID'])}/state.json"
     former = read_json(record)

@@ -258,15 +258,18 @@ def test_limits_are_seen_and_kept(box: Box) -> None:
 
 
 def test_memory_kill_is_counted(box: Box) -> None:
-    spec = box.spec("sh", "-c", "head -c 100m /dev/zero | tail > /dev/null; echo survived")
+    hungry = "echo 1000 > /proc/self/oom_score_adj; exec tail > /dev/null"  # the kernel's first choice
+    spec = box.spec("sh", "-c", f"head -c 100m /dev/zero | sh -c '{hungry}'; echo survived")
     spec["oci"]["linux"]["resources"] |= {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
 
     def work() -> list[Any]:
         with Running(spec) as running:
             code = running.wait()
-            return [code, running.output().splitlines()[-1], running.cgroup.oom_kills()]
+            return [code, running.output(), running.cgroup.oom_kills()]
 
-    assert in_monitor(work) == [0, "survived", 1]
+    code, output, kills = in_monitor(work)
+    assert (code, output.splitlines()[-1:]) == (0, ["survived"]), (output, kills)
+    assert kills >= 1  # the kernel may take `head` as well while `tail` is still dying
 
 
 def test_a_limit_of_processes(box: Box) -> None:
