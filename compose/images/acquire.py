@@ -1,4 +1,4 @@
-"""Images that are not in the store yet: where they come from."""
+"""Images that may not be in the store yet: where they come from."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from compose.images import reference as references
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from compose.images.store import Image, ImageStore, Progress
+    from compose.images.bootstrap import Progress
+    from compose.images.catalogue import Image
+    from compose.images.store import ImageStore
     from compose.state.paths import Paths
 
 
 def acquire(store: ImageStore, reference: str, progress: Progress, *, renew: bool = False) -> Image:
-    """Make the image `reference` by a bootstrap of the distribution, and store it under that name.
+    """The image `reference`: from the store, or made by a bootstrap of the distribution and stored under that
+    name; with `renew` made even if it is there.
 
-    Whoever asks for an image that somebody else is making waits for it. `renew`: make it even if it is there.
-    Raises `ImageError` for a name that is no distribution's: registries are not asked yet.
+    Whoever asks for an image that somebody else is making waits for it. Raises `ImageError` for a name that
+    is no distribution's: registries are not asked yet.
     """
+    known = None if renew else store.find(reference)
+    if known is not None:
+        return known
     name = references.parse(reference)
     if not bootstraps.known(str(name)):
         raise ImageError(

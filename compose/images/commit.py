@@ -14,7 +14,10 @@ from compose.images.unpack import Unpacker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from compose.images.store import Image, ImageStore, Layer, Session
+    from compose.images.catalogue import Image
+    from compose.images.layout import Layer
+    from compose.images.session import Session
+    from compose.images.store import ImageStore
 
 _CHANGES = frozenset(
     "CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD SHELL STOPSIGNAL USER VOLUME WORKDIR".split()

@@ -12,7 +12,8 @@ from compose.images.overlay import mounted
 from compose.linux.beneath import open_in_root
 
 if TYPE_CHECKING:
-    from compose.images.store import Image, ImageStore
+    from compose.images.catalogue import Image
+    from compose.images.store import ImageStore
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -2,7 +2,7 @@
 
     DATA  /var/lib/pycompose, or $PYCOMPOSE_DATA_DIR
       index.sqlite                    the index (state/index.py)
-      images/                         the image store (images/store.py)
+      images/                         the image store (images/layout.py)
       containers/ID/                  spec.json, state.json, upper/, work/, files/, log/
       hooks/PROJECT.json              which pre_start hooks have succeeded
       outside/PROJECT.json            what other programs provide

@@ -9,7 +9,9 @@ from compose.images.copying import Copier, Rules
 from compose.images.store import ImageStore
 
 if TYPE_CHECKING:
-    from compose.images.store import Image, Layer, Session
+    from compose.images.catalogue import Image
+    from compose.images.layout import Layer
+    from compose.images.session import Session
     from compose.state.paths import Paths
 
 

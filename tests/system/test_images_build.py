@@ -20,7 +20,7 @@ from tests.support.images import store_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compose.images.store import Image
+    from compose.images.catalogue import Image
     from compose.runtime.spec import ContainerSpec
     from compose.state.paths import Paths
 

@@ -14,7 +14,9 @@ import pytest
 
 from compose.errors import ImageError
 from compose.images import bootstrap
+from compose.images.acquire import acquire
 from compose.images.bootstrap import Bootstrapped
+from compose.images.content import copy_content
 from compose.images.store import ImageStore
 from compose.images.unpack import OPAQUE
 from compose.linux.mount import MNT_DETACH, mount, umount2
@@ -291,7 +293,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(
 def test_unknown_names_say_what_to_do(nothing_left: None, paths: Paths) -> None:
     os.makedirs(paths.images)
     with pytest.raises(ImageError, match="is not in the store") as caught:
-        ImageStore(paths).ensure("no/such:image", silent)
+        acquire(ImageStore(paths), "no/such:image", silent)
     assert caught.value.hint
 
 
@@ -319,7 +321,7 @@ def test_a_known_distribution_is_made_once_by_many(
     store = ImageStore(paths)
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda name=name: found.append(store.ensure(name, progress).id))
+        threading.Thread(target=lambda name=name: found.append(acquire(store, name, progress).id))
         for name in ("debian:bookworm", "docker.io/library/debian:bookworm")
     ]
     for thread in threads:
@@ -345,7 +347,7 @@ def test_a_bootstrap_that_fails_leaves_nothing(
     monkeypatch.setattr(bootstrap, "bootstrap", fake)
     store = ImageStore(paths)
     with pytest.raises(ImageError, match="the mirror is gone"):
-        store.ensure("debian:trixie", silent)
+        acquire(store, "debian:trixie", silent)
     assert store.images() == []
     assert os.listdir(f"{paths.images}/scratch") == os.listdir(f"{paths.images}/layers") == []
 
@@ -397,7 +399,7 @@ def test_content_is_that_of_the_merged_tree(
     assert image is not None
     volume = tmp_path / "volume"
     volume.mkdir(mode=0o700)
-    assert store.copy_content(image, path, str(volume))
+    assert copy_content(store, image, path, str(volume))
     found = {str(item.relative_to(volume)) for item in volume.rglob("*")}
     assert found == {"old", "old/new", "keep", "keep/b", "keep/c", "link"}
     kept = (volume / "keep" / "b").stat()
@@ -415,7 +417,7 @@ def test_there_is_nothing_to_copy(nothing_left: None, paths: Paths, tmp_path: Pa
     assert image is not None
     volume = tmp_path / "volume"
     volume.mkdir()
-    assert not store.copy_content(image, path, str(volume))
+    assert not copy_content(store, image, path, str(volume))
     assert os.listdir(volume) == []
 
 
@@ -425,7 +427,7 @@ def test_links_that_lead_up_end_at_the_images_root(nothing_left: None, paths: Pa
     assert image is not None
     volume = tmp_path / "volume"
     volume.mkdir()
-    assert store.copy_content(image, "/up", str(volume))
+    assert copy_content(store, image, "/up", str(volume))
     assert sorted(os.listdir(volume)) == ["absolute", "data", "loop", "up"]
 
 
@@ -438,7 +440,7 @@ def test_a_volume_directory_that_is_a_link_is_refused(
     (tmp_path / "outside").mkdir()
     os.symlink("outside", tmp_path / "volume")
     with pytest.raises(ImageError):
-        store.copy_content(image, "/data", str(tmp_path / "volume"))
+        copy_content(store, image, "/data", str(tmp_path / "volume"))
     assert os.listdir(tmp_path / "outside") == []
 
 
@@ -455,5 +457,5 @@ def test_more_layers_than_one_page_of_paths_holds(nothing_left: None, paths: Pat
         image = session.add_image({"architecture": "amd64", "os": "linux"}, layers, ["many"])
     volume = tmp_path / "volume"
     volume.mkdir()
-    assert store.copy_content(image, "/data", str(volume))
+    assert copy_content(store, image, "/data", str(volume))
     assert len(os.listdir(volume)) == 130

@@ -40,7 +40,7 @@ from .threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from compose.images.store import Image
+    from compose.images.catalogue import Image
     from compose.plan.actions import CreateContainer
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint
@@ -135,7 +135,9 @@ class Creation:
                 mount.update(layers=list(reversed(image.layers)), image=image.id)
 
     def _copier(self, target: str) -> Callable[[str], object]:
-        return lambda into: self.context.images.copy_content(self.image, target, into)
+        from compose.images.content import copy_content
+
+        return lambda into: copy_content(self.context.images, self.image, target, into)
 
     def _identity(self) -> Identity:
         project = self.context.project

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from compose.images.store import Image, Session
+    from compose.images.catalogue import Image
+    from compose.images.session import Session
     from compose.model import Project
     from compose.network.listeners import Listener
     from compose.network.setup import SetupClient

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from compose.images.store import Image
+    from compose.images.catalogue import Image
     from compose.runtime.spec import ContainerSpec, Process
     from compose.state.index import ContainerRow
 

@@ -23,10 +23,7 @@ async def fetch(context: Context, action: FetchImage) -> None:
     from compose.images.acquire import acquire
 
     def work() -> None:
-        if action.renew:
-            acquire(context.images, action.target, context.detail, renew=True)
-            return
-        context.images.ensure(action.target, context.detail)
+        acquire(context.images, action.target, context.detail, renew=action.renew)
 
     await in_thread(work, abandon=True)
 

@@ -52,7 +52,11 @@ from compose.images.layers import is_empty
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.images.store import Image, ImageStore, Layer, Progress, Session
+    from compose.images.bootstrap import Progress
+    from compose.images.catalogue import Image
+    from compose.images.layout import Layer
+    from compose.images.session import Session
+    from compose.images.store import ImageStore
 
 STEPS: dict[str, type[Step]] = {
     "ADD": Add,
@@ -306,14 +310,11 @@ class _Builder:
         return image
 
     def _acquire(self, name: str, session: Session) -> Image:
-        store = self.build.store
-        if self.build.request.pull:
-            from compose.images import bootstrap
-            from compose.images.acquire import acquire
+        from compose.images import bootstrap
+        from compose.images.acquire import acquire
 
-            if bootstrap.known(str(references.parse(name))):
-                acquire(store, name, self._progress, renew=True)
-        store.ensure(name, self._progress)
+        renew = self.build.request.pull and bootstrap.known(str(references.parse(name)))
+        acquire(self.build.store, name, self._progress, renew=renew)
         found = session.find(name)
         if found is None:
             raise ImageError(f"the image {name} vanished from the store")

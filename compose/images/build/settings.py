@@ -8,7 +8,9 @@ from compose.errors import BuildError
 from compose.images.build.state import Build, BuildRequest, StageState
 
 if TYPE_CHECKING:
-    from compose.images.store import ImageStore, Layer, Session
+    from compose.images.layout import Layer
+    from compose.images.session import Session
+    from compose.images.store import ImageStore
 
 
 def settings_stage(

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from compose.images.build.context import Digests, Tree
     from compose.images.build.parser import Place
-    from compose.images.store import ImageStore, Layer, Session
+    from compose.images.layout import Layer
+    from compose.images.session import Session
+    from compose.images.store import ImageStore
     from compose.runtime.spec import ContainerSpec
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from compose.images.store import Image
+    from compose.images.catalogue import Image
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
 
