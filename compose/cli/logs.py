@@ -75,11 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tail(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdecimal():
-        raise UsageError(f"--tail {text}: expected a number or 'all'")
-    return int(text)
+    """How many lines; None: all of them, as docker compose takes every word that is no number, and -1."""
+    if text.removeprefix("+").isdecimal():
+        return int(text)
+    if text not in ("", "all") and not text.removeprefix("-").isdecimal():
+        from compose.ui.errors import warn
+
+        warn(f"--tail {text}: neither a number nor 'all': all lines are shown")
+    return None
 
 
 def label(project: str, row: ContainerRow) -> str:

@@ -31,7 +31,9 @@ def settle(options: argparse.Namespace) -> None:
     _drop_coerced_locale()
     _read_env_files(options)
     options.progress = _one_of("progress", options.progress, _PROGRESS)
-    options.ansi = _one_of("ansi", options.ansi, _ANSI)
+    if options.progress == "json":
+        errors.speak_json()
+    options.ansi = _ansi(options.ansi)
     if options.ansi == "never" and options.progress == "tty":
         raise UsageError("--progress tty needs what --ansi never forbids")
     if options.ansi == "always" and options.progress == "plain":
@@ -39,8 +41,6 @@ def settle(options: argparse.Namespace) -> None:
     if options.ansi == "never" and options.progress == "auto":
         options.progress = "plain"
     terminal.set_colours(options.ansi)
-    if options.progress == "json":
-        errors.speak_json()
     limit = os.environ.get("COMPOSE_PARALLEL_LIMIT")
     if options.parallel is None and limit:
         if not limit.removeprefix("-").isdecimal():
@@ -70,6 +70,17 @@ def _one_of(option: str, given: str | None, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"--{option} {value}: unknown", hint=f"write one of {', '.join(known)}")
     return value
+
+
+def _ansi(given: str | None) -> str:
+    """An unknown word counts as ``auto``, as in docker compose."""
+    try:
+        return _one_of("ansi", given, _ANSI)
+    except UsageError as error:
+        from compose.ui import errors
+
+        errors.warn(f"{error}, taken as auto; {error.hint}")
+        return "auto"
 
 
 def _read_env_files(options: argparse.Namespace) -> None:

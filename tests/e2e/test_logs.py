@@ -41,6 +41,7 @@ def test_logs_of_one_service(talked: Stack) -> None:
 
 def test_logs_shows_the_last_lines(talked: Stack) -> None:
     assert talked.run("logs", "--no-log-prefix", "--tail", "1", "one") == "3\n"
+    assert talked.run("logs", "--no-log-prefix", "--tail", "-1", "one").endswith("2\n3\n")
     assert talked.run("logs", "--no-log-prefix", "-n", "0", "one") == ""
 
 

@@ -48,7 +48,6 @@ def command(directory: Path, *arguments: str, script: str = "", **options: Any) 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["logs", "--tail", "²"],
         ["logs", "--since", "²"],
         ["logs", "--since", "9" * 400],
         ["logs", "--since", "0001-01-01T00:00:00"],
@@ -102,9 +101,7 @@ def test_what_is_on_or_off_may_be_said_in_words(given: list[str], wanted: tuple[
     ("arguments", "environment"),
     [
         (["--progress", "fast"], {}),
-        (["--ansi", "sometimes"], {}),
         ([], {"COMPOSE_PROGRESS": "fast"}),
-        ([], {"COMPOSE_ANSI": "sometimes"}),
         ([], {"COMPOSE_PARALLEL_LIMIT": "x"}),
         (["--ansi", "never", "--progress", "tty"], {}),
         (["--ansi", "always", "--progress", "plain"], {}),
@@ -116,6 +113,41 @@ def test_settings_that_make_no_sense_are_refused_wherever_they_stand(
     code, said = command(directory, *arguments, "ps", environment=environment)
     assert code == 2
     assert said.startswith("pycompose: ") and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "word"),
+    [
+        (["--ansi", "sometimes", "ps"], {}, "--ansi sometimes"),
+        (["ps"], {"COMPOSE_ANSI": "sometimes"}, "--ansi sometimes"),
+        (["--progress", "json", "--ansi", "sometimes", "ps"], {}, '{"level":"warning","msg":"--ansi sometimes'),
+        (["logs", "--tail", "2x"], {}, "--tail 2x"),
+        (["logs", "--tail", "²"], {}, "--tail ²"),
+    ],
+)
+def test_words_that_docker_compose_passes_over_are_warned_of(
+    directory: Path, arguments: list[str], environment: dict[str, str], word: str
+) -> None:
+    code, said = command(directory, *arguments, environment=environment)
+    assert code == 0
+    assert word in said.splitlines()[0] and "warning" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["logs", "--tail", "-1"],
+        ["logs", "-n", "-5"],
+        ["logs", "--tail="],
+        ["logs", "--tail", "+2"],
+        ["--parallel", "0", "ps", "-q"],
+        ["--parallel=-1", "ps", "-q"],
+        ["--compatibility=false", "ps", "-q"],
+        ["--all-resources=0", "ps", "-q"],
+    ],
+)
+def test_what_docker_compose_takes_is_taken_without_a_word(directory: Path, arguments: list[str]) -> None:
+    assert command(directory, *arguments) == (0, "")
 
 
 def test_settings_may_stand_in_the_env_file_below_the_environment(directory: Path) -> None:
