@@ -120,7 +120,7 @@ def test_settings_that_make_no_sense_are_refused_wherever_they_stand(
     [
         (["--ansi", "sometimes", "ps"], {}, "--ansi sometimes"),
         (["ps"], {"COMPOSE_ANSI": "sometimes"}, "--ansi sometimes"),
-        (["--progress", "json", "--ansi", "sometimes", "ps"], {}, '{"level":"warning","msg":"--ansi sometimes'),
+        (["--progress", "json", "--ansi", "sometimes", "ps"], {}, '"msg":"--ansi sometimes'),
         (["logs", "--tail", "2x"], {}, "--tail 2x"),
         (["logs", "--tail", "²"], {}, "--tail ²"),
     ],
