@@ -172,14 +172,15 @@ class _Run:
         taken = {row.number for row in rows if row.service == arguments.service}
         number = next(number for number in range(FIRST_ONEOFF, 2 * FIRST_ONEOFF) if number not in taken)
         separator = self.project.separator
-        parts = (self.project.name, arguments.service, "run", os.urandom(6).hex())
+        slug = os.urandom(32).hex()
+        parts = (self.project.name, arguments.service, "run", slug[:12])
         name = arguments.name if arguments.name is not None else separator.join(parts)
         if len(name) < 2 or name[0] not in _FIRST or set(name) - set(_FIRST + "_.-"):
             raise ComposeError(
                 f"--name {name}: not a name", hint="write letters, digits, '_', '.' or '-', two at least"
             )
         size = window_size() if self.tty else {}
-        return OneOff(name, number, arguments.rm, arguments.use_aliases, size)
+        return OneOff(name, number, arguments.rm, arguments.use_aliases, slug, size)
 
     def _changes(self) -> Changes:
         from compose.model.oneoff import Changes

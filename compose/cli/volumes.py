@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from compose import __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -68,6 +70,7 @@ def _shown(paths: Paths, row: VolumeRow) -> dict[str, Any]:
         **row.labels,
         f"{prefix}.config-hash": row.config_hash,
         f"{prefix}.project": row.project,
+        f"{prefix}.version": __version__,
         f"{prefix}.volume": row.key,
     }
     return {

@@ -257,6 +257,7 @@ def _project(loading: Loading, tree: Map, disabled: Map, profiles: list[str], or
     data["name"] = loading.name
     data["directory"] = loading.found.directory
     data["files"] = list(loading.found.files)
+    data["env_files"] = find.named_env_files(loading.inputs, loading.request.env_files)
     data["profiles"] = profiles
     data["order"] = order
     data["warnings"] = loading.all_warnings()

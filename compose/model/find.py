@@ -145,10 +145,7 @@ def _also(
 def _dotenv(
     inputs: Inputs, directory: str, env_files: Sequence[str], above: dict[str, str] | None = None
 ) -> dict[str, str]:
-    files = list(env_files)
-    if not files:
-        listed = inputs.variable("COMPOSE_ENV_FILES")
-        files = listed.split(",") if listed else []
+    files = named_env_files(inputs, env_files)
     if not files:
         disabled = inputs.variable("COMPOSE_DISABLE_ENV_FILE")
         if disabled and disabled not in _FALSE:
@@ -162,8 +159,17 @@ def _dotenv(
         files = [path] if inputs.kind(path) == "file" else []
     variables: dict[str, str] = {}
     for name in files:
-        read_dotenv(inputs, inputs.absolute(name), variables, above)
+        read_dotenv(inputs, name, variables, above)
     return variables
+
+
+def named_env_files(inputs: Inputs, env_files: Sequence[str]) -> list[str]:
+    """The absolute paths of the .env files that ``--env-file`` or COMPOSE_ENV_FILES name."""
+    names = list(env_files)
+    if not names:
+        listed = inputs.variable("COMPOSE_ENV_FILES")
+        names = listed.split(",") if listed else []
+    return [inputs.absolute(name) for name in names]
 
 
 def read_dotenv(

@@ -35,6 +35,7 @@ class Project:
         "configs",
         "directory",
         "disabled",
+        "env_files",
         "extensions",
         "files",
         "models",
@@ -57,6 +58,8 @@ class Project:
         """Between the parts of the names of containers and built images: ``-``, or ``_``."""
         self.directory: str = data["directory"]
         self.files: list[str] = data["files"]
+        self.env_files: list[str] = data["env_files"]
+        """Those that take the place of .env."""
         self.services: dict[str, ServiceConfig] = data["services"]
         self.disabled: dict[str, ServiceConfig] = data["disabled"]
         self.networks: dict[str, NetworkConfig] = data["networks"]

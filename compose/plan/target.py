@@ -23,6 +23,8 @@ class OneOff(NamedTuple):
     """Whether it goes as soon as it has ended."""
     use_aliases: bool = False
     """Whether it answers to the names of its service."""
+    slug: str = ""
+    """What tells it from all others: 64 hexadecimal digits, of which its name has the first twelve."""
     console_size: Mapping[str, int] = MappingProxyType({})
     """``height`` and ``width`` of its terminal in characters, where it has one and they are known."""
 

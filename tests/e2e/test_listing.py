@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,6 +122,71 @@ def test_templates_reach_into_what_there_is(stack: Stack) -> None:
     )
     labels = '{{.Label "com.docker.compose.volume"}} {{.Label "d"}}'
     assert stack.run("volumes", "--format", labels) == "data e\n"
+
+
+LABELLED = """
+services:
+  web:
+    image: IMAGE
+    command: [sleep, infinity]
+    container_name: NAME-web
+    depends_on:
+      job: {condition: service_completed_successfully}
+      db: {condition: service_started, restart: true}
+  db: {image: IMAGE, command: [sleep, infinity], labels: {com.docker.compose.project: other, a: b}}
+  job: {image: IMAGE, command: ["true"]}
+"""
+OWN = "com.docker.compose."
+
+
+def own_labels(stack: Stack) -> dict[str, dict[str, str]]:
+    """The labels of ours that each container has, by its name."""
+    words = {name: re.split(r",(?=[\w.-]+=)", row["Labels"]) for name, row in stack.ps("--all").items()}
+    return {
+        name: dict(one.removeprefix(OWN).split("=", 1) for one in labels if one.startswith(OWN))
+        for name, labels in words.items()
+    }
+
+
+def test_containers_have_the_labels_by_which_tools_know_those_of_docker_compose(stack: Stack) -> None:
+    stack.write(LABELLED.replace("NAME", stack.name))
+    stack.write("A=1\n", "settings.env")
+    stack.up()
+    found = own_labels(stack)
+    web, db = found[f"{stack.name}-web"], found[f"{stack.name}-db-1"]
+    assert len(web.pop("config-hash")) == 64 and web.pop("image").startswith("sha256:")
+    assert web == {
+        "container-number": "1",
+        "depends_on": "db:service_started:true,job:service_completed_successfully:false",
+        "oneoff": "False",
+        "project": stack.name,
+        "project.config_files": f"{stack.directory}/compose.yaml",
+        "project.working_dir": str(stack.directory),
+        "service": "web",
+        "version": __version__,
+    }
+    assert db["depends_on"] == "" and db["project"] == stack.name
+
+    before = {name: row["ID"] for name, row in stack.ps().items()}
+    stack.run("--env-file", "settings.env", "up", "-d")
+    assert {name: row["ID"] for name, row in stack.ps().items()} == before  # labels make nothing anew
+
+    stack.run("--env-file", "settings.env", "up", "-d", "--force-recreate", "-t", "0")
+    found = own_labels(stack)
+    replaced = {name: labels["replace"] for name, labels in found.items()}
+    assert replaced == {f"{stack.name}-{one}": one for one in ("db-1", "job-1")} | {
+        f"{stack.name}-web": f"{stack.name}-web"
+    }
+    files = {labels["project.environment_file"] for labels in found.values()}
+    assert files == {f"{stack.directory}/settings.env"}
+
+
+def test_the_container_of_a_run_says_in_its_labels_which_one_it_is(stack: Stack) -> None:
+    stack.write("services: {web: {image: IMAGE}}")
+    stack.run("run", "-d", "web", "sleep", "infinity")
+    ((name, labels),) = own_labels(stack).items()
+    assert (labels["oneoff"], labels["service"], "container-number" in labels) == ("True", "web", False)
+    assert len(labels["slug"]) == 64 and name == f"{stack.name}-web-run-{labels['slug'][:12]}"
 
 
 def test_a_project_that_is_named_is_not_read_from_the_file_of_another(stack: Stack) -> None:

@@ -32,7 +32,8 @@ from compose.state.files import replace, replace_json
 from . import devices, files, hooks, networks, ports, quota, sharing, sources, volumes
 from .context import SERVICE_FILE
 from .seccomp import program
-from .spec.build import Attached, Identity, WrittenFile, container_spec
+from .spec.build import Attached, WrittenFile, container_spec
+from .spec.identity import Identity
 from .spec.mounts import mounts
 from .spec.namespaces import has_own_network, mode
 from .threads import in_thread
@@ -118,7 +119,11 @@ class Creation:
                 found.volumes[number] = use._replace(read_only=True)
             if use.copy:
                 self.context.volumes.fill(use.name, self._copier(use.target))
-        spec = container_spec(self.wanted, self.image, self._identity(), self._attached(found, directories))
+        project = self.context.project
+        assert project is not None
+        spec = container_spec(
+            self.wanted, project, self.image, self._identity(), self._attached(found, directories)
+        )
         replace_json(f"{self.directory}/{SERVICE_FILE}", dict(self.wanted.config), durable=False)
         if spec["oci"].get("hooks"):
             _write_bundle(spec)
@@ -140,8 +145,6 @@ class Creation:
         return lambda into: copy_content(self.context.images, self.image, target, into)
 
     def _identity(self) -> Identity:
-        project = self.context.project
-        assert project is not None
         return Identity(
             self.id,
             self.action.target,
@@ -149,8 +152,7 @@ class Creation:
             self.action.number,
             time.time_ns(),
             self.directory,
-            project.directory,
-            ",".join(project.files),
+            self.action.replaces is not None,
         )
 
     def _attached(self, found: Mounts, directories: dict[str, str]) -> Attached:

@@ -11,6 +11,7 @@ from compose.runtime.container.oci import default_oci
 from compose.runtime.spec import VERSION
 
 from . import sysctls
+from .identity import own_labels
 from .lifecycle import grace_period, healthcheck, restart_policy, restarts_unhealthy, stop_signal
 from .logging import About, logging
 from .mounts import bind_mount
@@ -24,28 +25,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.images.catalogue import Image
+    from compose.model import Project
     from compose.plan.target import Wanted
     from compose.runtime.spec import ContainerSpec, Endpoint, OciConfig
 
     from ..devices import HostDevices
+    from .identity import Identity
     from .mounts import Mounts
     from .security import Security
-
-
-class Identity(NamedTuple):
-    """Which container it is."""
-
-    id: str
-    name: str
-    project: str
-    number: int
-    created: int
-    """Nanoseconds since the epoch."""
-    directory: str
-    """Its lasting directory."""
-    working_directory: str
-    """The project's directory and files, for labels that docker's users look for."""
-    files: str
 
 
 class WrittenFile(NamedTuple):
@@ -79,7 +66,9 @@ class Attached(NamedTuple):
     """The AppArmor profile of those that name none; empty: there is none."""
 
 
-def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: Attached) -> ContainerSpec:
+def container_spec(
+    wanted: Wanted, project: Project, image: Image, identity: Identity, attached: Attached
+) -> ContainerSpec:
     """The whole of ``spec.json``."""
     service = wanted.config
     of_image: Mapping[str, Any] = image.config.get("config") or {}
@@ -97,7 +86,7 @@ def container_spec(wanted: Wanted, image: Image, identity: Identity, attached: A
         "image": image.id,
         "image_name": wanted.image,
         "config_hash": wanted.config_hash,
-        "labels": {**labels, **_compose_labels(wanted, identity)},
+        "labels": {**labels, **own_labels(wanted, project, identity, image.id)},
         "created": identity.created,
         "oci": oci,
         "rootfs": {
@@ -140,19 +129,6 @@ def _about(
 def _exposed(service: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
     given = [*(image.get("ExposedPorts") or ()), *(service.get("expose") or ())]
     return sorted({str(port) if "/" in str(port) else f"{port}/tcp" for port in given})
-
-
-def _compose_labels(wanted: Wanted, identity: Identity) -> dict[str, str]:
-    prefix = "com.docker.compose"
-    return {
-        f"{prefix}.project": identity.project,
-        f"{prefix}.service": wanted.name,
-        **({} if wanted.oneoff else {f"{prefix}.container-number": str(identity.number)}),
-        f"{prefix}.oneoff": str(wanted.oneoff is not None),
-        f"{prefix}.config-hash": wanted.config_hash,
-        f"{prefix}.project.working_dir": identity.working_directory,
-        f"{prefix}.project.config_files": identity.files,
-    }
 
 
 def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached: Attached) -> OciConfig:
