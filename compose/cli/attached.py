@@ -40,7 +40,7 @@ def follow_until_stopped(
     printed as well. The first end of a container does the same where the options say so.
     """
     from compose.cli.following import Following
-    from compose.cli.logs import label, log_printer
+    from compose.cli.log_lines import label, log_printer
     from compose.state.index import Index
 
     def wanted(row: ContainerRow) -> bool:

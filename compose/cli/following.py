@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 
-from compose.cli.logs import label
+from compose.cli.log_lines import label
 from compose.runtime.output.logs import Follower
 from compose.state import events
 from compose.state.index import Index

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
+from compose.cli.log_lines import label, log_printer
 from compose.errors import ContainerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from compose.state.index import ContainerRow
-    from compose.ui.logs import LogPrinter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,22 +80,3 @@ def _tail(text: str) -> int | None:
 
         warn(f"--tail {text}: neither a number nor 'all': all lines are shown")
     return None
-
-
-def label(project: str, row: ContainerRow) -> str:
-    """What stands before a container's lines: its name without the project's."""
-    return row.name.removeprefix(f"{project}-")
-
-
-def log_printer(arguments: argparse.Namespace, project: str, rows: Sequence[ContainerRow]) -> LogPrinter:
-    """The printer that the options ask for."""
-    from compose.ui.logs import LogPrinter
-    from compose.ui.terminal import colours
-
-    return LogPrinter(
-        sys.stdout.fileno(),
-        [label(project, row) for row in rows],
-        colours=not arguments.no_color and colours(sys.stdout),
-        prefix=not arguments.no_log_prefix,
-        timestamps=arguments.timestamps,
-    )

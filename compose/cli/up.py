@@ -239,7 +239,7 @@ def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Termi
     assert context.target is not None and context.project is not None
     remove_orphans = wants_orphans_removed(arguments)
     engine = EmbeddedEngine(context)
-    context.rerun_hooks = arguments.force_recreate
+    context.preparation.again = arguments.force_recreate
     observed = engine.observe()
     images = plan_images(context.target, observed, build=arguments.build, pull=arguments.pull)
     if arguments.no_build:

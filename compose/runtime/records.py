@@ -110,6 +110,14 @@ def read_spec(paths: Paths, identity: str) -> ContainerSpec:
     return spec
 
 
+def find_spec(paths: Paths, identity: str) -> ContainerSpec | None:
+    """A container's spec.json; None when there is none that can be read, as in one that is half-made."""
+    try:
+        return read_spec(paths, identity)
+    except StateError:
+        return None
+
+
 def write_spec(paths: Paths, spec: ContainerSpec) -> None:
     """Write spec.json, once, before anything of the container is made; its directory exists afterwards."""
     directory = paths.container(spec["id"])

@@ -17,6 +17,7 @@ from compose.state.index import Index
 from compose.volumes import VolumeStore
 
 from .batch import Batcher
+from .hooks.before import Preparation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,12 +33,7 @@ if TYPE_CHECKING:
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
 
-    from .hooks import Preparation
-
     Detail = Callable[[str, str, float | None], None]
-
-SERVICE_FILE = "service.json"
-"""The service's configuration when the container was made, beside its spec.json."""
 
 
 def no_detail(what: str, status: str, fraction: float | None) -> None:
@@ -72,11 +68,12 @@ class Context:
         self.detail = detail
         self.warn = warn
         self.no_cache = no_cache
-        self.rerun_hooks = False
-        """Whether `pre_start` hooks run that have run before."""
         self.index = Index(paths)
         self.images = ImageStore(paths)
         self.volumes = VolumeStore(paths)
+        self.preparation = Preparation(
+            paths, project_name, self.images, lambda *told: self.detail(*told)  # who listens may change
+        )
         self.listeners: dict[str, list[Listener]] = {}
         """Container name -> its open ports, until the keeper has them."""
         self.volumes_of: dict[str, frozenset[str]] = {}
@@ -94,7 +91,6 @@ class Context:
         self._keeper: Keeper | None = None
         self._session: Session | None = None
         self._held = contextlib.ExitStack()
-        self._preparation: Preparation | None = None
 
     @contextlib.contextmanager
     def network(self) -> Iterator[SetupClient]:
@@ -156,15 +152,6 @@ class Context:
         if self._keeper is None:
             self._keeper = Keeper.ensure(self.paths, self.name)
         return self._keeper
-
-    def preparation(self) -> Preparation:
-        """The `pre_start` hooks of this command."""
-        from .hooks import Preparation
-
-        with self._network_lock:
-            if self._preparation is None:
-                self._preparation = Preparation(self)
-            return self._preparation
 
     def found_keeper(self) -> Keeper | None:
         """The project's keeper when it runs."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from compose.errors import ComposeError
 from compose.plan import actions as a
+from compose.runtime import records
 
-from . import containers, durable, images, networks, volumes, waiting
-from .hooks import service_of
+from . import creation, durable, images, lifecycle, networks, removal, service_record, volumes, waiting
 from .observe import observe
 from .recorded import reconnect
 from .reserve import reserve
@@ -63,13 +63,13 @@ class EmbeddedEngine:
             case a.RemoveVolume():
                 await volumes.remove(context, action.target)
             case a.CreateContainer():
-                await containers.create(context, action)
+                await creation.create(context, action)
             case a.StartContainer():
-                await containers.start(context, action.target)
+                await lifecycle.start(context, action.target)
             case a.ReconnectContainer():
                 await reconnect(context, action.target)
             case a.StopContainer():
-                await containers.stop(
+                await lifecycle.stop(
                     context,
                     action.target,
                     action.grace_period,
@@ -77,14 +77,13 @@ class EmbeddedEngine:
                     regardless=action.regardless,
                 )
             case a.RestartContainer():
-                await containers.restart(context, action.target, action.grace_period)
-                containers.note(context, context.row(action.target).id, "restart")
+                await lifecycle.restart(context, action.target, action.grace_period)
             case a.KillContainer():
-                await containers.kill(context, action.target, action.signal)
+                await lifecycle.kill(context, action.target, action.signal)
             case a.PauseContainer():
-                await containers.pause(context, action.target, paused=True)
+                await lifecycle.pause(context, action.target, paused=True)
             case a.UnpauseContainer():
-                await containers.pause(context, action.target, paused=False)
+                await lifecycle.pause(context, action.target, paused=False)
             case a.RemoveContainer():
                 await self._remove(action)
             case a.WaitHealthy():
@@ -102,16 +101,16 @@ class EmbeddedEngine:
     async def _remove(self, action: a.RemoveContainer) -> None:
         row = self._context.index.container_named(action.target)
         if row is not None:
-            await containers.remove(self._context, row, with_volumes=action.volumes)
+            await removal.remove(self._context, row, with_volumes=action.volumes)
 
     async def _wait_healthy(self, action: a.WaitHealthy) -> None:
         from . import readiness
 
         row = self._context.row(action.target)
-        spec = containers.readable_spec(self._context, row.id)
+        spec = records.find_spec(self._context.paths, row.id)
         checked = spec is not None and spec.get("healthcheck") is not None
         if spec is not None and not checked and action.required:
-            question = readiness.choose(service_of(self._context, row.id), spec)
+            question = readiness.choose(service_record.read(self._context.paths, row.id), spec)
             if question is not None:
                 await readiness.ready(self._context, row, question)
                 return

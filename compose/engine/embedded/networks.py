@@ -19,7 +19,7 @@ from compose.runtime.client import Keeper
 from compose.runtime.records import boot_id
 from compose.state.files import read_json, replace, replace_json
 
-from . import hooks
+from .hooks.before import forget
 from .spec.interfaces import interface_name, interface_sysctls, link_local
 from .spec.namespaces import has_own_network
 from .spec.sysctls import of_network
@@ -465,7 +465,7 @@ async def remove_sandbox(context: Context) -> None:
         remove_path(context.paths.project_run(context.name))
 
     await in_thread(work)
-    hooks.forget(context)
+    forget(context.paths, context.name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))
 
@@ -477,6 +477,6 @@ async def leave_sandbox(context: Context) -> None:
     them away.
     """
     await in_thread(Keeper(context.paths, context.name).shutdown)
-    hooks.forget(context)
+    forget(context.paths, context.name)
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))

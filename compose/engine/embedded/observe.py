@@ -9,14 +9,11 @@ from compose.errors import StateError
 from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
 from compose.runtime.records import read_spec, read_state
 from compose.runtime.spec import STATE_FILE, health_of
-from compose.state.files import read_json
 
-from . import networks
-from .context import SERVICE_FILE
+from . import networks, service_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from compose.runtime.spec import ContainerSpec
     from compose.state.index import ContainerRow
@@ -60,7 +57,7 @@ def _container(
         return found
     config = None
     if hashes is not None and hashes.get(row.service) != row.config_hash:
-        config = _service(f"{directory}/{SERVICE_FILE}")
+        config = service_record.find(context.paths, row.id)
     own = "" if "network" in (spec.get("shared") or {}) else spec.get("network_namespace")
     return found._replace(
         status=state.get("status", "created"),
@@ -93,14 +90,6 @@ def _lenders(context: Context, spec: ContainerSpec) -> frozenset[str]:
         return frozenset()
     names = {row.id: row.name for row in context.index.containers()}
     return frozenset(names.get(identity, "") for identity in identities)
-
-
-def _service(path: str) -> dict[str, Any] | None:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _networks(context: Context) -> tuple[ObservedNetwork, ...]:

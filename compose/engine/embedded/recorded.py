@@ -13,14 +13,11 @@ from compose.errors import StateError
 from compose.plan.target import Target, Wanted, WantedNetwork
 from compose.runtime import records
 from compose.runtime.supervision.restart import wanted as is_restarted
-from compose.state.files import read_json
 
-from . import networks
-from .context import SERVICE_FILE
+from . import networks, service_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Any
+    from collections.abc import Collection
 
     from compose.runtime.spec import ContainerSpec, ContainerState
     from compose.state.index import ContainerRow, Index, NetworkRow
@@ -35,7 +32,7 @@ def recorded_target(paths: Paths, index: Index, project: str) -> Target:
     services: dict[str, Wanted] = {}
     used: dict[str, WantedNetwork] = {}
     for row in index.containers(project):
-        config = _config(paths, row.id)
+        config = service_record.read(paths, row.id)
         try:
             spec = records.read_spec(paths, row.id)
         except StateError:
@@ -57,14 +54,6 @@ def _key_of(network: NetworkRow, project: str) -> str:
     return network.key if network.project == project else network.name
 
 
-def _config(paths: Paths, identity: str) -> Mapping[str, Any]:
-    try:
-        found = read_json(f"{paths.container(identity)}/{SERVICE_FILE}")
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 async def reconnect(context: Context, name: str) -> None:
     """Furnish the network namespace of a container whose own is gone; its names and addresses stay."""
     row = context.row(name)
@@ -84,7 +73,7 @@ async def reconnect(context: Context, name: str) -> None:
 
 def _wanted(context: Context, row: ContainerRow, spec: ContainerSpec) -> Wanted:
     """What a container was made from."""
-    config = _config(context.paths, row.id)
+    config = service_record.read(context.paths, row.id)
     return Wanted(row.service, config, row.config_hash, spec.get("image_name", ""))
 
 

@@ -4,9 +4,11 @@ subnets, addresses, host ports. When one of them cannot be had, nothing has happ
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError, PlanError
+from compose.linux.files import spread_directories
 from compose.plan.actions import (
     CreateContainer,
     CreateNetwork,
@@ -22,7 +24,7 @@ from compose.state.index import as_text
 from compose.volumes.local import Local
 
 from . import devices, networks, platform, ports, recorded, sharing
-from .containers import container_row, make_home, new_identity
+from .rows import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
 from .spec.namespaces import useless
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from compose.plan.actions import Action
     from compose.plan.plan import Plan
+    from compose.state.paths import Paths
 
     from .context import Context
 
@@ -68,13 +71,19 @@ def reserve(context: Context, plan: Plan) -> None:
                 _write_down(context, transaction, made, removed)
             _take_ports(context, actions, started)
     if creations:
-        make_home(context.paths)
+        _make_home(context.paths)
     if context.target is not None:
         recorded.restore_names(context, {*context.identities, *(one.replaces or "" for one in creations)})
     networks.tell_all(context, [action for action in creations if action.replaces is None])
     if made or started or any(isinstance(action, RestartContainer) for action in actions):
         context.keeper()  # it gets ready while the network is made
     networks.begin(context, [action for action in made if isinstance(action, CreateNetwork)], creations)
+
+
+def _make_home(paths: Paths) -> None:
+    """The directory in which each container gets one."""
+    os.makedirs(paths.containers, mode=0o700, exist_ok=True)
+    spread_directories(paths.containers)
 
 
 def _check(context: Context, name: str) -> None:
