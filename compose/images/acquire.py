@@ -15,7 +15,7 @@ from compose.images import reference as references
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from compose.images.bootstrap import Progress
+    from compose.images.bootstrap.request import Progress
     from compose.images.catalogue import Image
     from compose.images.store import ImageStore
     from compose.state.paths import Paths

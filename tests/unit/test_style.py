@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import networkx
 import pytest
 
 if TYPE_CHECKING:
@@ -137,15 +138,58 @@ LAYERS = {
 """The modules and folders of a package, from the top down: each imports only from rows below its own."""
 
 
-def imported(path: Path) -> set[str]:
-    """Every name of ours that a module imports, wherever it does, for a type checker alone as well."""
+WHOLES_AND_PARTS = {"compose.runtime.supervision.monitor"}
+"""Modules whose parts, each in a module of its own, share the state of the whole: they may name its type."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours by its name."""
+    found = {}
+    for path in (ROOT / "compose").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def type_checkers_own(tree: ast.Module) -> Iterator[ast.AST]:
+    """What stands under `if TYPE_CHECKING`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for statement in node.body:
+                yield from ast.walk(statement)
+
+
+def imported(path: Path, *, but_by_type: frozenset[str] = frozenset()) -> set[str]:
+    """Every name of ours that a module imports, wherever it does, for a type checker alone as well.
+
+    Of modules in `but_by_type`, what is imported for a type checker alone is left out.
+    """
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = set(type_checkers_own(tree))
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            source = ".".join((*above, *filter(None, [node.module])))
+            if source not in but_by_type or node not in for_types:
+                found |= {f"{source}.{alias.name}" for alias in node.names}
     return found
+
+
+def test_no_circle_of_modules() -> None:
+    """No module needs, by way of others, itself: each can be read, tested and moved after what it needs."""
+    known = modules()
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
+    for module, path in known.items():
+        for name in imported(path, but_by_type=frozenset(WHOLES_AND_PARTS)):
+            needed = name if name in known else name.rpartition(".")[0]
+            if needed in known and needed != module:
+                graph.add_edge(module, needed)
+    circles = [sorted(found) for found in networkx.strongly_connected_components(graph) if len(found) > 1]
+    assert not circles
 
 
 @pytest.mark.parametrize("package", LAYERS)

@@ -15,29 +15,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ImageError
-from compose.images.bootstrap import (
-    Bootstrapped,
-    aptconf,
-    deb,
-    dpkg,
-    familiar,
-    finish,
-    release,
-    sources,
-    target,
-)
+from compose.images.bootstrap import aptconf, deb, dpkg, finish, release, sources
 from compose.images.bootstrap.configure import POLICY, configure
 from compose.images.bootstrap.fetch import Fetcher, NotFoundError
 from compose.images.bootstrap.packages import Index, Package, Pool
+from compose.images.bootstrap.request import Bootstrapped, familiar, target
 from compose.images.bootstrap.resolve import configuration_order, resolve
 from compose.images.bootstrap.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from compose.images.bootstrap import Progress, Target
     from compose.images.bootstrap.dpkg import Unpacked
     from compose.images.bootstrap.release import Release
+    from compose.images.bootstrap.request import Progress, Target
 
 _ARCHITECTURES = {
     "x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "armv8l": "armhf", "i686": "i386",

@@ -52,7 +52,7 @@ from compose.images.layers import is_empty
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.images.bootstrap import Progress
+    from compose.images.bootstrap.request import Progress
     from compose.images.catalogue import Image
     from compose.images.layout import Layer
     from compose.images.session import Session
