@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     scope.check(arguments.services)
     since, until = moment(arguments.since), moment(arguments.until)
     reader = Reader(scope.paths, scope.name, from_now=not since)
+    scope.watch(scope.rows)
     _follow(scope, reader, arguments, since, until)
     return 0
 

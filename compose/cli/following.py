@@ -84,10 +84,18 @@ class Following:
                 if self._shown(self._rows[key]):
                     self._printer.line(key, time_ns, line)
                 self._reached[key] = time_ns
+            self._revive()
             for key in sorted(before - self._follower.following()):
                 if self._ended is not None:
                     self._ended(key, self._rows[key])
             self._look_for_started()
+
+    def _revive(self) -> None:
+        """Bring back helpers that were all killed while we follow what their containers write."""
+        for identity in self._follower.unwatched():
+            from compose.runtime.supervision.revival import Revival
+
+            Revival(self._paths, self._project).bring_back(identity)
 
     def _goes_on(self, awaited: Callable[[ContainerRow], bool]) -> bool:
         while True:

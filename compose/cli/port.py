@@ -7,9 +7,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
-
-    from compose.state.paths import Paths
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print where on the host a port of a container can be reached."""
+    from compose.cli import project as projects
+    from compose.cli.published import bracketed, published
     from compose.cli.scope import Scope
     from compose.errors import ContainerError
 
     scope = Scope(arguments)
     container = scope.running(arguments.service, arguments.index)
-    ports = published(scope.paths, container.row.id)
+    ports = published(scope.paths, container, projects.warn)
     for port in ports:
         if (port["target"], port["protocol"]) == (arguments.port, arguments.protocol):
             sys.stdout.write(f"{bracketed(port['host_ip'])}:{port['published']}\n")
@@ -37,19 +36,3 @@ def run(arguments: argparse.Namespace) -> int:
         f"no port {arguments.port}/{arguments.protocol} for container {container.row.name}",
         hint=f"it publishes {known or 'none'}",
     )
-
-
-def published(paths: Paths, identity: str) -> list[dict[str, Any]]:
-    """The ports that a container got when it was started."""
-    from compose.runtime.spec import PORTS_FILE
-    from compose.state.files import read_json
-
-    try:
-        return list(read_json(f"{paths.container(identity)}/{PORTS_FILE}"))
-    except (OSError, ValueError):
-        return []
-
-
-def bracketed(address: str) -> str:
-    """An address as it stands before a colon and a port."""
-    return f"[{address}]" if ":" in address else address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from compose.cli.port import bracketed, published
+from compose.cli.published import bracketed, published
 from compose.cli.switch import add_switch
 from compose.runtime.records import RUNNING
 
@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         try:
             container = scope.look(row)
-            found.append(_Line(row, container.spec, container.state, published(scope.paths, row.id)))
+            ports = published(scope.paths, container, projects.warn) if container.runs else []
+            found.append(_Line(row, container.spec, container.state, ports))
         except StateError as error:
             if not arguments.quiet:
                 projects.warn(f"container {row.name}: {error.message}; run 'pycompose up -d' to make it anew")

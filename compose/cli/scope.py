@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 
 from compose.cli import project as projects
-from compose.errors import ContainerError, UsageError
-from compose.runtime.records import RUNNING, read_spec, read_state
+from compose.errors import ContainerError, StateError, UsageError
+from compose.runtime.records import RUNNING, is_unwatched, read_spec, read_state, recorded_state
 from compose.state.index import Index
 from compose.state.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from compose.model import Project
     from compose.runtime.client import Keeper
     from compose.runtime.spec import ContainerSpec, ContainerState
+    from compose.runtime.supervision.revival import Revival
     from compose.state.index import ContainerRow
 
 
@@ -47,6 +48,7 @@ class Scope:
         self.project: Project | None = projects.load_if_there(arguments)
         self.paths = Paths.from_environment()
         self.name = projects.project_name(arguments, self.project)
+        self._revival: Revival | None = None
         self.refresh()
 
     def index(self) -> contextlib.closing[Index]:
@@ -81,8 +83,24 @@ class Scope:
         return row.service not in self.project.services and row.service not in self.project.disabled
 
     def look(self, row: ContainerRow) -> Container:
-        """A container as it is now. Raises `StateError`."""
-        return Container(row, read_spec(self.paths, row.id), read_state(self.paths, row.id))
+        """A container as it is now; one whose helpers were all killed has them again. Raises `StateError`."""
+        spec = read_spec(self.paths, row.id)
+        return Container(row, spec, read_state(self.paths, row.id, self.bring_back))
+
+    def watch(self, rows: Iterable[ContainerRow]) -> None:
+        """Bring back the helpers of those containers that run without any; damaged records do not matter."""
+        for row in rows:
+            with contextlib.suppress(StateError):
+                if is_unwatched(recorded_state(self.paths, row.id)):
+                    self.bring_back(row.id)
+
+    def bring_back(self, identity: str) -> None:
+        """Give a container that nobody watches its helpers again."""
+        from compose.runtime.supervision.revival import Revival
+
+        if self._revival is None:
+            self._revival = Revival(self.paths, self.name)
+        self._revival.bring_back(identity)
 
     def containers(self, services: Sequence[str] = (), *, oneoff: bool = True) -> list[Container]:
         """The containers of some services, or of all."""

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _running(paths: Paths, project: str, services: Sequence[str], known: Iterable[str]) -> list[ContainerRow]:
     from compose.runtime.records import RUNNING, read_state
+    from compose.runtime.supervision.revival import Revival
     from compose.state.index import Index
 
     with contextlib.closing(Index(paths)) as index:
@@ -60,9 +61,9 @@ def _running(paths: Paths, project: str, services: Sequence[str], known: Iterabl
     for service in services:
         if service not in there:
             raise UsageError(f"no such service: {service}")
-    found = [
-        row for row in rows if row.service in services and read_state(paths, row.id).get("status") in RUNNING
-    ]
+    revive = Revival(paths, project).bring_back
+    chosen = [row for row in rows if row.service in services]
+    found = [row for row in chosen if read_state(paths, row.id, revive).get("status") in RUNNING]
     if not found:
         raise ComposeError(f"no container of {', '.join(services)} runs", hint="pycompose ps --all")
     return found

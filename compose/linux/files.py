@@ -40,6 +40,13 @@ def readable(descriptor: int, seconds: float | None = 0.0) -> bool:
     return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
+def writable(descriptor: int, seconds: float) -> bool:
+    """Whether something can be written within some seconds, or nobody will ever read it."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
 def is_locked(path: str, *, against: int) -> bool:
     """Whether somebody holds a flock(2) of the file that rules out ours, `against` (LOCK_SH or LOCK_EX).
     What is not there nobody holds."""

@@ -146,6 +146,8 @@ def _serve_names(one: ContainerLinks, *, new: bool) -> Sockets:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             server = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             opened.append(server)
+            if kind == socket.SOCK_STREAM:  # whoever is bound there later, in its place, is not refused
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             server.bind((NAME_SERVICE, 0))
         opened[1].listen(64)
         rules = _name_rules(*(server.getsockname()[1] for server in opened), new=new)

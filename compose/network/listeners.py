@@ -21,12 +21,13 @@ import errno
 import os
 
 from compose.errors import NetworkError
+from compose.state.files import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Listener", "Port", "bind_listeners", "close_all", "holder"]
+__all__ = ["Listener", "Port", "bind_listeners", "close_all", "helper_of", "holder"]
 
 _TRIES = 50  # spare ports that are free for IPv4 but not for IPv6
 _BACKLOG = 4096
@@ -288,8 +289,8 @@ def _refused(port: Port, number: int, error: OSError, before: Sequence[Listener]
                 return NetworkError(f"{what}: it is published twice, also for port {other.target}{whose}")
         found = holder(number, port.protocol)
         who, stop = "another process", "stop it"
-        if found and (project := _project(found[0])):
-            who, stop = f"project {project}", f"pycompose -p {project} down"
+        if found and (helper := helper_of(found[0])):
+            who, stop = f"project {helper[1]}", f"pycompose -p {helper[1]} down"
         elif found:
             who, stop = f"{found[1]} (process {found[0]})", f"kill {found[0]}"
         return NetworkError(f"{what}: {who} has it already", hint=f"{stop}, or publish another port")
@@ -336,13 +337,14 @@ def _owner(inodes: set[str]) -> tuple[int, str] | None:
     return None
 
 
-def _project(process: int) -> str:
-    """The project whose keeper, monitor or netd this process is; empty when it is none of ours."""
+def helper_of(process: int) -> tuple[str, str] | None:
+    """Run directory and project of a keeper, monitor or netd; None for any other process."""
     try:
-        with open(f"/proc/{process}/cmdline", errors="replace") as file:
-            line = file.read()
-    except OSError:
-        return ""
-    if "compose.runtime.supervision.keeper" not in line:
-        return ""
-    return line.partition('"project":"')[2].partition('"')[0]
+        with open(f"/proc/{process}/cmdline", "rb") as file:
+            arguments = file.read().rstrip(b"\0").split(b"\0")
+        if not any(b"compose.runtime.supervision.keeper" in one for one in arguments):
+            return None
+        options = loads(arguments[-1])
+        return str(options["run"]), str(options["project"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

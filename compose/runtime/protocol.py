@@ -16,7 +16,7 @@ from compose.state.files import loads as loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from compose.linux.sockets import Socket
@@ -35,6 +35,8 @@ LOST = "lost"
 """`ContainerError.reason` of a start: the keeper does not hold what the container needs."""
 
 _LONGEST = 32768
+_MOST_AT_ONCE = 250
+"""Descriptors in a packet: the kernel allows 253 (SCM_MAX_FD), and a long message is one of them."""
 
 
 def send(connection: Socket, message: Message, descriptors: Sequence[int] = ()) -> None:
@@ -74,6 +76,21 @@ def receive(connection: Socket) -> tuple[Message | None, list[int]]:
 def request(connection: Socket, op: str, descriptors: Sequence[int] = (), **fields: Any) -> None:
     """Send a request of our version."""
     send(connection, {"v": VERSION, "op": op, **fields}, descriptors)
+
+
+def batches(named: Mapping[str, Sequence[int]]) -> Iterator[tuple[list[list[Any]], list[int]]]:
+    """Descriptors under their names as requests to ``put`` carry them, no more at once than a packet holds:
+    pairs of a name and how many are its, and all of them."""
+    names: list[list[Any]] = []
+    flat: list[int] = []
+    for name, descriptors in named.items():
+        if names and len(flat) + len(descriptors) > _MOST_AT_ONCE:
+            yield names, flat
+            names, flat = [], []
+        names.append([name, len(descriptors)])
+        flat += descriptors
+    if names:
+        yield names, flat
 
 
 def answer(connection: Socket, descriptors: Sequence[int] = (), **fields: Any) -> None:

@@ -18,6 +18,7 @@ RUNNING = ("running", "paused", "restarting")
 """The statuses of a container that somebody is to watch."""
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from compose.runtime.spec import ContainerSpec, ContainerState
@@ -159,8 +160,17 @@ def reserve_state(paths: Paths, identity: str) -> None:
         return
 
 
-def read_state(paths: Paths, identity: str) -> ContainerState:
+def is_unwatched(state: ContainerState) -> bool:
+    """Whether somebody is to watch a container, and its monitor is dead."""
+    if state.get("status") not in RUNNING or state.get("boot_id") != boot_id():
+        return False
+    return not lives(state.get("monitor_pid", 0), state.get("monitor_start_time", 0))
+
+
+def read_state(paths: Paths, identity: str, revive: Callable[[str], None] | None = None) -> ContainerState:
     """What is true of a container now. Raises `StateError` when its record is damaged.
+
+    `revive` is called with the id of a container whose helpers are all dead, before it is looked at again.
 
     Waits up to a second while the container has ended and its monitor, or that one's successor, has not
     written so yet. What nobody watched ends as "exited" without an exit code. Who has waited in vain for one
@@ -175,9 +185,13 @@ def read_state(paths: Paths, identity: str) -> ContainerState:
             return state
         if state.get("boot_id") != boot_id():
             return _ended(state, "the machine was restarted")
+        watched = not is_unwatched(state)
+        if revive is not None and not watched:
+            revive(identity)
+            revive, deadline = None, time.monotonic() + _PATIENCE
+            continue
         if status != "restarting" and lives(state.get("pid", 0), state.get("start_time", 0)):
             return state
-        watched = lives(state.get("monitor_pid", 0), state.get("monitor_start_time", 0))
         if status == "restarting" and watched:
             return state
         now = time.monotonic()

@@ -226,6 +226,8 @@ if TYPE_CHECKING:
         """Paths of the followed files (follow.py), by their place in the list of mounts."""
         stopped_by_user: bool
         health: Health | None
+        lost: list[str]
+        """Names of sockets that were lost with the helpers, and not to be had again yet (reopening.py)."""
 
 
 VERSION = 1
@@ -233,6 +235,8 @@ SPEC_FILE = "spec.json"
 STATE_FILE = "state.json"
 PORTS_FILE = "ports.json"
 """The published ports that were got: a list of host_ip, published, target, protocol."""
+SOCKETS_FILE = "sockets.json"
+"""Where its sockets are bound: name -> a list of family, type, address (supervision/reopening.py)."""
 
 
 def health_of(state: ContainerState) -> str:

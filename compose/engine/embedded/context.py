@@ -13,6 +13,7 @@ from compose.linux.limits import raise_descriptor_limit
 from compose.network.listeners import close_all
 from compose.network.setup import fork_setup
 from compose.runtime.client import Keeper
+from compose.runtime.supervision.revival import Revival
 from compose.state.index import Index
 from compose.volumes import VolumeStore
 
@@ -69,6 +70,7 @@ class Context:
         self.warn = warn
         self.no_cache = no_cache
         self.index = Index(paths)
+        self.revival = Revival(paths, project_name)
         self.images = ImageStore(paths)
         self.volumes = VolumeStore(paths)
         self.preparation = Preparation(

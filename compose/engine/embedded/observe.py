@@ -52,7 +52,7 @@ def _container(
     )
     try:
         spec = read_spec(context.paths, row.id)
-        state = read_state(context.paths, row.id)
+        state = read_state(context.paths, row.id, context.revival.bring_back)
     except StateError:
         return found
     config = None

@@ -131,6 +131,16 @@ def _of_existing(context: Context, identity: str, name: str) -> list[Port]:
     return _ports(identity, name, spec.get("ports") or (), spec.get("endpoints") or ())
 
 
+def recorded(context: Context, identity: str, name: str) -> list[Port]:
+    """The ports that a container has got, each with the number and the address that it has got."""
+    try:
+        found = read_json(f"{context.paths.container(identity)}/{PORTS_FILE}")
+        endpoints = read_spec(context.paths, identity).get("endpoints") or ()
+        return _ports(identity, name, found, endpoints)
+    except (OSError, ValueError, KeyError, TypeError, StateError):
+        return []  # it has published nothing, or nobody knows
+
+
 def _ports(
     identity: str, owner: str, ports: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]]
 ) -> list[Port]:

@@ -13,6 +13,9 @@ from compose.plan.actions import (
     CreateContainer,
     CreateNetwork,
     CreateVolume,
+    KillContainer,
+    LeaveSandbox,
+    RemoveContainer,
     RemoveNetwork,
     RemoveSandbox,
     RestartContainer,
@@ -23,7 +26,7 @@ from compose.runtime.client import Keeper
 from compose.state.index import as_text
 from compose.volumes.local import Local
 
-from . import devices, networks, platform, ports, recorded, sharing
+from . import devices, networks, platform, ports, recorded, revive, sharing
 from .rows import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
 
     from .context import Context
 
+_CHANGING = (CreateContainer, StopContainer, KillContainer, RemoveContainer)
+"""What keeps no container as it is."""
+
 
 def reserve(context: Context, plan: Plan) -> None:
     """Write down what `plan` makes; raises before anything is made.
@@ -48,9 +54,12 @@ def reserve(context: Context, plan: Plan) -> None:
     A plan that takes the whole project away makes nothing, and lets nothing start again from here on.
     """
     actions = [operation.action for operation in plan.operations]
+    creations = [action for action in actions if isinstance(action, CreateContainer)]
     if any(isinstance(action, RemoveSandbox) for action in actions):
         Keeper(context.paths, context.name).set_stopping(True)
-    creations = [action for action in actions if isinstance(action, CreateContainer)]
+    elif not any(isinstance(action, LeaveSandbox) for action in actions):
+        changing = {action.target for action in actions if isinstance(action, _CHANGING)}
+        revive.sockets(context, changing | {action.replaces or "" for action in creations})
     services = sorted({action.service for action in creations})
     for service in services:
         _check(context, service)

@@ -375,6 +375,10 @@ class Follower:
         """The keys of the containers that have not ended, or whose last lines were not given yet."""
         return set(self._followed)
 
+    def unwatched(self) -> list[str]:
+        """The ids of the containers whose monitors were dead at the last look."""
+        return [followed.identity for followed in self._followed.values() if followed.suspected > 0]
+
     def finished(self) -> bool:
         """Whether every container has ended, and all of its lines were given."""
         return not self._followed

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 """Seconds to wait for the successor of a helper that died, or for one that begins or ends; on a machine that
 is busy with other things."""
-_MOST_AT_ONCE = 250
 
 
 def ask(
@@ -78,22 +77,8 @@ def ask_once(
 
 def put_all(paths: Paths, project: str, named: Mapping[str, Sequence[int]]) -> None:
     """Give the keeper copies of many descriptors; all of them are held when this returns."""
-    batch: dict[str, Sequence[int]] = {}
-    count = 0
-    for name, descriptors in named.items():
-        if batch and count + len(descriptors) > _MOST_AT_ONCE:
-            _put(paths, project, batch)
-            batch, count = {}, 0
-        batch[name] = descriptors
-        count += len(descriptors)
-    if batch:
-        _put(paths, project, batch)
-
-
-def _put(paths: Paths, project: str, named: Mapping[str, Sequence[int]]) -> None:
-    flat = [number for descriptors in named.values() for number in descriptors]
-    names = [[name, len(descriptors)] for name, descriptors in named.items()]
-    ask(paths, project, "put", flat, {"names": names})
+    for names, descriptors in protocol.batches(named):
+        ask(paths, project, "put", descriptors, {"names": names})
 
 
 def held_names(paths: Paths, project: str) -> list[str]:

@@ -12,7 +12,7 @@ import time
 
 from compose.errors import ContainerError
 from compose.linux import process, sockets
-from compose.linux.files import readable
+from compose.linux.files import readable, writable
 from compose.runtime import protocol
 from compose.runtime.supervision import children
 
@@ -36,6 +36,8 @@ _GOOD_LIFE = 2.0
 """Seconds; a helper that lived shorter is replaced later and later."""
 _LONGEST_PAUSE = 0.8
 _SIGKILL = 9
+_PATIENCE = 1.0
+"""Seconds that a helper has to make room for what it is told: many ports come at once."""
 
 
 class Helper:
@@ -63,14 +65,27 @@ class Helper:
         if self.channel is None:
             return
         try:
-            if self.name == NETD:
-                sockets.send(self.channel, f"{verb} {name}".encode(), descriptors)
-            else:
-                protocol.request(self.channel, verb, descriptors, name=name)
+            self._send(verb, name, descriptors)
         except BlockingIOError:  # it listens no more; its successor will, and gets everything
             self._kill()
         except OSError:  # it has died: the keeper will be told
             return
+
+    def _send(self, verb: str, name: str, descriptors: list[int]) -> None:
+        """Send one packet, to one that is busy as soon as it has read some. Raises `OSError`."""
+        assert self.channel is not None
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                if self.name == NETD:
+                    sockets.send(self.channel, f"{verb} {name}".encode(), descriptors)
+                else:
+                    protocol.request(self.channel, verb, descriptors, name=name)
+                return
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0 or not writable(self.channel.fileno(), left):
+                    raise
 
     def _kill(self) -> None:
         """SIGKILL; its channel is still open, and therefore it has its number."""

@@ -43,6 +43,8 @@ class Link:
         """Called when the keeper wants this monitor to kill its container and leave."""
         self.on_reconnect: Callable[[], None] = _nothing
         """Called before another keeper is looked for."""
+        self.on_change: Callable[[], None] = _nothing
+        """Called when the engine has put something there, or dropped it."""
         loop.reader(channel.fileno(), self._hear)
 
     def own(self, name: str) -> list[int]:
@@ -59,6 +61,11 @@ class Link:
         full = {self._full(name): descriptors for name, descriptors in named.items()}
         self.held.update(full)
         self._put(full)
+
+    def give(self, named: dict[str, list[int]]) -> None:
+        """Let the keeper and netd hold copies of what the engine would have put there."""
+        self.held.update(named)
+        self._put(named)
 
     def release(self, *names: str) -> None:
         """Close descriptors of ours, here and at the keeper's; those that there are not are no error."""
@@ -80,10 +87,8 @@ class Link:
         return f"monitor/{self._identity}/{name}"
 
     def _put(self, named: dict[str, list[int]]) -> None:
-        flat = [number for descriptors in named.values() for number in descriptors]
-        names = [[name, len(descriptors)] for name, descriptors in named.items()]
-        if names:
-            self._say("put", flat, names=names)
+        for names, descriptors in protocol.batches(named):
+            self._say("put", descriptors, names=names)
 
     def done(self) -> None:
         """The container has ended for good."""
@@ -138,6 +143,7 @@ class Link:
             os.close(number)
         if op == "put":
             self.held[name] = received
+        self.on_change()
 
     def _reconnect(self) -> None:
         """Find or start a keeper, and give it everything; try again later when that does not work."""

@@ -11,6 +11,7 @@ terminal. This module is a run's beginning, its watching and what follows its en
     door.py           the way into the container
     control.py        requests of clients; sessions.py: exec
     group.py          the control group
+    reopening.py      ports and name sockets that nobody holds any more
     follow.py         mounted files that follow those of the host
     hook_runner.py    hooks of the host
     account.py        what state.json says
@@ -36,6 +37,7 @@ from compose.runtime.supervision.follow import Follower
 from compose.runtime.supervision.group import Group
 from compose.runtime.supervision.hook_runner import HookRunner
 from compose.runtime.supervision.link import Link
+from compose.runtime.supervision.reopening import Reopening
 from compose.runtime.supervision.restarter import Restarter
 from compose.state import events
 
@@ -111,6 +113,8 @@ class Monitor:
         self.ending = Ending(self)
         self.link.on_end = self.ending.end_now
         self.restarter = Restarter(self)
+        self.reopening = Reopening(self)
+        self.link.on_change = self.reopening.changed
         self.control: Control | None = None
         self._hooks = HookRunner(self)
         self._shipper: Shipper | None = None
@@ -220,6 +224,7 @@ class Monitor:
         self.state["files"] = self.files.paths()
         if self._hooks.has("poststart"):
             self.state["poststart_due"] = True
+        self.reopening.record()
         self.write()
         records.reserve_state(self.paths, self.identity)
         self.event("start")
@@ -340,11 +345,13 @@ class Monitor:
     def failed(self, error: Exception) -> None:
         """The container could not be started for a client."""
         account.start_failed(self.state, error)
+        self.reopening.end()
         self.link.free_ports()
         self.write(durable=True)
 
     def finish_for_good(self) -> None:
         """The container is not started again: leave only its records."""
+        self.reopening.end()
         self.link.free_ports()  # before anybody can read that it has ended, and start it again
         self.state["status"] = "exited"
         self.state["health"] = None

@@ -315,6 +315,9 @@ def _lock(directory: str) -> int:
 
 
 def _start_keeper(paths: Paths, project: str, options: dict[str, Any]) -> None:
+    from compose.linux.limits import raise_descriptor_limit
+
+    raise_descriptor_limit()  # it inherits ours, and holds the descriptors of all containers
     listener = sockets.listen(paths.project_run(project), protocol.KEEPER_SOCKET)
     try:
         options = {**options, "data": paths.data, "run": paths.run, "project": project}

@@ -15,7 +15,7 @@ import os
 from compose.errors import ContainerError
 from compose.linux import process
 from compose.runtime import records
-from compose.runtime.supervision import hold
+from compose.runtime.supervision import hold, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def go_on(monitor: Monitor, state: ContainerState) -> None:
     monitor.state = state
     monitor.group.find(monitor.spec)
     status = state.get("status")
+    if status in records.RUNNING and not spawn.is_stopping(monitor.paths, monitor.context.project):
+        monitor.reopening.begin()
     if status in _RUNNING:
         _watch_again(monitor)
         return
