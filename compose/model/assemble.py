@@ -19,8 +19,8 @@ from compose.model.normalise import normalise, resolve_variables
 from compose.model.order import quick_order
 from compose.model.project import RESOURCES, Project, used_resources
 from compose.model.request import ALL_RESOURCES, COMPATIBILITY
-from compose.model.support import warn_of_unsupported
 from compose.model.tree import Map, Path, Position, Seq, clone, plain, printable
+from compose.model.unsupported import warn_of_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
