@@ -10,10 +10,15 @@ from compose.errors import ComposeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from compose.engine.embedded.context import Context
+    from compose.engine.embedded.engine import EmbeddedEngine
     from compose.engine.embedded.recorded import Verdict
-    from compose.plan.target import Target
+    from compose.plan.plan import Plan
     from compose.state.paths import Paths
+
+    Decision = Callable[[Context, EmbeddedEngine], Plan]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         case "status":
             return _status(paths)
         case "start":
-            return _each_project(arguments, paths, _start)
-    return _each_project(arguments, paths, _stop)
+            return _each_project(arguments, paths, "up", _start)
+    return _each_project(arguments, paths, "stop", _stop)
 
 
 def _enable(paths: Paths) -> int:
@@ -84,73 +89,62 @@ def _verdicts(paths: Paths) -> list[Verdict]:
         return [verdict(paths, row) for row in index.containers()]
 
 
-def _each_project(arguments: argparse.Namespace, paths: Paths, work: object) -> int:
+def _each_project(arguments: argparse.Namespace, paths: Paths, shown_as: str, decide: Decision) -> int:
     """Do the work of one project after the other; a failure of one keeps none of the others."""
     from compose.ui.errors import complain
 
     code = 0
     for project in sorted({one.row.project for one in _verdicts(paths)}):
         try:
-            code = max(code, work(arguments, paths, project))  # type: ignore[operator]
+            code = max(code, _change(arguments, paths, project, shown_as, decide))
         except (ComposeError, OSError) as error:
             complain(error if isinstance(error, ComposeError) else ComposeError(str(error)))
             code = 1
     return code
 
 
-def _start(arguments: argparse.Namespace, paths: Paths, project: str) -> int:
-    """Bring back what ran when the machine went down; what runs is left alone."""
+def _change(
+    arguments: argparse.Namespace, paths: Paths, project: str, shown_as: str, decide: Decision
+) -> int:
+    """Carry out what is decided for one project; progress is shown as that of the command `shown_as`."""
     from compose.cli.project import warn
     from compose.cli.running import carry_out
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
+    from compose.state.lock import project_lock
+    from compose.ui.progress import reporter
+
+    command = f"boot {arguments.action}"
+    with project_lock(paths, project, command, lambda holder: warn(f"waiting for {holder}")):
+        context = Context(paths, project, warn=warn)
+        try:
+            engine = EmbeddedEngine(context)
+            plan = decide(context, engine)
+            if arguments.dry_run:
+                sys.stdout.write(f"{plan}\n" if plan else "")
+                return 0
+            progress = reporter(shown_as, arguments.progress)
+            return carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
+        finally:
+            context.close()
+
+
+def _start(context: Context, engine: EmbeddedEngine) -> Plan:
+    """Bring back what ran when the machine went down; what runs is left alone."""
     from compose.engine.embedded.recorded import is_down, recorded_target, verdict
     from compose.plan.boot import plan_boot
-    from compose.state.lock import project_lock
-    from compose.ui.progress import reporter
 
-    with project_lock(paths, project, "boot start", lambda holder: warn(f"waiting for {holder}")):
-        context = Context(paths, project, warn=warn)
-        try:
-            rows = context.index.containers(project)
-            chosen = {row.name for row in rows if verdict(paths, row).comes_back and is_down(paths, row)}
-            context.target = recorded_target(paths, context.index, project)
-            engine = EmbeddedEngine(context)
-            plan = plan_boot(context.target, engine.observe(), chosen)
-            if arguments.dry_run:
-                sys.stdout.write(f"{plan}\n" if plan else "")
-                return 0
-            progress = reporter("up", arguments.progress)
-            return carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
-        finally:
-            context.close()
+    paths, rows = context.paths, context.index.containers(context.name)
+    chosen = {row.name for row in rows if verdict(paths, row).comes_back and is_down(paths, row)}
+    context.target = recorded_target(paths, context.index, context.name)
+    return plan_boot(context.target, engine.observe(), chosen)
 
 
-def _stop(arguments: argparse.Namespace, paths: Paths, project: str) -> int:
+def _stop(context: Context, engine: EmbeddedEngine) -> Plan:
     """Stop what runs because the machine goes down; none of it counts as stopped by hand."""
-    from compose.cli.project import warn
-    from compose.cli.running import carry_out
-    from compose.engine.embedded.context import Context
-    from compose.engine.embedded.engine import EmbeddedEngine
     from compose.engine.embedded.recorded import recorded_target
     from compose.plan.teardown import plan_stop
-    from compose.state.lock import project_lock
-    from compose.ui.progress import reporter
 
-    with project_lock(paths, project, "boot stop", lambda holder: warn(f"waiting for {holder}")):
-        context = Context(paths, project, warn=warn)
-        try:
-            target = recorded_target(paths, context.index, project)
-            engine = EmbeddedEngine(context)
-            plan = plan_stop(engine.observe(), (), _dependencies(target), None, resume=True, regardless=True)
-            if arguments.dry_run:
-                sys.stdout.write(f"{plan}\n" if plan else "")
-                return 0
-            progress = reporter("stop", arguments.progress)
-            return carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
-        finally:
-            context.close()
-
-
-def _dependencies(target: Target) -> dict[str, list[str]]:
-    return {service.name: list(service.dependencies) for service in target.services}
+    target = recorded_target(context.paths, context.index, context.name)
+    dependencies = {service.name: list(service.dependencies) for service in target.services}
+    return plan_stop(engine.observe(), (), dependencies, None, resume=True, regardless=True)

@@ -212,28 +212,22 @@ def _variables(arguments: argparse.Namespace) -> str:
     if arguments.format == "json":
         import json
 
-        shown = {
-            one.name: {
-                "Name": one.name,
-                "DefaultValue": one.default,
-                "PresenceValue": one.alternate,
-                "Required": one.required,
-            }
-            for one in wanted
-        }
+        shown = {one.name: _fields(one) for one in wanted}
         return json.dumps(shown, indent=4, ensure_ascii=False) + "\n\n"
     if arguments.format == "yaml":
-        rows = {
-            one.name: {
-                "name": one.name,
-                "defaultvalue": one.default,
-                "presencevalue": one.alternate,
-                "required": one.required,
-            }
-            for one in wanted
-        }
+        rows = {one.name: {key.lower(): value for key, value in _fields(one).items()} for one in wanted}
         return text(rows, "yaml", step=4)
     return _table(wanted)
+
+
+def _fields(variable: Variable) -> dict[str, object]:
+    """A variable under the names that docker compose has for what it is."""
+    return {
+        "Name": variable.name,
+        "DefaultValue": variable.default,
+        "PresenceValue": variable.alternate,
+        "Required": variable.required,
+    }
 
 
 def _table(wanted: list[Variable]) -> str:

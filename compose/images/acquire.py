@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -11,9 +9,11 @@ from typing import TYPE_CHECKING
 from compose.errors import ImageError
 from compose.images import bootstrap as bootstraps
 from compose.images import reference as references
+from compose.state.lock import file_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from compose.images.bootstrap.request import Progress
     from compose.images.catalogue import Image
@@ -56,18 +56,7 @@ def _make(store: ImageStore, reference: str, progress: Progress) -> Image:
         return session.add_image(made.config, [layer], [reference])
 
 
-@contextlib.contextmanager
-def _only_one(paths: Paths, name: str, waiting: Callable[[], None]) -> Iterator[None]:
+def _only_one(paths: Paths, name: str, waiting: Callable[[], None]) -> AbstractContextManager[None]:
     """Hold the lock of one image's name; calls `waiting` once if somebody else has it."""
     os.makedirs(paths.locks, mode=0o700, exist_ok=True)
-    path = f"{paths.locks}/image-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return file_lock(f"{paths.locks}/image-{hashlib.sha256(name.encode()).hexdigest()[:32]}", waiting)

@@ -29,8 +29,6 @@ Rules
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -39,9 +37,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compose.errors import ImageError
 from compose.state.files import sync_directory
+from compose.state.lock import file_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _NAME = "org.opencontainers.image.ref.name"
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -82,15 +81,9 @@ class Layout:
                 write_file(f"{self.root}/oci-layout", b'{"imageLayoutVersion": "1.0.0"}\n')
                 self.write_index([], self.root)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the store's lock, for moments."""
-        descriptor = os.open(f"{self.root}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return file_lock(f"{self.root}/lock")
 
     def index(self) -> list[Descriptor]:
         """The descriptors of all manifests; none before the store is prepared. Raises `ImageError`."""

@@ -11,44 +11,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from compose.errors import ImageError
 from compose.linux import mount as m
-from compose.linux.namespaces import CLONE_NEWNS, unshare
+from compose.linux.private_mounts import in_private_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-_T = TypeVar("_T")
-_CLONE_FS = 0x200
 # Renamed directories and metadata-only copies would live in xattrs that a layer cannot carry.
 _FEATURES = "redirect_dir=off,metacopy=off,index=off,xino=off"
 _PAGE = 4095
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-def in_private_mounts(work: Callable[[], _T]) -> _T:
-    """Run `work` in a thread with a mount namespace and working directory of its own; its result or error."""
-    results: list[_T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            unshare(CLONE_NEWNS | _CLONE_FS)
-            m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
-            results.append(work())
-        except BaseException as error:  # handed to the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="overlay")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 @contextlib.contextmanager

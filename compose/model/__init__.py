@@ -14,11 +14,27 @@ from compose.model.project import Project
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypedDict, Unpack
 
     from compose.model.explain import Explanation
     from compose.model.request import Request
     from compose.model.variables import Variable
+
+    class Choices(TypedDict, total=False):
+        """What the options of a command say, under their names."""
+
+        project_directory: str | None
+        project_name: str | None
+        env_files: Sequence[str]
+        profiles: Sequence[str]
+        services: Sequence[str]
+        """Names given on the command line: their profiles are active too."""
+        environment: Mapping[str, str] | None
+        """What stands for the environment of this process."""
+        cwd: str | None
+        """Where to look for files; None: the working directory."""
+        switches: Iterable[str]
+        """What leaves a pass out, as the options of the same names do."""
 
 __all__ = [
     "Project",
@@ -37,28 +53,14 @@ _NOT_HASHED = frozenset({"build", "depends_on", "develop", "profiles", "pull_pol
 
 
 def load(
-    files: Sequence[str] | None = None,
-    *,
-    project_directory: str | None = None,
-    project_name: str | None = None,
-    env_files: Sequence[str] = (),
-    profiles: Sequence[str] = (),
-    services: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    cache: str | None = None,
-    switches: Iterable[str] = (),
+    files: Sequence[str] | None = None, *, cache: str | None = None, **choices: Unpack[Choices]
 ) -> Project:
     """The project of some files, or of those that docker compose would find from `cwd`.
 
-    `services` are names given on the command line: their profiles are active too. `cache` is the directory
-    that keeps finished projects (Paths.cache); None keeps nothing. `switches` leave passes out, as the
-    options of the same names do. Raises ModelError with file:line:column for what is wrong in a
-    file, UsageError for what is wrong in the call.
+    `cache` is the directory that keeps finished projects (Paths.cache); None keeps nothing. Raises ModelError
+    with file:line:column for what is wrong in a file, UsageError for what is wrong in the call.
     """
-    request = _request(
-        files, project_directory, project_name, env_files, profiles, services, environment, cwd, switches
-    )
+    request = _request(files, **choices)
     if cache is not None and "-" not in request.files:
         from compose.model import cache as stored
 
@@ -68,105 +70,53 @@ def load(
     return assemble(request)[0]
 
 
-def load_tree(
-    files: Sequence[str] | None = None,
-    *,
-    project_directory: str | None = None,
-    project_name: str | None = None,
-    env_files: Sequence[str] = (),
-    profiles: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    switches: Iterable[str] = ("no-interpolate",),
-) -> dict[str, Any]:
+def load_tree(files: Sequence[str] | None = None, **choices: Unpack[Choices]) -> dict[str, Any]:
     """The merged files without canonical form and checks of the whole: what `--no-interpolate` shows."""
     from compose.model.assemble import assemble_tree
 
-    return assemble_tree(
-        _request(files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches)
-    )
+    choices["switches"] = {*choices.get("switches", ()), "no-interpolate"}
+    return assemble_tree(_request(files, **choices))
 
 
 def load_variables(
-    files: Sequence[str] | None = None,
-    *,
-    project_directory: str | None = None,
-    project_name: str | None = None,
-    env_files: Sequence[str] = (),
-    profiles: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    switches: Iterable[str] = (),
+    files: Sequence[str] | None = None, **choices: Unpack[Choices]
 ) -> dict[str, Variable]:
     """The variables that the files ask for, by name."""
     from compose.model.variables import collect
 
-    tree = load_tree(
-        files,
-        project_directory=project_directory,
-        project_name=project_name,
-        env_files=env_files,
-        profiles=profiles,
-        environment=environment,
-        cwd=cwd,
-        switches={*switches, "no-interpolate"},
-    )
     found: dict[str, Variable] = {}
-    collect(tree, found)
+    collect(load_tree(files, **choices), found)
     return found
 
 
-def load_environment(
-    files: Sequence[str] | None = None,
-    *,
-    project_directory: str | None = None,
-    project_name: str | None = None,
-    env_files: Sequence[str] = (),
-    profiles: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    switches: Iterable[str] = (),
-) -> dict[str, str]:
+def load_environment(files: Sequence[str] | None = None, **choices: Unpack[Choices]) -> dict[str, str]:
     """The values that interpolation sees; errors are those of `load`."""
     from compose.model.assemble import assemble_environment
 
-    return assemble_environment(
-        _request(files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches)
-    )
+    return assemble_environment(_request(files, **choices))
 
 
 def load_explanation(
-    wanted: str,
-    files: Sequence[str] | None = None,
-    *,
-    variable: bool,
-    project_directory: str | None = None,
-    project_name: str | None = None,
-    env_files: Sequence[str] = (),
-    profiles: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    switches: Iterable[str] = (),
+    wanted: str, files: Sequence[str] | None = None, *, variable: bool, **choices: Unpack[Choices]
 ) -> list[Explanation]:
     """Where the value of a variable, or that at a path, comes from."""
     from compose.model.explain import explain_value, explain_variable
 
-    request = _request(
-        files, project_directory, project_name, env_files, profiles, (), environment, cwd, switches
-    )
+    request = _request(files, **choices)
     return explain_variable(request, wanted) if variable else [explain_value(request, wanted)]
 
 
 def _request(
     files: Sequence[str] | None,
-    project_directory: str | None,
-    project_name: str | None,
-    env_files: Sequence[str],
-    profiles: Sequence[str],
-    services: Sequence[str],
-    environment: Mapping[str, str] | None,
-    cwd: str | None,
-    switches: Iterable[str],
+    *,
+    project_directory: str | None = None,
+    project_name: str | None = None,
+    env_files: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    services: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    switches: Iterable[str] = (),
 ) -> Request:
     from compose.model.request import Request
 

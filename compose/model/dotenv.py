@@ -53,10 +53,8 @@ def parse(
     budget: Budget | None = None,
 ) -> dict[str, str]:
     """The variables of a file; added to `known`, which later values may refer to."""
-    _check_size(data, file)
     budget = budget or Budget()
-    budget.read(data, file)
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    text = _content(data, file, budget).decode("utf-8", "surrogateescape")
     parser = _Parser(text, file, lookup, {} if known is None else known, budget)
     parser.note = note
     return parser.parse()
@@ -71,10 +69,8 @@ def parse_raw(
     budget: Budget | None = None,
 ) -> dict[str, str]:
     """``format: raw``: each line is NAME=VALUE as it stands; comments and empty lines are left out."""
-    _check_size(data, file)
     budget = budget or Budget()
-    budget.read(data, file)
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = _content(data, file, budget)
     try:
         lines = data.decode().split("\n")
     except UnicodeDecodeError as problem:
@@ -97,7 +93,8 @@ def parse_raw(
     return known
 
 
-def _check_size(data: bytes, file: str) -> None:
+def _content(data: bytes, file: str, budget: Budget) -> bytes:
+    """What is in the file, without a byte order mark; counted, and refused when it is too large."""
     if len(data) > MAX_SIZE:
         raise error(
             Position(file, 0, 0),
@@ -105,6 +102,8 @@ def _check_size(data: bytes, file: str) -> None:
             f"is larger than {MAX_SIZE >> 20} MiB",
             "it holds variables, one a line; keep data in other files",
         )
+    budget.read(data, file)
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 class _Parser:

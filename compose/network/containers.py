@@ -452,14 +452,10 @@ def _let_go(namespaces: Namespaces, one: ContainerLinks) -> list[str]:
     path = namespaces.paths.container_namespace(one.id)
     problems: list[str] = []
     try:
-        descriptor = None if one.endpoints else namespaces.open(path)
-        if descriptor is not None:
-            try:
-                namespaces.enter(descriptor)
-                problems += _cut_off()
-            finally:
-                namespaces.enter(namespaces.host)
-                os.close(descriptor)
+        if not one.endpoints:
+            with namespaces.inside_if_there(path) as there:
+                if there:
+                    problems += _cut_off()
         namespaces.remove(path)
     except (NetworkError, OSError) as error:
         problems.append(f"remove the network namespace of container {one.id[:12]}: {error}")

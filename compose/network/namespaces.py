@@ -106,6 +106,20 @@ class Namespaces:
             self.enter(self.host)
             os.close(descriptor)
 
+    @contextlib.contextmanager
+    def inside_if_there(self, path: str) -> Iterator[bool]:
+        """Enter the namespace pinned at `path`, if one is, and return to the host's; whether one is."""
+        descriptor = self.open(path)
+        if descriptor is None:
+            yield False
+            return
+        try:
+            self.enter(descriptor)
+            yield True
+        finally:
+            self.enter(self.host)
+            os.close(descriptor)
+
     def remove(self, path: str) -> None:
         """Let go of a pin; nothing there is no error."""
         try:

@@ -93,19 +93,16 @@ def chain(
         ("NFTA_CHAIN_POLICY", policy),
         ("NFTA_CHAIN_TYPE", kind),
     ]
-    return _request(
-        f"add chain {table_name} {name}",
-        nftsocket.nft_chain_msg,
-        nftsocket.NFT_MSG_NEWCHAIN,
-        _ADD,
-        family,
-        attributes,
-    )
+    return _add_chain(family, table_name, name, attributes)
 
 
 def plain_chain(family: int, table_name: str, name: str) -> Message:
     """Add a chain that nothing leads to; one that is there stays."""
     attributes = [("NFTA_CHAIN_TABLE", table_name), ("NFTA_CHAIN_NAME", name)]
+    return _add_chain(family, table_name, name, attributes)
+
+
+def _add_chain(family: int, table_name: str, name: str, attributes: Sequence[tuple[str, Any]]) -> Message:
     return _request(
         f"add chain {table_name} {name}",
         nftsocket.nft_chain_msg,

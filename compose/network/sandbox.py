@@ -212,15 +212,10 @@ def remove(namespaces: Namespaces, project: str) -> list[str]:
     """Delete every link in the sandbox and let go of it; goes on past errors and returns them."""
     path = namespaces.paths.project_namespace(project)
     problems: list[str] = []
-    descriptor = namespaces.open(path)
     try:
-        if descriptor is not None:
-            namespaces.enter(descriptor)
-            try:
+        with namespaces.inside_if_there(path) as there:
+            if there:
                 problems += empty()
-            finally:
-                namespaces.enter(namespaces.host)
-                os.close(descriptor)
         namespaces.remove(path)
     except (NetworkError, OSError) as error:
         problems.append(f"remove the network sandbox of {project}: {error}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ComposeError
@@ -13,6 +10,7 @@ from compose.network import containers, sandbox, sweep, uplink, uplink6
 from compose.network.namespaces import Namespaces
 from compose.network.record import Record
 from compose.network.types import ContainerLinks, Endpoint, NetworkSpec
+from compose.state.lock import file_lock
 
 if TYPE_CHECKING:
     from compose.state.paths import Paths
@@ -30,7 +28,7 @@ class Server:
     def handle(self, operation: str, arguments: Sequence[Any]) -> tuple[dict[str, Any], list[int]]:
         """The answer and its descriptors; every failure becomes an answer."""
         try:
-            with self._lock():
+            with file_lock(f"{self._paths.run}/network.lock"):
                 value, descriptors = _OPERATIONS[operation](self, *arguments)
         except ComposeError as error:
             return {"error": error.message, "hint": error.hint}, []
@@ -42,15 +40,6 @@ class Server:
             text = f"{operation.replace('_', ' ')}: {type(error).__name__}: {error}"
             return {"error": text, "traceback": traceback.format_exc()}, []
         return {"value": value}, descriptors
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        descriptor = os.open(f"{self._paths.run}/network.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     def create_sandbox(self, project: str, with_uplink: bool) -> Answer:
         sandbox.create(self._namespaces, project)

@@ -23,6 +23,7 @@ import os
 from compose.errors import NetworkError
 from compose.network import foreign, labels, links, nft
 from compose.network.addresses import read_routes
+from compose.network.masquerade import make_table
 from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
 from compose.network.netlink import NETFILTER, ROUTE, Netlink
 from compose.network.record import Record
@@ -79,7 +80,7 @@ def create(namespaces: Namespaces, project: str) -> Uplink:
             ]
         )
     _configure_inside(namespaces, project, host, inside)
-    _make_table(name, inside, known=known)
+    make_table(nft.IPV4, name, inside, known=known)
     _forward(record, name)
     entry["chains"] = [str(chain) for chain in foreign.open_for(name)]
     record.save()
@@ -153,36 +154,6 @@ def _configure_inside(namespaces: Namespaces, project: str, host: str, inside: s
                 links.add_default_route(host),
             ]
         )
-
-
-def _make_table(name: str, inside: str, *, known: bool) -> None:
-    """The table of rules, whole or not at all; what is `known` and there is as it should be."""
-    messages = [
-        nft.table(nft.IPV4, name),
-        nft.chain(
-            nft.IPV4, name, "postrouting", kind="nat", hook=nft.POSTROUTING, priority=nft.PRIORITY_SNAT
-        ),
-        nft.chain(nft.IPV4, name, "forward", kind="filter", hook=nft.FORWARD, priority=nft.PRIORITY_FILTER),
-        nft.flush_chain(nft.IPV4, name, "postrouting"),
-        nft.flush_chain(nft.IPV4, name, "forward"),
-        nft.rule(
-            nft.IPV4, name, "postrouting", nft.saddr(inside), nft.oifname(name, equal=False), nft.masquerade()
-        ),
-        nft.rule(
-            nft.IPV4,
-            name,
-            "forward",
-            nft.iifname(name),
-            nft.oifname_begins(labels.UPLINK_PREFIX),
-            nft.verdict(nft.DROP),
-        ),
-    ]
-    with Netlink(NETFILTER) as netlink:
-        if known and netlink.exists(nft.get_chain(nft.IPV4, name, "postrouting")):
-            return
-        failures = netlink.transaction(messages)
-    if failures:
-        raise NetworkError(f"masquerade {name}: {failures[0]}", hint="modprobe nft_masq")
 
 
 def _forward(record: Record, name: str) -> None:

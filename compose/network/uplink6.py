@@ -12,10 +12,10 @@ import hashlib
 import ipaddress
 from typing import TYPE_CHECKING
 
-from compose.errors import NetworkError
 from compose.network import foreign, labels, links, nft
+from compose.network.masquerade import make_table
 from compose.network.namespaces import get_sysctl, has_ipv6, set_sysctl
-from compose.network.netlink import NETFILTER, ROUTE, Netlink
+from compose.network.netlink import ROUTE, Netlink
 
 if TYPE_CHECKING:
     from compose.network.namespaces import Namespaces
@@ -57,49 +57,9 @@ def create(namespaces: Namespaces, project: str, record: Record) -> list[str]:
         set_sysctl(f"net/ipv6/conf/{labels.INSIDE}/disable_ipv6", "0")
         netlink.apply([links.add_address(links.index_of(labels.INSIDE), f"{inside}/{_PREFIX}")])
         netlink.apply([links.add_default_route(host)])
-    _make_table(name, inside)
+    make_table(nft.IPV6, name, inside, known=True)
     foreign.open_for(name, ipv6=True)
     return _forward(record, name)
-
-
-def _make_table(name: str, inside: str) -> None:
-    with Netlink(NETFILTER) as netlink:
-        if netlink.exists(nft.get_chain(nft.IPV6, name, "postrouting")):
-            return
-        failures = netlink.transaction(
-            [
-                nft.table(nft.IPV6, name),
-                nft.chain(
-                    nft.IPV6,
-                    name,
-                    "postrouting",
-                    kind="nat",
-                    hook=nft.POSTROUTING,
-                    priority=nft.PRIORITY_SNAT,
-                ),
-                nft.chain(
-                    nft.IPV6, name, "forward", kind="filter", hook=nft.FORWARD, priority=nft.PRIORITY_FILTER
-                ),
-                nft.rule(
-                    nft.IPV6,
-                    name,
-                    "postrouting",
-                    nft.saddr(inside),
-                    nft.oifname(name, equal=False),
-                    nft.masquerade(),
-                ),
-                nft.rule(
-                    nft.IPV6,
-                    name,
-                    "forward",
-                    nft.iifname(name),
-                    nft.oifname_begins(labels.UPLINK_PREFIX),
-                    nft.verdict(nft.DROP),
-                ),
-            ]
-        )
-    if failures:
-        raise NetworkError(f"masquerade {name}: {failures[0]}", hint="modprobe nft_masq")
 
 
 def _forward(record: Record, name: str) -> list[str]:

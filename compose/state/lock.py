@@ -61,6 +61,23 @@ def is_held(paths: Paths, project: str) -> bool:
     return is_locked(f"{paths.locks}/{project}.lock", against=fcntl.LOCK_SH)
 
 
+@contextlib.contextmanager
+def file_lock(path: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock of a file that nobody removes, made when it is missing; `waiting` is called, once, when
+    somebody else has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(path: str, waiting: Callable[[str], None] | None) -> int:
     """Lock the file `path`; -1 when it was removed or replaced meanwhile."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -8,6 +8,7 @@ from compose.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 ROOT = "/sys/fs/cgroup"
@@ -112,6 +113,15 @@ def make_group(directory: str) -> bool:
     except FileNotFoundError:
         os.makedirs(directory, 0o755, exist_ok=True)
     return True
+
+
+def remove_groups(paths: Iterable[str]) -> None:
+    """Remove the groups that nobody uses; in use, or not there: both are fine."""
+    for path in paths:
+        try:
+            os.rmdir(path)
+        except OSError:
+            continue
 
 
 def write(path: str, value: str) -> None:

@@ -14,6 +14,7 @@ from compose.runtime.cgroups.common import (
     number,
     read,
     refuse_open_devices,
+    remove_groups,
     remove_tree,
     write,
 )
@@ -104,11 +105,7 @@ def prepare(project: str) -> tuple[str, list[str]]:
 def remove_base(base: str) -> None:
     """See `versions.remove_base`."""
     for point in reversed(hierarchies().values()):
-        for path in (f"{point}/{base}/{OWN_LEAF}", f"{point}/{base}", f"{point}/{base.split('/')[0]}"):
-            try:
-                os.rmdir(path)
-            except OSError:  # in use, or not there: both are fine
-                continue
+        remove_groups([f"{point}/{base}/{OWN_LEAF}", f"{point}/{base}", f"{point}/{base.split('/')[0]}"])
 
 
 class CgroupV1(Cgroup):

@@ -16,6 +16,7 @@ from compose.runtime.cgroups.common import (
     number,
     read,
     refuse_open_devices,
+    remove_groups,
     remove_tree,
     words,
     write,
@@ -101,11 +102,7 @@ def remove_base(base: str) -> None:
     paths = [f"{base}/{OWN_LEAF}", base]
     if base.startswith("pycompose/"):
         paths.append("pycompose")
-    for path in paths:
-        try:
-            os.rmdir(f"{common.ROOT}/{path}")
-        except OSError:  # in use, or not there: both are fine
-            continue
+    remove_groups(f"{common.ROOT}/{path}" for path in paths)
 
 
 class CgroupV2(Cgroup):

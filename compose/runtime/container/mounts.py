@@ -34,7 +34,7 @@ from compose.runtime.container.steps import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from compose.runtime.container.steps import Progress
@@ -399,17 +399,11 @@ class Masks:
 
     def cover(self, root: int, paths: Sequence[str], progress: Progress) -> None:
         """Cover those of `paths` that exist."""
-        for index, path in enumerate(paths):
-            progress.at(MASK, index)
-            try:
-                target = open_plain(root, path, os.O_PATH)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        for target in _present(root, paths, MASK, progress):
             if stat.S_ISDIR(os.fstat(target).st_mode):
                 self._directory = self._put(self._directory, target, directory=True)
             else:
                 self._null = self._put(self._null, target, directory=False)
-            os.close(target)
 
     def _put(self, cover: int, target: int, *, directory: bool) -> int:
         if cover == -1:
@@ -437,16 +431,22 @@ def open_null() -> int:
     return tree
 
 
-def make_read_only(root: int, paths: Sequence[str], progress: Progress) -> None:
-    """Cover those of `paths` that exist by a read-only view of themselves."""
+def _present(root: int, paths: Sequence[str], step: int, progress: Progress) -> Iterator[int]:
+    """A descriptor of each of `paths` that exists, good for one turn."""
     for index, path in enumerate(paths):
-        progress.at(READ_ONLY, index)
+        progress.at(step, index)
         try:
             target = open_plain(root, path, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):
             continue
+        yield target
+        os.close(target)
+
+
+def make_read_only(root: int, paths: Sequence[str], progress: Progress) -> None:
+    """Cover those of `paths` that exist by a read-only view of themselves."""
+    for target in _present(root, paths, READ_ONLY, progress):
         clone = m.clone_tree(target, recursive=True)
         m.mount_setattr(clone, "", flags=m.AT_EMPTY_PATH | m.AT_RECURSIVE, attr_set=m.MOUNT_ATTR_RDONLY)
         m.move_mount(clone, target)
         os.close(clone)
-        os.close(target)

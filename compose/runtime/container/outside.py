@@ -15,7 +15,7 @@ import os
 
 from compose.errors import ContainerError
 from compose.linux import mount as m
-from compose.linux.namespaces import CLONE_NEWNS, unshare
+from compose.linux.private_mounts import in_private_mounts
 from compose.linux.process import pidfd_open
 from compose.runtime import records
 from compose.runtime.container import enter, image_mounts, mounts, rootfs, steps
@@ -23,11 +23,9 @@ from compose.runtime.container.steps import Failure, Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from compose.runtime.spec import ContainerSpec, ContainerState
-
-_CLONE_FS = 0x200
 
 
 @contextlib.contextmanager
@@ -71,17 +69,13 @@ def _mounted(spec: ContainerSpec) -> tuple[int, int]:
     binds = [mount for mount in everything if mounts.is_bind(mount)]
     images = [mount for mount in everything if mount.get("type") == image_mounts.IMAGE]
     progress = Progress(-1)
+    found = [
+        (mount, source) for index, mount in enumerate(binds) if (source := _source(mount, index)) is not None
+    ]
+    shown = [*(mount for mount, _ in found), *images]
+    sources = {index: source for index, (_, source) in enumerate(found)}
 
     def work() -> tuple[int, int]:
-        found = [
-            (mount, source)
-            for index, mount in enumerate(binds)
-            if (source := _source(mount, index)) is not None
-        ]
-        shown = [*(mount for mount, _ in found), *images]
-        sources = {index: source for index, (_, source) in enumerate(found)}
-        unshare(CLONE_NEWNS | _CLONE_FS)
-        m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
         keep = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
             trees = image_mounts.open_images(images, progress)
@@ -97,7 +91,7 @@ def _mounted(spec: ContainerSpec) -> tuple[int, int]:
         return root, keep
 
     try:
-        return _in_thread(work)
+        return in_private_mounts(work)
     except Failure as failure:
         raise ContainerError(_words(failure.step, failure.number, spec)) from None
     except OSError as error:
@@ -114,24 +108,3 @@ def _source(mount: dict[str, object], index: int) -> int | None:
         return mounts.open_source(mount, index)
     except (OSError, Failure):
         return None
-
-
-def _in_thread(work: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-    """Run `work` in a thread that may leave our namespaces; its result or error."""
-    import threading
-
-    results: list[tuple[int, int]] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # handed to the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="root")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
