@@ -30,14 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log", metavar="FILE", help="also write warnings and errors to a file")
     add("--log-format", choices=("text", "json"), default="text", help="form of that file")
     add("--systemd-cgroup", action="store_true", help="read cgroupsPath as SLICE:PREFIX:NAME")
+    add("-v", "--version", action="version", version=_version(), help="show the version")
     add("operation", choices=sorted(_PARSERS), metavar="OPERATION", help=", ".join(sorted(_PARSERS)))
     add("arguments", nargs=argparse.REMAINDER, help="see 'pycompose oci OPERATION --help'")
+
+
+def _version() -> str:
+    from compose import __version__
+
+    return f"pycompose-oci version {__version__}"
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one operation."""
     options = _options(arguments)
     if options["operation"] in _ENTERING:
+        _check_preserved(options["preserve_fds"])
         _execute_protected(options)
     from compose.oci.main import main
 
@@ -71,11 +79,27 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"see '{self.prog} --help'")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: not a number")
+    return int(text)
+
+
+def _check_preserved(count: int) -> None:
+    """Refuse to pass on what the caller has not opened: numbers above would be descriptors of our own."""
+    for descriptor in range(3, 3 + count):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            text = f"--preserve-fds {count}: descriptor {descriptor} is not open"
+            raise UsageError(text, hint="open it, or pass on fewer") from None
+
+
 def _launching(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--console-socket", default="", metavar="PATH", help="who gets the terminal")
     add("--pid-file", default="", metavar="FILE", help="where the number of the process is written")
-    add("--preserve-fds", type=int, default=0, metavar="N", help="pass on N descriptors from 3 on")
+    add("--preserve-fds", type=_count, default=0, metavar="N", help="pass on N descriptors from 3 on")
 
 
 def _creating(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +107,16 @@ def _creating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-b", "--bundle", default=".", metavar="DIR", help="where config.json is (default: .)"
     )
+    parser.add_argument(
+        "--no-new-keyring", action="store_true", help="leave it the session keyring of the caller"
+    )
     parser.add_argument("id", metavar="ID")
 
 
 def _running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--detach", action="store_true", help="do not wait for its end")
     parser.add_argument("--keep", action="store_true", help="do not delete it when it has ended")
+    parser.add_argument("--no-subreaper", action="store_true", help="has no effect: there never is one")
     _creating(parser)
 
 
@@ -101,6 +129,10 @@ def _executing(parser: argparse.ArgumentParser) -> None:
     add("--cwd", default="", metavar="DIR")
     add("-e", "--env", action="append", default=[], metavar="NAME=VALUE")
     add("-u", "--user", default="", metavar="USER[:GROUP]")
+    add("-g", "--additional-gids", type=_count, action="append", default=[], metavar="GROUP")
+    add("-c", "--cap", action="append", default=[], metavar="CAP_NAME", help="one more capability")
+    add("--no-new-privs", action="store_true", help="it can gain no privileges")
+    add("--apparmor", default="", metavar="PROFILE", help="confine it with this profile")
     add("id", metavar="ID")
     add("args", nargs=argparse.REMAINDER, metavar="COMMAND")
 

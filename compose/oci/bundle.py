@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 
 from compose.errors import ContainerError
-from compose.runtime.container import seccomp
+from compose.oci import shape
+from compose.runtime import cgroups
+from compose.runtime.container import capabilities, seccomp, sysctls
 from compose.runtime.container.launch import NAMESPACES
 from compose.runtime.container.oci import device_rules
 from compose.state import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from compose.runtime.spec import OciConfig, Process
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 VERSION = "1.2.0"
 _LARGEST = 16 << 20
 _PROPAGATIONS = ("", "private", "rprivate", "slave", "rslave")
+_FLAGS = ("SECCOMP_FILTER_FLAG_TSYNC",)
+"""Those without effect on a process of one thread."""
 _HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
@@ -31,9 +36,9 @@ def read(bundle: str) -> OciConfig:
     path = f"{bundle}/config.json"
     value = read_object(path)
     try:
-        return _checked(value, bundle)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ContainerError(f"{path}: not as the specification has it: {error!r}") from None
+        return _checked(shape.checked(value, shape.CONFIG, ""), bundle)
+    except ContainerError as error:
+        raise ContainerError(f"{path}: {error.message}", hint=error.hint) from None
 
 
 def read_object(path: str) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def _checked(value: dict[str, Any], bundle: str) -> OciConfig:
         raise ContainerError(f"ociVersion {version}: this runtime follows {VERSION}")
     for other in ("windows", "solaris", "vm", "zos"):
         if value.get(other):
-            raise ContainerError(f"config.json: {other}: this is a runtime for Linux")
+            raise ContainerError(f"{other}: this is a runtime for Linux")
     check_process(value["process"])
     root = value["root"]
     config: OciConfig = {**value}  # type: ignore[typeddict-item]
@@ -66,6 +71,7 @@ def _checked(value: dict[str, Any], bundle: str) -> OciConfig:
         raise ContainerError(f"root.path: {config['root']['path']}: no such directory")
     config["mounts"] = [_mount(mount, bundle) for mount in value.get("mounts") or ()]
     config["linux"] = _linux(value.get("linux") or {})
+    _check_own_namespaces(value)
     _check_hooks(value.get("hooks") or {})
     return config
 
@@ -73,9 +79,9 @@ def _checked(value: dict[str, Any], bundle: str) -> OciConfig:
 def check_process(process: dict[str, Any]) -> Process:
     """Refuse what a process cannot be; raises `ContainerError`."""
     args, cwd = process.get("args"), process.get("cwd")
-    if not args or not isinstance(args, list):
+    if not args:
         raise ContainerError("process.args: a program is needed")
-    if not isinstance(cwd, str) or not cwd.startswith("/"):
+    if not cwd or not cwd.startswith("/"):
         raise ContainerError(f"process.cwd: {cwd}: not an absolute path")
     for key in ("ioPriority", "scheduler", "execCPUAffinity"):
         if process.get(key):
@@ -119,12 +125,47 @@ def _linux(linux: dict[str, Any]) -> dict[str, Any]:
         seen.add(kind)
     if "mount" not in seen:
         raise ContainerError("linux.namespaces: a container needs a mount namespace of its own")
-    rules = (linux.get("resources") or {}).get("devices")
+    resources = linux.get("resources") or {}
+    for key in ("network", "rdma"):
+        if resources.get(key):
+            raise ContainerError(f"linux.resources.{key}: not supported")
+    if resources.get("unified") and cgroups.version() == 1:
+        raise ContainerError("linux.resources.unified: this host has version 1 of control groups")
+    rules = resources.get("devices")
     if not rules:
         return linux
     # The devices that every container has (config-linux.md, default devices) are not forbidden by "deny all".
     rules = [*rules, *device_rules()[1:]]
     return {**linux, "resources": {**linux["resources"], "devices": rules}}
+
+
+def _check_own_namespaces(config: dict[str, Any]) -> None:
+    """Refuse what would change the host: its names and its kernel settings."""
+    linux = config.get("linux") or {}
+    own = {entry["type"] for entry in linux.get("namespaces") or () if not _is_ours(entry)}
+    for key in ("hostname", "domainname"):
+        if config.get(key) and "uts" not in own:
+            raise ContainerError(f"{key}: would be that of the host: there is no uts namespace of its own")
+    for key in linux.get("sysctl") or {}:
+        name = sysctls.dotted(key)
+        namespace = sysctls.namespace_of(name)
+        if not namespace or not sysctls.is_plain(name):
+            raise ContainerError(f"linux.sysctl: {key} belongs to the whole machine, not to a container")
+        if namespace not in own:
+            text = f"linux.sysctl: {key} would be that of the host: there is no own {namespace} namespace"
+            raise ContainerError(text)
+
+
+def _is_ours(namespace: dict[str, Any]) -> bool:
+    """Whether a namespace by path is that of the caller."""
+    path = namespace.get("path")
+    if not path:
+        return False
+    kind = "net" if namespace["type"] == "network" else namespace["type"]
+    try:
+        return os.path.samefile(path, f"/proc/self/ns/{kind}")
+    except OSError:
+        return False  # which is said when it cannot be opened
 
 
 def _check_hooks(hooks: dict[str, list[dict[str, Any]]]) -> None:
@@ -142,7 +183,22 @@ def seccomp_program(config: OciConfig, names: list[str]) -> bytes:
     for key in ("listenerPath", "listenerMetadata"):
         if profile.get(key):
             raise ContainerError(f"linux.seccomp.{key}: not supported")
+    for flag in profile.get("flags") or ():
+        if flag not in _FLAGS:
+            raise ContainerError(f"linux.seccomp.flags: {flag}: not supported")
+    seccomp.check_architectures(profile.get("architectures") or ())
     return seccomp.of_profile(profile, names)
+
+
+def without_unknown_capabilities(process: Process, warn: Callable[[str], None]) -> Process:
+    """The process without capabilities that nobody here knows, with a warning for each: by the specification
+    a container must not fail for them."""
+    wanted = process.get("capabilities") or {}
+    unknown = {name for names in wanted.values() for name in names if not capabilities.is_known(name)}
+    for name in sorted(unknown):
+        warn(f"process.capabilities: {name} is not known, ignored")
+    known = {key: [name for name in names if name not in unknown] for key, names in wanted.items()}
+    return {**process, "capabilities": known} if unknown else process
 
 
 def bounding_set(config: OciConfig) -> list[str]:

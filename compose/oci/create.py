@@ -11,7 +11,7 @@ import time
 from compose.errors import ContainerError
 from compose.linux import sockets
 from compose.linux.namespaces import reset_pid_namespace
-from compose.oci import bundle
+from compose.oci import bundle, shape
 from compose.oci.container import BASE, SECCOMP_FILE, Container
 from compose.runtime import cgroups, records
 from compose.runtime.container import hardening, host_hooks, launch, steps
@@ -36,6 +36,7 @@ def create(options: Options, warn: Warn) -> Launched:
     """Make a container whose process 1 waits for `start`; nothing is left when that fails."""
     directory = os.path.realpath(options["bundle"])
     config = bundle.read(directory)
+    config["process"] = bundle.without_unknown_capabilities(config["process"], warn)
     _check_console(config["process"], options)
     container = Container.make(options["root"], options["id"])
     try:
@@ -55,6 +56,7 @@ def _create(
     program = bundle.seccomp_program(config, names)
     files.replace(f"{container.directory}/{SECCOMP_FILE}", program, durable=False)
     process: Process = {**config["process"], "preservedDescriptors": options["preserve_fds"]}
+    process["callersKeyring"] = options["no_new_keyring"]
     config["process"] = process
     spec: ContainerSpec = {"version": 1, "id": container.id, "oci": config, "network_namespace": ""}
     spec["seccomp"] = f"{container.directory}/{SECCOMP_FILE}" if program else ""
@@ -156,7 +158,10 @@ def _hand_over(launched: Launched, options: Options) -> None:
             os.close(launched.master)
             launched.master = None
     if options["pid_file"]:
-        files.replace(options["pid_file"], str(launched.pid).encode(), mode=0o644, durable=False)
+        try:
+            files.replace(options["pid_file"], str(launched.pid).encode(), mode=0o644, durable=False)
+        except OSError as error:
+            raise ContainerError(f"--pid-file {options['pid_file']}: {error.strerror}") from None
 
 
 def _undo(container: Container, config: OciConfig, warn: Warn) -> None:
@@ -199,7 +204,7 @@ def execute(options: Options, warn: Warn) -> Launched:
     status = container.status
     if status not in ("created", "running"):
         raise ContainerError(f"container {container.id}: nothing can be executed in it: it is {status}")
-    process = _process(container, options)
+    process = _process(container, options, warn)
     _check_console(process, options)
     with open(f"{container.directory}/{SECCOMP_FILE}", "rb") as file:
         program = file.read()
@@ -210,11 +215,12 @@ def execute(options: Options, warn: Warn) -> Launched:
     return launched
 
 
-def _process(container: Container, options: Options) -> Process:
+def _process(container: Container, options: Options, warn: Warn) -> Process:
     """From --process, or that of the container with what the options change."""
     own: Process = {**container.record["process"]}  # type: ignore[typeddict-item]
     if options["process"]:
-        own = bundle.check_process(bundle.read_object(options["process"]))
+        value = bundle.read_object(options["process"])
+        own = bundle.check_process(shape.checked(value, shape.PROCESS, "process"))
     else:
         own["args"] = options["args"]
         own["terminal"] = bool(options["tty"])
@@ -222,6 +228,24 @@ def _process(container: Container, options: Options) -> Process:
         own["cwd"] = options["cwd"] or own["cwd"]
         if options["user"]:
             own["user"] = {"username": options["user"]}
+        if options["additional_gids"]:
+            own["user"] = {**(own.get("user") or {}), "additionalGids": options["additional_gids"]}
         bundle.check_process(own)  # type: ignore[arg-type]
+    _add_rights(own, options)
     own["preservedDescriptors"] = options["preserve_fds"]
-    return own
+    return bundle.without_unknown_capabilities(own, warn)
+
+
+def _add_rights(process: Process, options: Options) -> None:
+    """What --cap, --no-new-privs and --apparmor say."""
+    if options["cap"]:
+        sets = process.get("capabilities") or {}
+        grown = ("bounding", "effective", "permitted")
+        process["capabilities"] = {
+            **sets,
+            **{name: [*(sets.get(name) or ()), *options["cap"]] for name in grown},
+        }
+    if options["no_new_privs"]:
+        process["noNewPrivileges"] = True
+    if options["apparmor"]:
+        process["apparmorProfile"] = options["apparmor"]

@@ -1,7 +1,8 @@
 """The operations of the OCI runtime command line, and how their errors are told.
 
 Errors are one line on standard error and, with --log, one entry in that file, as text or as JSON:
-``{"level": "error", "msg": ..., "time": ...}``. The exit code is 1.
+``{"level": "error", "msg": ..., "time": ...}``. The exit code is 1; of exec 255, so that
+it is none of the common ones of what is executed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(options: Options) -> int:
     except OSError as error:
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
         _tell(options, "error", f"{options['operation']}: {error.strerror or error}{where}")
-    return 1
+    return 255 if options["operation"] == "exec" else 1
 
 
 def _tell(options: Options, level: str, text: str) -> None:
@@ -114,7 +115,7 @@ def _wait(pid: int, pidfd: int) -> int:
 
 
 def _state(options: Options) -> int:
-    _print(Container(options["root"], options["id"]).read().state())
+    _print({"pid": 0, **Container(options["root"], options["id"]).read().state()})
     return 0
 
 
@@ -123,7 +124,8 @@ def _print(value: Any) -> None:
 
 
 def _kill(options: Options) -> int:
-    number = signal_number(options["signal"])
+    # 0 asks whether it could be signalled, kill(2)
+    number = 0 if options["signal"] == "0" else signal_number(options["signal"])
     container = Container(options["root"], options["id"]).read()
     status = container.status
     if options["all"] and status != "creating":
@@ -192,17 +194,14 @@ def _freeze(options: Options, *, frozen: bool) -> int:
 
 
 def _list(options: Options) -> int:
-    states = [container.state() for container in all_in(options["root"])]
+    states = [{"pid": 0, **container.state()} for container in all_in(options["root"])]
     if options["quiet"]:
         sys.stdout.write("".join(f"{state['id']}\n" for state in states))
     elif options["format"] == "json":
         _print(states)
     else:
         rows = [("ID", "PID", "STATUS", "BUNDLE", "CREATED")]
-        rows += [
-            (one["id"], str(one.get("pid", 0)), one["status"], one["bundle"], one["created"])
-            for one in states
-        ]
+        rows += [(one["id"], str(one["pid"]), one["status"], one["bundle"], one["created"]) for one in states]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
             words = (word.ljust(width) for word, width in zip(row, widths, strict=True))

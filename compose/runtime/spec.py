@@ -48,6 +48,8 @@ if TYPE_CHECKING:
         """Not of OCI: whether it is killed when the monitor that started it ends."""
         preservedDescriptors: int
         """Not of OCI: how many descriptors from 3 on the process gets from whoever starts it."""
+        callersKeyring: bool
+        """Not of OCI: whether it keeps the session keyring of whoever starts it."""
 
     class OciConfig(TypedDict, total=False):
         """The parts of an OCI ``config.json`` that the runtime acts on."""

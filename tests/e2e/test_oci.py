@@ -74,7 +74,7 @@ def test_the_life_of_a_container(runtime: Runtime, bundle: Bundle) -> None:
     runtime.good("kill", "one", "KILL")
     assert caller.wait() == -signal.SIGKILL
     assert runtime.status("one") == "stopped"
-    assert "pid" not in runtime.state("one")
+    assert runtime.state("one")["pid"] == 0
     runtime.good("delete", "one")
     assert "does not exist" in runtime.fails("state", "one")
     assert caller.text() == ""
@@ -93,15 +93,27 @@ def test_what_must_be_an_error_and_change_nothing(runtime: Runtime, bundle: Bund
     assert "cannot be started: it is running" in runtime.fails("start", "one")
     assert "cannot be deleted: it is running" in runtime.fails("delete", "one")
     assert "no such signal" in runtime.fails("kill", "one", "NONESUCH")
+    runtime.good("kill", "one", "0")
     assert runtime.status("one") == "running"
     runtime.good("kill", "one", "KILL")
     caller.wait()
     for operation in ("start", "kill", "pause", "resume"):
         assert "it is stopped" in runtime.fails(operation, "one")
     assert "it is stopped" in runtime.fails("exec", "one", "true")
-    assert runtime.status("one") == "stopped"
+    state = runtime.state("one")
+    assert (state["status"], state["pid"]) == ("stopped", 0)
     runtime.good("delete", "one")
     runtime.good("delete", "--force", "one")  # what is not there needs no force
+
+
+def test_a_signal_ends_what_has_not_been_started(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.configure("sleep", "1000")
+    caller = Caller(runtime, bundle, "one")
+    runtime.good("kill", "one")
+    assert caller.wait() == 128 + signal.SIGTERM
+    assert runtime.status("one") == "stopped"
+    assert "cannot be started: it is stopped" in runtime.fails("start", "one")
+    assert caller.text() == ""
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../one", "a/b", "a b", "x" * 1025])
@@ -195,6 +207,7 @@ def change(*path: str | int, value: Any) -> Callable[[Any], None]:
     return apply
 
 
+FILTER = {"defaultAction": "SCMP_ACT_ALLOW"}
 MAPPING = [{"containerID": 0, "hostID": 1000, "size": 1}]
 REFUSED = [
     (change("process", value=None), "process"),
@@ -206,6 +219,24 @@ REFUSED = [
     (change("root", "path", value="nowhere"), "nowhere: no such directory"),
     (change("ociVersion", value="2.0.0"), "ociVersion 2.0.0"),
     (change("windows", value={"x": 1}), "a runtime for Linux"),
+    (change("process", "args", value=["nonesuch"]), "exec nonesuch: executable file not found in $PATH"),
+    (change("process", "args", value=["/etc/passwd"]), "exec /etc/passwd: Permission denied"),
+    (change("linux", "sysctl", value={"vm.swappiness": "60"}), "vm.swappiness belongs to the whole machine"),
+    (change("linux", "sysctl", value={"kernel/hostname": "x"}), "kernel/hostname belongs to the whole"),
+    (
+        change("linux", "sysctl", value={"net.ipv4.ip_forward": 1}),
+        "linux.sysctl.net.ipv4.ip_forward: must be",
+    ),
+    (change("linux", "resources", value={"rdma": {"x": {"hcaHandles": 1}}}), "linux.resources.rdma"),
+    (change("linux", "seccomp", value=FILTER | {"syscalls": [{}]}), "syscalls[0].names: is missing"),
+    (change("linux", "seccomp", value=FILTER | {"flags": ["X"]}), "linux.seccomp.flags: X"),
+    (change("linux", "seccomp", value=FILTER | {"architectures": ["X"]}), "architecture X is not known"),
+    (change("process", "env", value=[5]), "process.env[0]: must be a string"),
+    (change("process", "user", value=5), "process.user: must be an object"),
+    (change("process", "user", value={"uid": -1}), "process.user.uid: must be a user"),
+    (change("process", "args", value=["a\0b"]), "process.args[0]: must not contain a zero byte"),
+    (change("root", "readonly", value="x"), "root.readonly: must be true or false"),
+    (change("linux", "maskedPaths", value="x"), "linux.maskedPaths: must be a list"),
     (change("linux", "uidMappings", value=MAPPING), "linux.uidMappings"),
     (change("linux", "namespaces", value=[{"type": "pid"}]), "a mount namespace of its own"),
     (change("linux", "namespaces", value=[{"type": "mount"}, {"type": "user"}]), "user: not supported"),
@@ -389,6 +420,74 @@ def test_a_terminal_goes_to_the_console_socket(runtime: Runtime, bundle: Bundle)
     assert b"got hello" in found
     assert caller.wait() == 0
     os.close(caller.output)
+
+
+def test_only_descriptors_that_the_caller_has_are_passed_on(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.configure("true")
+    for option, message in (("2", "--preserve-fds 2: descriptor 3 is not open"), ("-1", "not a number")):
+        done = runtime.run("create", "--preserve-fds", option, "-b", str(bundle.directory), "one")
+        assert (done.code, done.out, message in done.err) == (2, "", True), done
+    assert runtime.good("list", "--quiet") == ""
+
+
+def test_the_names_and_settings_of_the_host_are_left_alone(runtime: Runtime, bundle: Bundle) -> None:
+    before = os.uname()
+    config = bundle.configure("true")
+    everything = list(config["linux"]["namespaces"])
+    cases: list[tuple[str, str, Any, str]] = [
+        ("uts", "hostname", "other", "hostname: would be that of the host"),
+        ("uts", "domainname", "other", "domainname: would be that of the host"),
+        ("uts", "linux", {"kernel.domainname": "other"}, "there is no own uts namespace"),
+        ("network", "linux", {"net.ipv4.ip_default_ttl": "64"}, "there is no own network namespace"),
+        ("ipc", "linux", {"kernel.msgmax": "8192"}, "there is no own ipc namespace"),
+    ]
+    for kind, key, value, message in cases:
+        for replacement in ([], [{"type": kind, "path": f"/proc/self/ns/{kind.replace('work', '')}"}]):
+            changed = {**config, "linux": {**config["linux"]}}
+            changed["linux"]["namespaces"] = [one for one in everything if one["type"] != kind] + replacement
+            if key == "linux":
+                changed["linux"]["sysctl"] = value
+                changed["hostname"] = ""
+            else:
+                changed[key] = value
+            bundle.write(changed)
+            assert message in runtime.fails("run", "-b", str(bundle.directory), "one")
+    assert os.uname() == before
+
+
+def test_more_rights_and_groups_for_one_more_process(runtime: Runtime, bundle: Bundle) -> None:
+    config = bundle.configure("sleep", "1000", capabilities={"bounding": ["CAP_KILL", "CAP_NONESUCH"]})
+    bundle.write(config)
+    caller = Caller(runtime, bundle, "one")
+    assert "process.capabilities: CAP_NONESUCH is not known, ignored" in caller.error
+    runtime.good("start", "one")
+    show = ("sh", "-c", "id -G; grep -E 'CapEff|NoNewPrivs' /proc/self/status")
+    options = ("exec", "-g", "7", "--additional-gids", "8", "--cap", "CAP_CHOWN", "--no-new-privs")
+    lines = runtime.good(*options, "one", *show).split()
+    assert lines == ["0", "7", "8", "CapEff:", "0000000000000001", "NoNewPrivs:", "1"]
+    assert runtime.run("exec", "one", "nonesuch").code == 255
+    runtime.good("kill", "--all", "one", "KILL")
+    caller.wait()
+    os.close(caller.output)
+
+
+def test_the_session_keyring_is_kept_when_it_is_asked_for(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell("head -n 1 /proc/keys >/dev/null; echo ran")
+    assert runtime.good("run", "--no-new-keyring", "-b", str(bundle.directory), "one") == "ran\n"
+    bundle.configure("true", capabilities={})
+    options = ("run", "--no-new-keyring", "--no-subreaper", "-b", str(bundle.directory))
+    assert runtime.good(*options, "one") == ""
+
+
+def test_no_limit_of_processes_may_be_asked_for(runtime: Runtime, bundle: Bundle) -> None:
+    config = bundle.configure("true")
+    config["linux"].setdefault("resources", {})["pids"] = {"limit": -1}
+    bundle.write(config)
+    assert runtime.good("run", "-b", str(bundle.directory), "one") == ""
+
+
+def test_the_version_is_told(runtime: Runtime) -> None:
+    assert runtime.good("--version").startswith("pycompose-oci version ")
 
 
 def test_namespaces_by_path(runtime: Runtime, bundle: Bundle) -> None:

@@ -157,7 +157,8 @@ class CgroupV1(Cgroup):
             if key == "realtimeRuntime":
                 self._grant_realtime(resources["cpu"], missing)
                 continue
-            self._set(controller, file, _text(value), missing)
+            unlimited = file == "pids.max" and value < 0
+            self._set(controller, file, "max" if unlimited else _text(value), missing)
         blocks = resources.get("blockIO") or {}
         for key, file in _THROTTLES.items():
             for entry in blocks.get(key) or ():

@@ -93,6 +93,11 @@ def normalise(name: str) -> str:
     return short
 
 
+def is_known(name: str) -> bool:
+    """Whether an OCI name (``CAP_...``) is that of a capability."""
+    return name.startswith("CAP_") and name[4:] in NUMBERS
+
+
 def select(add: Iterable[str] = (), drop: Iterable[str] = (), *, privileged: bool = False) -> list[str]:
     """The OCI names (``CAP_...``) of a container's capabilities, by Docker's rules.
 

@@ -13,11 +13,11 @@ import stat
 
 from compose.linux import files
 from compose.linux.namespaces import CLONE_NEWPID, setns
-from compose.linux.process import PR_SET_DUMPABLE, join_session_keyring, pidfd_open, prctl
+from compose.linux.process import PR_SET_DUMPABLE, pidfd_open, prctl
 from compose.linux.terminal import open_peer
 from compose.runtime import oom
 from compose.runtime.container import modules, rootfs, steps, users
-from compose.runtime.container.hardening import Program, become
+from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.container.repeat import JOINED, Repeat
 from compose.runtime.container.steps import Failure, LaunchError
@@ -184,11 +184,8 @@ class _Entry:
         if self.program.oom_score is not None:
             progress.at(steps.OOM_SCORE)
             oom.write(self.program.oom_score)
-        progress.at(steps.KEYRING)
-        try:
-            join_session_keyring("_ses.exec")
-        except OSError as error:
-            progress.warn(steps.KEYRING, error.errno or 0)
+        if not self.program.process.get("callersKeyring"):
+            join_keyring("_ses.exec", progress)
         progress.at(steps.GONE)
         setns(self.pidfd, JOINED)
         become(self.program, identity, stdio, progress, terminal=terminal)

@@ -14,7 +14,14 @@ import stat
 
 from compose.linux import files
 from compose.linux.beneath import open_in_root
-from compose.linux.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, capset, prctl
+from compose.linux.process import (
+    PR_SET_KEEPCAPS,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    capset,
+    join_session_keyring,
+    prctl,
+)
 from compose.linux.seccomp import Filter
 from compose.linux.signals import set_mask
 from compose.linux.terminal import set_controlling_terminal, set_window_size
@@ -125,6 +132,15 @@ class Program:
             set_controlling_terminal(0)
 
 
+def join_keyring(name: str, progress: Progress) -> None:
+    """Take a session keyring of one's own; where the host allows none that is a warning."""
+    progress.at(steps.KEYRING)
+    try:
+        join_session_keyring(name)
+    except OSError as error:
+        progress.warn(steps.KEYRING, error.errno or 0)
+
+
 def become(
     program: Program,
     identity: Identity,
@@ -149,6 +165,8 @@ def become(
     _enter_directory(program.directory, progress)
     os.umask(program.umask)
     if gate is not None:
+        progress.at(steps.EXEC)
+        _executable(program)  # who creates hears of it, not who starts
         gate.wait(progress)
     if hooks is not None:
         hooks.run_last(progress, lambda: _set_identity(program, identity, progress))
@@ -236,18 +254,18 @@ def _execute(program: Program) -> NoReturn:
 
 def _execute_init(program: Program, progress: Progress) -> NoReturn:
     """Execute the init, which executes the first candidate that looks like a program."""
-    path = _executable(program.candidates)
+    path = _executable(program)
     progress.at(steps.INIT)
     os.execve(_INIT, [INIT_NAME, path, *program.arguments], program.environment)
 
 
-def _executable(candidates: Sequence[bytes]) -> bytes:
+def _executable(program: Program) -> bytes:
     refused = 0
-    for path in candidates:
+    for path in program.candidates:
         try:
             mode = os.stat(path).st_mode
         except OSError as error:
-            if error.errno not in (_EACCES, _ENOENT, _ENOTDIR) or len(candidates) == 1:
+            if error.errno not in (_EACCES, _ENOENT, _ENOTDIR) or b"/" in program.arguments[0]:
                 raise
             continue
         if stat.S_ISREG(mode) and mode & 0o111:

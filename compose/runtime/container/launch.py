@@ -37,7 +37,6 @@ from compose.linux.namespaces import (
 from compose.linux.network import bring_loopback_up
 from compose.linux.process import (
     PR_SET_DUMPABLE,
-    join_session_keyring,
     pidfd_open,
     pidfd_send_signal,
     prctl,
@@ -48,7 +47,7 @@ from compose.linux.terminal import open_peer
 from compose.runtime import oom
 from compose.runtime.container import image_mounts, modules, mounts, rootfs, steps, users
 from compose.runtime.container.birth import Birth
-from compose.runtime.container.hardening import Program, become
+from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.steps import RECORD, Failure, LaunchError, Progress
 
 TYPE_CHECKING = False
@@ -387,11 +386,8 @@ class Setup:
         if self.flags & CLONE_NEWNET:
             bring_loopback_up()
         m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE)
-        progress.at(steps.KEYRING)
-        try:
-            join_session_keyring(f"_ses.{self.spec['id']}")
-        except OSError as error:
-            progress.warn(steps.KEYRING, error.errno or 0)
+        if not self.process.get("callersKeyring"):
+            join_keyring(f"_ses.{self.spec['id']}", progress)
         progress.at(steps.HOSTNAME, 0)
         if self.oci.get("hostname"):
             sethostname(self.oci["hostname"])

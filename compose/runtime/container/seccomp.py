@@ -49,6 +49,16 @@ _ARCHITECTURES = {
 }
 """Our name, as in schemas/syscalls.json: the profile's name, and AUDIT_ARCH_* as the kernel has it."""
 
+_KNOWN_ARCHITECTURES = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        *("X86", "X86_64", "X32", "ARM", "AARCH64", "LOONGARCH64", "M68K", "RISCV64", "SH", "SHEB"),
+        *("MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PARISC", "PARISC64"),
+        *("PPC", "PPC64", "PPC64LE", "S390", "S390X"),
+    )
+)
+"""What a profile may name (libseccomp), whether or not programs of it run here."""
+
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SUB_ARCHITECTURES = {"x86_64": ("x86", "x32"), "aarch64": ("arm",)}
 _X32_BIT = 0x40000000
@@ -134,7 +144,7 @@ def evaluate(
         action = _action(entry["action"], entry.get("errnoRet"))
         alternatives = _alternatives(entry.get("args") or ())
         for name, table in tables.items():
-            for call in entry.get("names") or (entry["name"],):
+            for call in entry["names"] if "names" in entry else (entry["name"],):
                 number = numbers[name].get(call)
                 if number is not None:
                     table.last = max(table.last, number)
@@ -185,6 +195,13 @@ def _architectures(profile: Mapping[str, Any], machine: str) -> list[str]:
         if entry["architecture"] == native:
             allowed.update(entry.get("subArchitectures") or ())
     return [machine, *(name for name in _SUB_ARCHITECTURES[machine] if _ARCHITECTURES[name][0] in allowed)]
+
+
+def check_architectures(names: Iterable[str]) -> None:
+    """Raise ContainerError for the name of no architecture; those that cannot run here are fine."""
+    for name in names:
+        if name not in _KNOWN_ARCHITECTURES:
+            raise ContainerError(f"seccomp profile: architecture {name} is not known")
 
 
 def _action(name: str, number: int | None) -> int:
