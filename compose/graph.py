@@ -14,7 +14,7 @@ import networkx as nx
 from compose.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     Graph = nx.DiGraph[str]
 
@@ -90,19 +90,3 @@ def _circle_through(successors: Mapping[str, list[str]], name: str) -> list[str]
                     following.append(other)
         level = following
     raise AssertionError(f"{name} is in no circle")
-
-
-def with_dependencies(graph: Graph, names: Iterable[str]) -> set[str]:
-    """Some services and all that they depend on."""
-    chosen = set(names)
-    for name in list(chosen):
-        chosen |= nx.descendants(graph, name)
-    return chosen
-
-
-def with_dependents(graph: Graph, names: Iterable[str]) -> set[str]:
-    """Some services and all that depend on them."""
-    chosen = set(names)
-    for name in list(chosen):
-        chosen |= nx.ancestors(graph, name)
-    return chosen

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from compose.model import Project
     from compose.model.variables import Variable
 
-HELP = "Parse, resolve and render the compose file in canonical form"
 
 _SWITCHES = (
     ("no-interpolate", "do not replace variables"),

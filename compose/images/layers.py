@@ -204,8 +204,3 @@ def _seal_one(descriptor: int, path: bytes) -> None:
         if name in ("trusted.overlay.redirect", "trusted.overlay.metacopy"):
             raise ImageError(f"{os.fsdecode(path)} is not whole in its layer ({name})")
         os.removexattr(descriptor, name)
-
-
-def lower_directories(layers: list[str]) -> list[str]:
-    """`layers` (lowest first, as `Image.layers`) in the order of ``rootfs.lower``: uppermost first."""
-    return layers[::-1]

@@ -11,12 +11,9 @@ import struct
 from compose.linux.libc import check, function, syscall
 from compose.linux.numbers import SYS_close_range, SYS_memfd_create
 
-CLOSE_RANGE_CLOEXEC = 4
-
 CGROUP2_SUPER_MAGIC = 0x63677270
 DEVPTS_SUPER_MAGIC = 0x1CD1
 PROC_SUPER_MAGIC = 0x9FA0
-TMPFS_MAGIC = 0x01021994
 
 FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602

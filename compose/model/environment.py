@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def read_env_files(
-    service: Map, name: str, inputs: Inputs, lookup: Callable[[str], str | None], *, keep: bool = False
+    service: Map, name: str, inputs: Inputs, lookup: Callable[[str], str | None]
 ) -> None:
-    """Fill in `environment` from the files of `env_file`, which goes away unless `keep`."""
+    """Fill in `environment` from the files of `env_file`, which goes away."""
     entries = service.get("env_file")
     if not isinstance(entries, Seq):
         return
@@ -49,8 +49,7 @@ def read_env_files(
         result.put(key, value, own.where(key) if own is not None else None)
     if result:
         service.put("environment", result, service.where("environment"))
-    if not keep:
-        del service["env_file"]
+    del service["env_file"]
 
 
 def _read(
@@ -79,8 +78,8 @@ def _read(
         )
 
 
-def read_label_files(service: Map, name: str, inputs: Inputs, *, keep: bool = False) -> None:
-    """Fill in `labels` from the files of `label_file`, which goes away unless `keep`."""
+def read_label_files(service: Map, name: str, inputs: Inputs) -> None:
+    """Fill in `labels` from the files of `label_file`, which goes away."""
     files = service.get("label_file")
     if not isinstance(files, Seq):
         return
@@ -100,5 +99,4 @@ def read_label_files(service: Map, name: str, inputs: Inputs, *, keep: bool = Fa
             result.put(key, value, own.where(key))
     if result:
         service.put("labels", result, service.where("labels"))
-    if not keep:
-        del service["label_file"]
+    del service["label_file"]

@@ -173,7 +173,7 @@ def texts(value: Any, context: Context) -> Any:
     return value if value else DROP
 
 
-def _to_map(missing: str | None, *, empty: bool = False) -> Function:
+def _to_map(missing: str | None) -> Function:
     """KEY=VALUE lists and mappings -> a mapping of strings; `missing` stands for what has no value."""
 
     def function(value: Any, context: Context) -> Any:
@@ -190,7 +190,7 @@ def _to_map(missing: str | None, *, empty: bool = False) -> Function:
                         f"the name `{key}` ends with a space", "remove the space before the ="
                     )
                 result.put(key, content if equals else missing, (at, at))
-        return result if result or empty else DROP
+        return result if result else DROP
 
     return function
 

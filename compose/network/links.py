@@ -35,6 +35,8 @@ _NEWADDR, _NEWROUTE, _NEWRULE = 20, 24, 32
 _NLM_F_REQUEST = 1
 _IFLA_IFNAME, _IFLA_OPERSTATE, _IF_OPER_UP, _SKIP_STATISTICS = 3, 16, 6, 8
 _IFF_UP = 1
+_CARRIER = 1.5
+"""Seconds within which the kernel has noticed a carrier, on a machine that is not overrun."""
 _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL, _RT_SCOPE_HOST, _FR_ACT_TO_TBL = 4, 1, 2, 254, 1
 _IFA_F_NODAD = 2
 _DOOMED = 0x7063
@@ -118,20 +120,19 @@ def _link(
     attributes: Sequence[tuple[str, Any]],
     *,
     up: bool = False,
-    index: int = 0,
     tolerate: tuple[int, ...] = (),
 ) -> Message:
-    fields = {"index": index, **({"flags": _IFF_UP, "change": _IFF_UP} if up else {})}
+    fields = {"flags": _IFF_UP, "change": _IFF_UP} if up else {}
     return message(what, ifinfmsg, _NEWLINK, flags, fields, attributes, tolerate)
 
 
-def wait_until_up(wanted: Sequence[str], seconds: float = 1.5) -> None:
+def wait_until_up(wanted: Sequence[str]) -> None:
     """Wait until the kernel has noticed that interfaces of the thread's namespace have a carrier.
 
     It does so in a work queue, some time after the other end was brought up. Until then a bridge does not
     forward to the port, what is sent there is lost, and the sender's kernel tries again after a whole second.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _CARRIER
     with Netlink(ROUTE, groups=LINK_NOTICES) as notices, Netlink(ROUTE) as netlink:
         while True:
             wanted = _not_up(netlink, wanted)
@@ -208,13 +209,6 @@ def set_alias(name: str, alias: str) -> Message:
 
 def set_up(name: str) -> Message:
     return _link(f"set {name} up", CHANGE, [("IFLA_IFNAME", name)], up=True)
-
-
-def isolate_port(name: str) -> Message:
-    """No traffic between this port of a bridge and other isolated ones."""
-    data = {"attrs": [("IFLA_BRPORT_ISOLATED", 1)]}
-    information = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]}
-    return _link(f"isolate {name}", CHANGE, [("IFLA_IFNAME", name), ("IFLA_LINKINFO", information)])
 
 
 def delete_links(names: Sequence[str]) -> list[Message]:

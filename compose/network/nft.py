@@ -51,9 +51,8 @@ def _request(
     flags: int,
     family: int,
     attributes: Sequence[tuple[str, Any]],
-    tolerate: tuple[int, ...] = (),
 ) -> Message:
-    return message(what, kind, _SUBSYSTEM | number, flags, {"nfgen_family": family}, attributes, tolerate)
+    return message(what, kind, _SUBSYSTEM | number, flags, {"nfgen_family": family}, attributes)
 
 
 def table(family: int, name: str) -> Message:
@@ -68,7 +67,7 @@ def table(family: int, name: str) -> Message:
     )
 
 
-def delete_table(family: int, name: str, tolerate: tuple[int, ...] = ()) -> Message:
+def delete_table(family: int, name: str) -> Message:
     """Delete a table and all that is in it."""
     return _request(
         f"delete table {name}",
@@ -77,7 +76,6 @@ def delete_table(family: int, name: str, tolerate: tuple[int, ...] = ()) -> Mess
         NLM_F_REQUEST | NLM_F_ACK,
         family,
         [("NFTA_TABLE_NAME", name)],
-        tolerate,
     )
 
 

@@ -71,11 +71,6 @@ class Wanted(NamedTuple):
         entries = map(str, self.config.get("volumes_from") or ())
         return [entry.partition(":")[0] for entry in entries if not entry.startswith("container:")]
 
-    @property
-    def has_healthcheck(self) -> bool:
-        check = self.config.get("healthcheck") or {}
-        return not check.get("disable") and bool(check.get("test")) and check["test"][0] != "NONE"
-
 
 class WantedNetwork(NamedTuple):
     key: str

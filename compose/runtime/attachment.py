@@ -28,9 +28,9 @@ class Attachment:
     """`writer` leads to process 1: its terminal's master, its input's pipe, or None."""
 
     def __init__(
-        self, keeper: Keeper, identity: str, *, from_beginning: bool = False, pieces: Pieces | None = None
+        self, keeper: Keeper, identity: str, *, pieces: Pieces | None = None
     ) -> None:
-        """`from_beginning` of all output that is kept, or where `pieces` are; else from now on.
+        """From where `pieces` are in the kept output; else from now on.
 
         A container that runs no more can be attached to from such a place only. Raises `ContainerError`.
         """
@@ -38,8 +38,8 @@ class Attachment:
         self._identity = identity
         self._log = f"{keeper.paths.container(identity)}/log"
         self._connection: Socket | None = None
-        self._pieces: Pieces | None = Pieces(self._log) if from_beginning and pieces is None else pieces
-        from_now = self._pieces is None
+        self._pieces = pieces
+        from_now = pieces is None
         self.writer: int | None = None
         self.terminal = False
         self.ended = False

@@ -353,14 +353,14 @@ class ExecSession:
 
 
 def run_once(
-    paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int, *, isolation: str = ISOLATION
+    paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int
 ) -> int:
     """Run a container that needs no keeper, log or restart, on the given descriptors; its exit code.
 
     Used by builds. The container is killed as a whole when the caller dies or is interrupted. Raises
     `ContainerError` with the step that failed.
     """
-    connection, process = spawn.start_once(paths, isolation)
+    connection, process = spawn.start_once(paths, ISOLATION)
     try:
         protocol.request(connection, "run", (stdin, stdout, stderr), spec=spec)
         message = protocol.check(protocol.receive(connection)[0])

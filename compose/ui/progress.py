@@ -134,7 +134,6 @@ class Terminal:
         self._title = title
         self._colour = colours(stream)
         self._rows: dict[tuple[str, str], _Row] = {}
-        self._details: dict[str, str] = {}
         self._height = 0
         self._lines: list[str] = []
         self._drawn = 0.0

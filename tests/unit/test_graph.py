@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.errors import ModelError
-from compose.graph import service_graph, start_order, with_dependencies, with_dependents
+from compose.graph import service_graph, start_order
 from compose.model import load
 from compose.model.order import quick_order
 
@@ -41,12 +41,6 @@ def test_quick_order_is_that_of_the_graph(depends: dict[str, str]) -> None:
     except ModelError:
         expected = None
     assert quick_order(some) == expected
-
-
-def test_neighbours() -> None:
-    graph = service_graph(STACK)
-    assert with_dependencies(graph, ["app"]) == {"app", "db", "cache"}
-    assert with_dependents(graph, ["db"]) == {"db", "app", "web"}
 
 
 def test_what_is_not_there_is_no_neighbour() -> None:

@@ -15,7 +15,7 @@ from compose.linux.process import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 # In the order of their numbers, include/uapi/linux/capability.h
 NAMES = (
@@ -129,11 +129,6 @@ def sets(oci: dict[str, list[str]]) -> CapabilitySets:
     """The sets of an OCI ``process.capabilities``; a set that is not there is empty."""
     wanted = {key: mask(oci.get(key, ())) for key in CapabilitySets.__slots__}
     return CapabilitySets(**wanted)
-
-
-def names_of(value: int) -> Sequence[str]:
-    """The names in a bit mask, as ``CAP_...``."""
-    return [f"CAP_{name}" for number, name in enumerate(NAMES) if value >> number & 1]
 
 
 _available = -1

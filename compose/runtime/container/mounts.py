@@ -72,8 +72,7 @@ class Options:
     """An OCI mount's option list, sorted by what each one acts on."""
 
     __slots__ = (
-        *("attr_clr", "attr_set", "bind", "data", "propagation", "propagation_recursive"),
-        *("recursive", "tree_clr", "tree_set"),
+        *("attr_clr", "attr_set", "bind", "data", "propagation", "recursive", "tree_clr", "tree_set"),
     )
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -82,7 +81,6 @@ class Options:
         self.tree_set = 0
         self.tree_clr = 0
         self.propagation = 0
-        self.propagation_recursive = False
         self.bind = "bind" in words or "rbind" in words
         self.recursive = "rbind" in words
         self.data: dict[str, str] = {}
@@ -103,11 +101,8 @@ class Options:
             self.tree_set |= _SET[word[1:]]
         elif word[:1] == "r" and word[1:] in _CLEAR:
             self.tree_clr |= _SET[_CLEAR[word[1:]]]
-        elif word in _PROPAGATION:
-            self.propagation = _PROPAGATION[word]
-        elif word[:1] == "r" and word[1:] in _PROPAGATION:
-            self.propagation = _PROPAGATION[word[1:]]
-            self.propagation_recursive = True
+        elif word.removeprefix("r") in _PROPAGATION:  # for all that is bound, as far as that goes
+            self.propagation = _PROPAGATION[word.removeprefix("r")]
         else:
             key, _, value = word.partition("=")
             self.data[key] = value
