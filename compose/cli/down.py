@@ -11,6 +11,8 @@ from compose.ui.times import seconds
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+    from typing import Any
 
     from compose.engine.embedded.context import Context
     from compose.model import Project
@@ -96,6 +98,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 options,
                 known={*project.services, *project.disabled} if project else None,
                 dependencies={s: project.dependencies(s) for s in project.services} if project else None,
+                external_volumes=_external(project.volumes) if project else (),
             )
             if arguments.dry_run:
                 plans: list[object] = [plan, *(() if arguments.services else abandoned.plans(context))]
@@ -112,6 +115,10 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             return code
         finally:
             context.close()
+
+
+def _external(volumes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    return {str(volume["name"]) for volume in volumes.values() if volume.get("external")}
 
 
 def _outside(arguments: argparse.Namespace, paths: Paths, project: Project | None, name: str) -> list[object]:

@@ -84,6 +84,7 @@ def plan_down(
     """Take away containers, networks, the sandbox and, when asked, volumes.
 
     `known` are the services of the file; containers of others are orphans. `dependencies` orders the stops.
+    `external_volumes` are the names of those that the file calls external: they stay, whoever made them.
     """
 
     def concerned(container: ObservedContainer) -> bool:
@@ -112,7 +113,7 @@ def plan_down(
     if options.volumes:
         used = {name for c in observed.containers if c not in containers for name in c.volumes or ()}
         for volume in observed.volumes:
-            if not volume.users and volume.name not in used and volume.key not in external_volumes:
+            if not volume.users and volume.name not in used and volume.name not in external_volumes:
                 plan.add(RemoveVolume(volume.name), after=removals)
     users = sorted({user for network in observed.networks for user in network.users})
     if not staying and users and (observed.recorded or containers):

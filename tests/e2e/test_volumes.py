@@ -30,6 +30,18 @@ volumes: {data: {}}
     assert stack.shell("box", "cat /seed/file") == "changed"
 
 
+def test_a_volume_that_the_file_calls_external_by_now_outlives_down(stack: Stack) -> None:
+    service = "services:\n  box: {image: IMAGE, command: [sleep, infinity], volumes: ['data:/data']}\n"
+    stack.write(f"{service}volumes: {{data: {{}}}}\n")
+    stack.up()
+    stack.shell("box", "echo kept > /data/file")
+    stack.write(f"{service}volumes: {{data: {{external: true, name: {stack.name}_data}}}}\n")
+    stack.run("down", "-v")
+    stack.up()
+    assert stack.shell("box", "cat /data/file") == "kept"
+    stack.write(f"{service}volumes: {{data: {{}}}}\n")  # so that it goes at last
+
+
 def test_a_bind_mount_shows_the_hosts_files_both_ways(stack: Stack) -> None:
     stack.write("one\n", "site/page")
     stack.write("""

@@ -392,6 +392,13 @@ def test_down_takes_the_volumes_of_containers_that_are_gone() -> None:
     assert not plan_down("shop", there, DownOptions())
 
 
+def test_down_leaves_external_volumes_whoever_made_them() -> None:
+    volumes = tuple(ObservedVolume(key, f"shop_{key}", "") for key in ("data", "cache"))
+    there = Observed(volumes=volumes)
+    plan = plan_down("shop", there, DownOptions(volumes=True), external_volumes={"shop_data"})
+    assert text(plan) == "1. remove volume shop_cache"
+
+
 # after a restart of the machine -----------------------------------------------------------------------------
 
 
