@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from compose.state.index import ContainerRow
+    from compose.state.paths import Paths
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
             and (not arguments.index or row.number == arguments.index)
         )
 
+    unkept: dict[str, bool] = {}
+
+    def kept(row: ContainerRow) -> bool:
+        """Whether there is a log to show: the driver none keeps output for those who are attached only."""
+        if row.id not in unkept:
+            unkept[row.id] = _is_unkept(paths, row)
+        return not unkept[row.id]
+
     chosen = [row for row in scope.rows if wanted(row)]
     if arguments.index and not chosen:
         raise ContainerError(f"service {arguments.services[0]} has no container #{arguments.index}")
@@ -56,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.follow:
         from compose.cli.following import Following
 
-        with Following(paths, name, printer, wanted, since=since, until=until) as following:
+        with Following(paths, name, printer, wanted, shown=kept, since=since, until=until) as following:
             following.add(chosen, tail=tail)
             following.run()
         return 0
@@ -66,10 +75,22 @@ def run(arguments: argparse.Namespace) -> int:
             logs.read(f"{paths.container(row.id)}/log", tail=tail, since=since, until=until),
         )
         for row in chosen
+        if kept(row)
     ]
     for key, time_ns, _stream, line in logs.merge(everything):
         printer.line(key, time_ns, line)
     return 0
+
+
+def _is_unkept(paths: Paths, row: ContainerRow) -> bool:
+    from compose.runtime.records import find_spec
+    from compose.ui.errors import warn
+
+    spec = find_spec(paths, row.id)
+    found = spec is not None and spec["logging"]["driver"] == "none"
+    if found:
+        warn(f"container {row.name} keeps no log: its logging.driver is none")
+    return found
 
 
 def _tail(text: str) -> int | None:

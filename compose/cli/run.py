@@ -151,6 +151,7 @@ class _Run:
 
         service = self.arguments.service
         oneoff: OneOff = self._oneoff(index)
+        self._warn_of_options()
         config = changed(self.project.services[service], self._changes(), os.getcwd())
         self.project.services[service] = config  # type: ignore[assignment]
         self._declare_volumes(config, index)
@@ -202,6 +203,14 @@ class _Run:
             interactive=arguments.interactive,
             use_aliases=arguments.use_aliases,
         )
+
+    def _warn_of_options(self) -> None:
+        from compose.cli.project import warn
+        from compose.model.short import unknown_options
+
+        for spec in self.arguments.volume:
+            for option in unknown_options(spec):
+                warn(f"--volume {spec}: ignored: there is no option `{option}`")
 
     def _declare_volumes(self, config: Mapping[str, object], index: Index) -> None:
         """Volumes that only the command line names: those that are there, or new ones of the project."""

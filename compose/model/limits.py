@@ -99,7 +99,7 @@ def _devices(service: Map, path: Path) -> None:
             continue
         if not source.startswith("/"):
             problem = f"`{source}` is neither a path nor the name of a CDI device"
-        elif not target.startswith("/"):
+        elif "/" not in target:
             problem = f"`{target}` is not an absolute path"
         elif not set(access) <= set("rwm"):
             problem = f"`{access}` is not a combination of r (read), w (write) and m (mknod)"

@@ -18,8 +18,8 @@ from compose.model.merge import UNIQUE, UNIQUE_PATHS, merge, strip_resets
 from compose.model.places import DEFAULTS, Places
 from compose.model.rules import check_rules
 from compose.model.schema import validate
-from compose.model.short import SHORT_FORMS, SHORT_FORMS_WITH_VARIABLES, check_numbers
-from compose.model.tree import RESET, Map, Path, Position, Seq, clone, error, plain
+from compose.model.short import SHORT_FORMS, SHORT_FORMS_WITH_VARIABLES, check_numbers, unknown_options
+from compose.model.tree import RESET, Map, Path, Position, Seq, clone, dotted, error, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,10 +125,23 @@ class Group:
         UNIQUE.apply(document)
         validate(document, partial=partial)
         check_numbers(document)
+        self._unknown_options(document)
         self.short_forms.apply(document)
         self.inputs.budget.take(document, at)
         UNIQUE.apply(document)
         return document
+
+    def _unknown_options(self, tree: Map) -> None:
+        """Warn of options of volumes in short form that mean nothing."""
+        services = tree.get("services")
+        for name, service in services.items() if isinstance(services, Map) else ():
+            volumes = service.get("volumes") if isinstance(service, Map) else None
+            if not isinstance(volumes, Seq):
+                continue
+            for index, spec in enumerate(volumes):
+                for option in unknown_options(spec) if isinstance(spec, str) else ():
+                    where = dotted(("services", name, "volumes", index))
+                    self.warn(volumes.where(index), f"{where}: ignored: there is no option `{option}`")
 
     def _version(self, tree: Map) -> None:
         if "version" in tree:

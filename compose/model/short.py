@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from compose.model.passes import Function
     from compose.model.tree import Position
 
+_VOLUME_OPTIONS = ("ro", "rw", "nocopy", "z", "Z")
+_CONSISTENCY = ("consistent", "cached", "delegated")
+"""What other systems than Linux make of these holds here anyway."""
 PROPAGATIONS = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})
 MOST = {"ports": 20_000, "volumes": 10_000, "devices": 10_000, "configs": 10_000, "secrets": 10_000}
 """So many of them may a file have, ranges of ports counted as what they stand for: each is a listener."""
@@ -331,6 +334,13 @@ def parse_volume(spec: str, context: Context) -> dict[str, Any]:
     return volume
 
 
+def unknown_options(spec: str) -> list[str]:
+    """The options of a volume in short form that mean nothing; docker compose passes over them."""
+    fields = _split_volume(spec)
+    options = fields[2].split(",") if len(fields) == 3 and "${" not in fields[2] else []
+    return [one for one in options if one and one not in (*_VOLUME_OPTIONS, *_CONSISTENCY, *PROPAGATIONS)]
+
+
 def _split_volume(spec: str) -> list[str]:
     """Split at colons, but not inside of ``${...}`` nor after the letter of a Windows drive."""
     fields = []
@@ -417,4 +427,5 @@ __all__ = [
     "mapping",
     "parse_port",
     "parse_volume",
+    "unknown_options",
 ]

@@ -52,7 +52,7 @@ services:
   written:
     image: IMAGE
     command: [sh, -c, "{WRITE.format("/dev/x")}; {READ.format("/dev/x")}; {look}"]
-    devices: ["{node}/device:/dev/x:w"]
+    devices: ["{node}/device:dev/x:w"]
   long:
     image: IMAGE
     command: [sh, -c, "{WRITE.format("/dev/sub/x")}"]
@@ -161,7 +161,7 @@ def test_a_gpu_that_nobody_describes_is_said_before_anything_is_made(stack: Stac
     stack.environment["PYCOMPOSE_CDI_DIRS"] = "/no-such"
     stack.write("services: {a: {image: IMAGE, gpus: all}}\n")
     said = stack.fails("up", "-d")
-    assert "service a: device nvidia.com/gpu=all: no file in /no-such describes it" in said
+    assert "service a: gpus: device nvidia.com/gpu=all: no file in /no-such describes it" in said
     assert "nvidia-ctk cdi generate" in said
     assert stack.ps("--all") == {}
 

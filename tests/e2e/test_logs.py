@@ -45,6 +45,22 @@ def test_logs_shows_the_last_lines(talked: Stack) -> None:
     assert talked.run("logs", "--no-log-prefix", "-n", "0", "one") == ""
 
 
+def test_without_a_log_only_who_is_attached_sees_something(stack: Stack) -> None:
+    stack.write("services: {a: {image: IMAGE, command: [echo, hi], logging: {driver: none}}}")
+    assert "a-1  | hi" in stack.run("up")
+    shown = stack.try_run("logs")
+    assert (shown.code, shown.out) == (0, "")
+    assert f"container {stack.name}-a-1 keeps no log: its logging.driver is none" in shown.err
+
+
+def test_the_last_lines_stay_although_one_file_of_a_log_is_full(stack: Stack) -> None:
+    script = "i=0; while test $i -lt 400; do echo line $i; i=$((i+1)); done".replace("$", "$$")
+    options = "logging: {options: {max-size: 1k, max-file: 1}}"
+    stack.write(f"services: {{a: {{image: IMAGE, command: [sh, -c, '{script}'], {options}}}}}")
+    stack.run("up")
+    assert stack.run("logs", "--no-log-prefix").endswith("line 399\n")
+
+
 def test_logs_says_when_a_line_was_written(talked: Stack) -> None:
     line = talked.run("logs", "--no-log-prefix", "-t", "--tail", "1", "one")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z 3\n", line)

@@ -119,7 +119,7 @@ def test_options_are_those_of_the_providers_metadata(stack: Stack, calls: Path) 
 
 def test_a_provider_that_is_not_there(stack: Stack) -> None:
     stack.write(FILE)
-    assert "provider cloud: there is no such program" in stack.fails("up", "-d")
+    assert ".yaml:4:16: service database: provider cloud: there is no such program" in stack.fails("up", "-d")
     (stack.directory / "compose.yaml").write_text("services: {}")
 
 
@@ -144,7 +144,7 @@ models:
   some-model: {model: ai/there, context_size: 4096, runtime_flags: [--verbose]}
   second: {model: ai/elsewhere}
 """)
-    assert "models.some-model: there is no model runner here" in stack.fails("up", "-d")
+    assert ": models.some-model: there is no model runner here" in stack.fails("up", "-d")
     runner = calls.parent / "bin" / "docker-model"
     runner.write_text(RUNNER)
     runner.chmod(0o755)

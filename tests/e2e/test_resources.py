@@ -259,9 +259,19 @@ def test_a_container_full_of_processes_can_be_entered_and_stopped(stack: Stack) 
     ("line", "problem"),
     [
         ("mem_limit: 1m", "service a: mem_limit: 1048576 bytes are too few"),
+        ("cpus: 0.001", "compose.yaml:1:47: service a: cpus: 0.001 is less than 0.01"),
+        (
+            "deploy: {resources: {limits: {cpus: '0.005'}}}",
+            "compose.yaml:1:77: service a: deploy.resources.limits.cpus: 0.005 is less than 0.01",
+        ),
         ("cpus: 1, cpu_quota: 5000", "service a: cpus: says the same as cpu_quota"),
         ("cpuset: 0-4999", "service a: cpuset: there is no CPU "),
         ("devices: [/dev/no-such]", "service a: devices[0]: /dev/no-such: No such file"),
+        (
+            "deploy: {restart_policy: {condition: bogus}}",
+            "compose.yaml:1:73: service a: deploy.restart_policy.condition: bogus is none",
+        ),
+        ("healthcheck: {test: x, interval: 1us}", "yaml:1:70: service a: healthcheck.interval: 1µs is less"),
         (
             "blkio_config: {device_read_bps: [{path: /dev/null, rate: 1}]}",
             "service a: blkio_config.device_read_bps: /dev/null: not a block device",
@@ -274,6 +284,12 @@ def test_what_cannot_be_given_is_refused_before_anything_is_made(
     stack.write(f"services: {{a: {{image: IMAGE, {line}}}}}\n")
     assert problem in stack.fails("up", "-d")
     assert stack.ps("--all") == {}
+
+
+def test_no_limit_of_memory_and_nobody_killed_for_it_is_warned_of(stack: Stack) -> None:
+    stack.write("services: {a: {image: IMAGE, command: ['true'], oom_kill_disable: true}}\n")
+    said = stack.up()
+    assert "compose.yaml:1:66: service a: oom_kill_disable: without a memory limit the whole machine" in said
 
 
 def groups_called(name: str) -> list[str]:

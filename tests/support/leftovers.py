@@ -61,12 +61,14 @@ def mounts() -> dict[str, str]:
 
 
 def cgroup_roots() -> list[str]:
-    """The mount point of each control group hierarchy, of either version."""
+    """The mount point of each control group hierarchy, of either version; those in others' root file systems
+    come and go."""
     found = []
     for line in mounts().values():
         before, _, after = line.partition(" - ")
-        if after.split(" ", 1)[0] in ("cgroup", "cgroup2"):
-            found.append(before.split(" ")[4])
+        point = before.split(" ")[4]
+        if after.split(" ", 1)[0] in ("cgroup", "cgroup2") and point.startswith("/sys/fs/cgroup"):
+            found.append(point)
     return found
 
 

@@ -85,6 +85,10 @@ def test_limits_of_the_service_win_over_those_of_deploy() -> None:
             {"name": "always", "max_attempts": 3, "delay": 5.0, "window": 90.0},
         ),
         (
+            {"deploy": {"restart_policy": {"condition": "unless-stopped"}}},
+            {"name": "unless-stopped", "max_attempts": 0},
+        ),
+        (
             {"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 2}}},
             {"name": "on-failure", "max_attempts": 2},
         ),

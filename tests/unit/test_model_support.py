@@ -115,6 +115,7 @@ def test_a_key_that_nothing_acts_on_gives_one_warning_with_its_place(tmp_path: P
         "ports: [{target: 80, mode: host, name: x}]",
         "networks: [default]",
         "deploy: {}",
+        "volumes: ['/a:/b:ro,z,cached,rslave', 'c:/d', '/e:/f:${NO-ro}']",
         "logging: {driver: fluentd, options: {tag: x, mode: non-blocking, fluentd-async: 'true', env: A}}",
     ],
 )
@@ -135,6 +136,7 @@ def test_what_asks_for_nothing_or_is_done_gives_no_warning(tmp_path: Path, line:
         ),
         ("logging: {driver: syslog, options: {mode: blocking}}", "services.a.logging.options.mode: not supp"),
         ("pull_policy: daily", "services.a.pull_policy: `daily` is not supported yet"),
+        ("volumes: ['/a:/b:ro,bogus']", "4:15: services.a.volumes[0]: ignored: there is no option `bogus`"),
         ("command: 'a; b'", "services.a.command: `; b` is left out"),
     ],
 )

@@ -141,6 +141,17 @@ def test_a_lost_index_loses_times_and_not_lines(pipes: Pipes, tmp_path: Path) ->
     assert read(tmp_path / "log") == [(0, b"one"), (0, b"two")]
 
 
+@pytest.mark.parametrize("size", [9, 10, 11, 25])
+def test_what_was_written_last_is_there_although_only_one_segment_is_kept(tmp_path: Path, size: int) -> None:
+    directory = str(tmp_path / "log")
+    pipes = Pipes(directory, max_size=size, max_files=1)
+    for number in range(9):
+        pipes.write(STDOUT, b"line %d\n" % number)
+        assert read(directory)[-1] == (0, b"line %d" % number)
+        assert len(segment_numbers(directory)) == 1
+    pipes.close()
+
+
 def test_a_full_disk_makes_room_by_its_oldest_segment(tmp_path: Path) -> None:
     directory = str(tmp_path / "log")
     pipes = Pipes(directory, max_size=100, max_files=5)

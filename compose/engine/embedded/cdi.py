@@ -75,6 +75,10 @@ class Registry:
         """Every ``vendor/class`` that has devices."""
         return sorted({name.partition("=")[0] for name in self._devices})
 
+    def check(self, name: str) -> None:
+        """Raise ContainerError for a device that cannot be had."""
+        self._device(name)
+
     def edits(self, names: Iterable[str]) -> Edits:
         """What the devices called `names` add; raises ContainerError for one that cannot be had."""
         found = no_edits()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +13,7 @@ from compose.runtime.container.oci import device
 from .cdi import Registry, no_edits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from .cdi import Edits
@@ -39,11 +40,10 @@ class HostDevices(NamedTuple):
 def find(service: Mapping[str, Any]) -> HostDevices:
     """Look up everything that `service` names. Raises `ContainerError` for what this host does not have."""
     _check_cpus(str(service.get("cpuset") or ""))
-    described = _described(service)
-    edits = Registry().edits(described) if described else no_edits()
+    edits = _described(service)
     privileged = bool(service.get("privileged"))
     for index, entry in enumerate(service.get("devices") or ()):
-        source, target = str(entry["source"]), str(entry["target"])
+        source, target = str(entry["source"]), os.path.join("/", str(entry["target"]))
         if not source.startswith("/") or (privileged and source == target):  # all of the host's are there
             continue
         access = _EVERYTHING if privileged else str(entry.get("permissions") or _EVERYTHING)
@@ -61,17 +61,33 @@ def find(service: Mapping[str, Any]) -> HostDevices:
     return HostDevices(edits, _blocks(service))
 
 
-def _described(service: Mapping[str, Any]) -> list[str]:
-    """The full names of the devices that the service wants by their vendors' description."""
+def _described(service: Mapping[str, Any]) -> Edits:
+    """What the devices add that the service wants by their vendors' description."""
     reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
-    requests = [*(service.get("gpus") or ()), *(reservations.get("devices") or ())]
-    named = [str(entry["source"]) for entry in service.get("devices") or ()]
-    found = [name for name in named if not name.startswith("/")]
-    if requests:
-        registry = Registry()
-        for request in requests:
-            found += requested(request, registry)
-    return found
+    sources = [str(entry["source"]) for entry in service.get("devices") or ()]
+    named = [(f"devices[{i}]", source) for i, source in enumerate(sources) if not source.startswith("/")]
+    requests = [("gpus", request) for request in service.get("gpus") or ()]
+    for index, request in enumerate(reservations.get("devices") or ()):
+        requests.append((f"deploy.resources.reservations.devices[{index}]", request))
+    if not named and not requests:
+        return no_edits()
+    registry = Registry()
+    for key, request in requests:
+        with _said_of(key):
+            named += [(key, name) for name in requested(request, registry)]
+    for key, name in named:
+        with _said_of(key):
+            registry.check(name)
+    return registry.edits(name for _, name in named)
+
+
+@contextlib.contextmanager
+def _said_of(key: str) -> Iterator[None]:
+    """Put the key that an error is about before it."""
+    try:
+        yield
+    except ContainerError as error:
+        raise ContainerError(f"{key}: {error.message}", hint=error.hint) from None
 
 
 def requested(request: Mapping[str, Any], registry: Registry) -> list[str]:

@@ -31,6 +31,7 @@ from .rows import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
 from .spec.namespaces import useless
+from .spec.resources import risks
 from .spec.security import missing, security
 from .volumes import local_options
 
@@ -111,7 +112,7 @@ def _check(context: Context, name: str) -> None:
     except ContainerError as error:
         raise placed(project, name, error, key) from None
     platform.check(context, name)
-    said = [("security_opt", text) for text in missing(options)] + useless(config)
+    said = [("security_opt", text) for text in missing(options)] + useless(config) + risks(config)
     for key, text in said:
         context.warn(f"{project.where(('services', name, key))}: service {name}: {text}")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from compose.errors import ComposeError
 
 from . import record
+from .programs import runner
 from .providers import Provider, depended_on
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def bring_up(paths: Paths, project: Project, names: Collection[str], tell: Tell)
     """
     needed = project.needed(names) if names else set(project.services)
     known = record.read(paths, project.name)
+    _check_programs(project, needed)
     for provider in providers_of(project, needed):
         config = _with_variables(project.services[provider.service], known.variables(provider.service))
         said = provider.run("up", tell, config)
@@ -65,6 +67,21 @@ def bring_up(paths: Paths, project: Project, names: Collection[str], tell: Tell)
         for name, variables in models.prepare(project.models, users, tell).items():
             known.set_variables(name, "models", variables)
         record.write(paths, project.name, known)
+
+
+def _check_programs(project: Project, needed: Collection[str]) -> None:
+    """Refuse what there is no program for, with its place, before any of them runs."""
+    path: tuple[str, ...] = ()
+    try:
+        for provider in providers_of(project, needed):
+            path = ("services", provider.service, "provider", "type")
+            provider.program()
+        for name in sorted(needed):
+            for key in project.services[name].get("models") or ():
+                path = ("models", key)
+                runner(key)
+    except ComposeError as error:
+        raise ComposeError(f"{project.where(path)}: {error.message}", hint=error.hint) from None
 
 
 def variables(paths: Paths, project: Project) -> Mapping[str, Mapping[str, str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from compose.errors import ComposeError
 
-from .programs import plugin
+from .programs import runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,13 +25,8 @@ def prepare(
     tell: Callable[[str, str], None],
 ) -> dict[str, dict[str, str]]:
     """Have the models served that `services` use; the variables of each service. Raises `ComposeError`."""
-    program = plugin("model")
     used = list(dict.fromkeys(key for service in services.values() for key in service["models"]))
-    if program is None:
-        raise ComposeError(
-            f"models.{used[0]}: there is no model runner here",
-            hint="install the docker-model plug-in, or remove 'models' from the services",
-        )
+    program = runner(used[0])
     there = _tags(_call(program, "ls", "--json"))
     for key in used:
         _get(program, key, definitions[key], there, tell)

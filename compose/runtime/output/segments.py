@@ -10,8 +10,8 @@ A record is written *before* the bytes that it speaks of, and holds until the ne
 the same offset the later one is true. splice(2) moves bytes from the FIFO into the file in one system call,
 so whoever kills us between two calls loses and doubles nothing: the successor goes on at the file's end.
 
-A segment is closed when raw file and index together have reached `max_size`, at the end of a line where
-there is one; the oldest ones beyond `max_files` are deleted.
+A segment is closed when raw file and index together have reached `max_size` and more comes, at the end of a
+line where there is one; the oldest ones beyond `max_files` are deleted.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import stat
 import time
 
@@ -69,6 +70,12 @@ def make_fifo(path: str, owner: int) -> int:
     return descriptor
 
 
+def _holds_something(source: int) -> bool:
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class Held(Exception):
     """A segment that would have to go is still being read: whoever writes has to wait for that."""
 
@@ -112,6 +119,8 @@ class Output:
         moved = 0
         while True:
             if self._max_size and self._full():
+                if not _holds_something(source):
+                    return moved  # what was written last stays to be read until more comes
                 self._rotate()
             self._announce(stream)
             try:

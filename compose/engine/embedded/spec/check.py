@@ -25,7 +25,7 @@ from .resources import resources
 from .security import security
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from compose.model import Project
@@ -47,10 +47,18 @@ def check_service(project: Project, name: str, definitions: Definitions) -> None
 
 
 def placed(project: Project, name: str, error: ContainerError, key: str = "") -> ContainerError:
-    """The error with the place of the service's `key`; empty: of the key that the message begins with."""
-    path = (key or error.message.partition(":")[0].partition("[")[0]).split(".")
+    """The error with its place: that of the path that the message begins with, else that of `key`."""
+    path = _path(error.message)
+    if path[0] not in project.services[name] and key:
+        path = key.split(".")
     at = project.where(("services", name, *path))
     return ContainerError(f"{at}: service {name}: {error.message}", hint=error.hint)
+
+
+def _path(message: str) -> Sequence[str | int]:
+    """``devices[0].source: what is wrong`` -> devices, 0, source."""
+    words = message.partition(": ")[0].replace("[", ".").replace("]", "").split(".")
+    return [int(word) if word.isdecimal() else word for word in words]
 
 
 def check(service: Mapping[str, Any], definitions: Definitions) -> None:

@@ -55,13 +55,18 @@ def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any]) -> Healthc
     }
 
 
+_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+_CONDITIONS = {"none": "no", "any": "always"}
+"""The specification's words; docker compose takes those of `restart` as well."""
+
+
 def restart_policy(service: Mapping[str, Any]) -> RestartPolicy:
     """``deploy.restart_policy`` wins over ``restart``, as with docker compose."""
     deploy = (service.get("deploy") or {}).get("restart_policy")
     if deploy is not None:
         return _deployed_policy(deploy)
     name, _, attempts_text = str(service.get("restart") or "no").partition(":")
-    if name not in ("no", "always", "on-failure", "unless-stopped"):
+    if name not in _POLICIES:
         raise ContainerError(f"restart: {name} is none of no, always, on-failure[:N], unless-stopped")
     return {
         "name": cast("Literal['no', 'always', 'on-failure', 'unless-stopped']", name),
@@ -70,12 +75,14 @@ def restart_policy(service: Mapping[str, Any]) -> RestartPolicy:
 
 
 def _deployed_policy(deploy: Mapping[str, Any]) -> RestartPolicy:
-    names = {"none": "no", "on-failure": "on-failure", "any": "always"}
-    condition = deploy.get("condition") or "any"
-    if condition not in names:
-        raise ContainerError(f"deploy.restart_policy.condition: {condition} is none of {', '.join(names)}")
+    condition = str(deploy.get("condition") or "any")
+    name = _CONDITIONS.get(condition, condition)
+    if name not in _POLICIES:
+        raise ContainerError(
+            f"deploy.restart_policy.condition: {condition} is none", hint="write any, on-failure or none"
+        )
     found: RestartPolicy = {
-        "name": cast("Any", names[condition]),
+        "name": cast("Any", name),
         "max_attempts": int(deploy.get("max_attempts") or 0),
     }
     if deploy.get("delay") is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _PERIOD = 100_000  # microseconds, Docker's
 _REALTIME_PERIOD = 1_000_000  # microseconds, the kernel's
+_LEAST_CPUS = 0.01  # Docker's, since the kernel gives no less than a millisecond in each period
 _LEAST_MEMORY = 6 << 20  # Docker's
 _CPU = {
     "cpu_shares": "shares",
@@ -37,6 +38,19 @@ def resources(service: Mapping[str, Any]) -> dict[str, Any]:
     if pids > 0:  # -1 is no limit
         found["pids"] = {"limit": pids}
     return found
+
+
+def risks(service: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Limits that Docker's engine warns of: the key, and what there is to say."""
+    limit = service.get("mem_limit") or _limits(service).get("memory")
+    if not service.get("oom_kill_disable") or int(limit or 0):
+        return []
+    text = "oom_kill_disable: without a memory limit the whole machine may run out of memory; add 'mem_limit'"
+    return [("oom_kill_disable", text)]
+
+
+def _limits(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    return ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
 
 
 def _memory(
@@ -84,6 +98,9 @@ def _cpu(service: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any
     cpu: dict[str, Any] = {}
     cpus = float(service.get("cpus") or limits.get("cpus") or 0)
     quota, period = int(service.get("cpu_quota") or 0), int(service.get("cpu_period") or 0)
+    if 0 < cpus < _LEAST_CPUS:
+        key = "cpus" if service.get("cpus") else "deploy.resources.limits.cpus"
+        raise ContainerError(f"{key}: {cpus:g} is less than {_LEAST_CPUS}", hint="write 0.01 or more")
     if cpus and (quota or period):
         raise ContainerError("cpus: says the same as cpu_quota and cpu_period", hint="keep one of them")
     if cpus:
