@@ -42,6 +42,45 @@ def test_up_builds_what_is_missing(project: Stack) -> None:
     assert "box-1  | hello world\nbox-1  | a note\n" in project.run("up")
 
 
+FILE = """
+FROM IMAGE AS first
+RUN cat /proc/sys/kernel/random/uuid > /made
+FROM first
+RUN echo second > /made
+"""
+
+
+def test_every_key_of_a_build_has_its_effect(stack: Stack) -> None:
+    tag = f"pycompose-test/{stack.name}-tag"
+    stack.write(FILE, "context/other/File")
+    stack.write(f"""
+x-show: &show {{command: [cat, /made], depends_on: [inline]}}
+services:
+  inline: {{build: {{dockerfile_inline: "FROM IMAGE\\nRUN echo in line > /made"}}, command: [cat, /made]}}
+  whole: {{<<: *show, build: {{context: context, dockerfile: other/File, tags: ["{tag}"]}}}}
+  kept: {{<<: *show, build: {{context: context, dockerfile: other/File, target: first, labels: {{a.b: c}}}}}}
+  fresh: {{<<: *show, build: {{context: context, dockerfile: other/File, target: first, no_cache: true}}}}
+""")
+    assert "warning" not in stack.up()
+    told = shown(stack)
+    assert (told["inline"], told["whole"]) == ("in line", "second")
+    assert stack.run("ps", "-a", "kept", "--format", '{{.Label "a.b"}}') == "c\n"
+    stack.run("build")
+    stack.up("--force-recreate")
+    again = shown(stack)
+    assert again["kept"] == told["kept"] and again["fresh"] != told["fresh"]
+    stack.run("down", "-t", "0")
+    stack.write(f"services: {{a: {{image: {tag}, pull_policy: never, command: [cat, /made]}}}}")
+    stack.up()
+    assert shown(stack) == {"a": "second"}
+
+
+def shown(stack: Stack) -> dict[str, str]:
+    """The line that each service has written, once all have ended."""
+    lines = (line.partition("| ") for line in stack.run("logs", "-f").splitlines())
+    return {before.strip().removesuffix("-1"): text for before, _, text in lines}
+
+
 def test_build_a_second_time_runs_nothing(project: Stack) -> None:
     project.write(DOCKERFILE.replace("RUN cat", "RUN date +%N >> /made && cat"), "Dockerfile")
     project.run("build")

@@ -151,9 +151,20 @@ services:
     image: IMAGE
     command: [sh, -c, "{script}"]
     deploy: {{resources: {{reservations: {{devices: [{{capabilities: [gpu], count: 1}}]}}}}}}
+  chosen:
+    image: IMAGE
+    command: [sh, -c, "{script}"]
+    gpus: [{{driver: nvidia, device_ids: ['0']}}]
+  described:
+    image: IMAGE
+    command: [sh, -c, "{script}"]
+    deploy:
+      resources:
+        reservations:
+          devices: [{{driver: cdi, device_ids: [nvidia.com/gpu=0], capabilities: [any]}}]
 """)
     assert "warning" not in stack.up()
-    for service in ("named", "gpus", "reserved"):
+    for service in ("named", "gpus", "reserved", "chosen", "described"):
         assert output(stack, service) == ["written", "below", "device", "file", "link", "0", "0 4242"]
 
 

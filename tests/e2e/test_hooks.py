@@ -93,6 +93,32 @@ services:
     assert states(stack) == {}
 
 
+SHOW = "{ pwd; id -un; echo $$A; grep CapEff /proc/self/status | cut -f 2; } > /out/NAME"
+OPTIONS = "user: root, privileged: true, working_dir: /etc, environment: [A=of the hook]"
+
+
+def test_hooks_before_the_start_and_the_stop_run_as_they_are_told(stack: Stack) -> None:
+    steps = {name: f"{{command: [sh, -c, '{SHOW.replace('NAME', name)}'], {OPTIONS}}}" for name in "ab"}
+    stack.write(f"""
+services:
+  web:
+    image: IMAGE
+    command: sleep 1000
+    user: app
+    working_dir: /tmp
+    environment: {{A: of the service}}
+    volumes: [./out:/out]
+    pre_start: [{steps["a"]}]
+    pre_stop: [{steps["b"]}]
+""")
+    stack.up()
+    stack.run("stop", "-t", "0")
+    for name in steps:
+        directory, user, variable, capabilities = (stack.directory / "out" / name).read_text().splitlines()
+        assert (directory, user, variable) == ("/etc", "root", "of the hook")
+        assert int(capabilities, 16) > 1 << 32
+
+
 PREPARED = """
 services:
   web:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.linux import mount as m
+from compose.linux import selinux
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,9 +96,11 @@ def test_mounts_come_and_go_with_the_hosts_where_that_is_asked_for(stack: Stack)
     forms = ["", ":private", ":rslave", ":slave", ":rshared", ":shared"]
     names = [form.strip(":") or "default" for form in forms]
     command = "sleep infinity"
+    mounts = {name: f"'./tree:/m{form}'" for name, form in zip(names, forms, strict=True)}
+    mounts["slave"] = "{type: bind, source: ./tree, target: /m, bind: {propagation: slave}}"
     text = "".join(
-        f"  {name}: {{image: IMAGE, command: {command}, privileged: true, volumes: ['./tree:/m{form}']}}\n"
-        for name, form in zip(names, forms, strict=True)
+        f"  {name}: {{image: IMAGE, command: {command}, privileged: true, volumes: [{mount}]}}\n"
+        for name, mount in mounts.items()
     )
     stack.write(f"services:\n{text}")
     with mounted(stack.directory / "tree", "bind", shared=True) as tree:
@@ -114,6 +117,26 @@ def test_mounts_come_and_go_with_the_hosts_where_that_is_asked_for(stack: Stack)
         for name in ("rshared", "shared"):
             stack.shell(name, f"umount /m/{name}")
         stack.run("down", "-t", "0")
+
+
+def test_directories_are_labelled_where_the_host_has_selinux(stack: Stack) -> None:
+    stack.write("""
+services:
+  short: {image: IMAGE, command: [touch, /m/x], volumes: ['./short:/m:Z']}
+  long:
+    image: IMAGE
+    command: [touch, /m/x]
+    volumes: [{type: bind, source: ./long, target: /m, bind: {selinux: z}}]
+""")
+    for name in ("short", "long"):
+        (stack.directory / name).mkdir()
+    stack.run("up")
+    for name in ("short", "long"):
+        assert (stack.directory / name / "x").exists()
+        label = b""
+        with contextlib.suppress(OSError):
+            label = os.getxattr(stack.directory / name, "security.selinux")
+        assert (label == selinux.CONTAINER_FILE) == selinux.enabled()
 
 
 def test_a_mount_that_is_not_shared_cannot_be_propagated(stack: Stack) -> None:

@@ -259,6 +259,10 @@ def test_a_container_full_of_processes_can_be_entered_and_stopped(stack: Stack) 
     ("line", "problem"),
     [
         ("mem_limit: 1m", "service a: mem_limit: 1048576 bytes are too few"),
+        (
+            "deploy: {resources: {limits: {memory: 8m}, reservations: {memory: 9m}}}",
+            "compose.yaml:1:105: service a: deploy.resources.reservations.memory: 9437184 is more than",
+        ),
         ("cpus: 0.001", "compose.yaml:1:47: service a: cpus: 0.001 is less than 0.01"),
         (
             "deploy: {resources: {limits: {cpus: '0.005'}}}",

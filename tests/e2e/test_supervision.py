@@ -11,7 +11,7 @@ from compose.state.index import Index
 from tests.support.containers import wait_for
 
 if TYPE_CHECKING:
-    from compose.runtime.spec import ContainerState
+    from compose.runtime.spec import ContainerState, Health
     from tests.support.command import Stack
 
 
@@ -55,6 +55,72 @@ services:
     stack.run("stop", "always")
     stopped = until(stack, "always", status="exited")
     assert stopped["stopped_by_user"]
+
+
+def test_a_policy_of_deploy_is_kept_in_the_place_of_the_other(stack: Stack) -> None:
+    stack.write("""
+x-failing: &failing {image: IMAGE, command: sh -c 'exit 3', restart: always}
+services:
+  none: {<<: *failing, deploy: {restart_policy: {condition: none}}}
+  well: {<<: *failing, command: 'true', deploy: {restart_policy: {condition: on-failure}}}
+  twice: {<<: *failing, deploy: {restart_policy: {condition: on-failure, max_attempts: 2, delay: 0s}}}
+  long: {<<: *failing, deploy: {restart_policy: {max_attempts: 1, window: 1us, delay: 0s}}}
+  always: {<<: *failing, deploy: {restart_policy: {condition: always, delay: 0s}}}
+""")
+    stack.up()
+    for service, count in (("none", 0), ("well", 0), ("twice", 2)):
+        assert until(stack, service, status="exited")["restart_count"] == count
+    for service in ("long", "always"):  # runs that are longer than the window count for nothing
+        at_least(stack, service, 4)
+    assert "stopped" not in stack.run("stop", "-t", "0")
+
+
+def at_least(stack: Stack, service: str, restarts: int) -> None:
+    """Wait until a service's container has been started so often."""
+    one = identity(stack, service)
+    wait_for(
+        stack.paths.container(one),
+        lambda: records.recorded_state(stack.paths, one)["restart_count"] >= restarts,
+    )
+
+
+def test_a_health_check_is_probed_as_often_as_it_says(stack: Stack) -> None:
+    stack.write("""
+x-after-15: &after {test: 'echo >> /n; test $$(wc -l < /n) -ge 15', start_period: 1h, interval: 1h}
+x-bad: &bad {test: 'echo >> /n; exit 3', interval: 0.1s}
+services:
+  quick: {image: IMAGE, command: sleep 1000, healthcheck: {<<: *after, start_interval: 50ms}}
+  slow: {image: IMAGE, command: sleep 1000, healthcheck: *after}
+  hanging: {image: IMAGE, command: sleep 1000, healthcheck: {test: sleep 99, timeout: 0.1s, interval: 0.1s}}
+  failing: {image: IMAGE, command: sleep 1000, healthcheck: {<<: *bad, retries: 1000}}
+  early:
+    image: IMAGE
+    command: sleep 1000
+    healthcheck: {<<: *bad, retries: 1, start_period: 1h, start_interval: 0.1s}
+""")
+    stack.up()
+    becomes(stack, "quick", "healthy")
+    # Between these two lie ten seconds, however slow the machine is.
+    assert int(stack.shell("slow", "wc -l < /n")) < 15
+    hanging = becomes(stack, "hanging", "unhealthy")
+    assert "exceeded its timeout of 0.1 s" in hanging["log"][-1]["output"]
+    for service in ("failing", "early"):
+        stack.shell(service, "until test $(wc -l < /n) -ge 6; do sleep 0.05; done 2>/dev/null")
+        assert becomes(stack, service, "starting")["log"][-1]["exit_code"] == 3
+
+
+def becomes(stack: Stack, service: str, status: str) -> Health:
+    """Wait until a service's health is as wanted."""
+    one = identity(stack, service)
+    found: list[Health] = []
+
+    def look() -> bool:
+        health = records.recorded_state(stack.paths, one)["health"]
+        found[:] = [health] if health is not None and health["status"] == status else []
+        return bool(found)
+
+    wait_for(stack.paths.container(one), look)
+    return found[0]
 
 
 def test_a_health_check_may_be_written_in_every_form(stack: Stack) -> None:

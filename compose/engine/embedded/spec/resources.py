@@ -42,15 +42,12 @@ def resources(service: Mapping[str, Any]) -> dict[str, Any]:
 
 def risks(service: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Limits that Docker's engine warns of: the key, and what there is to say."""
-    limit = service.get("mem_limit") or _limits(service).get("memory")
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
+    limit = service.get("mem_limit") or limits.get("memory")
     if not service.get("oom_kill_disable") or int(limit or 0):
         return []
     text = "oom_kill_disable: without a memory limit the whole machine may run out of memory; add 'mem_limit'"
     return [("oom_kill_disable", text)]
-
-
-def _limits(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    return ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
 
 
 def _memory(
@@ -60,7 +57,7 @@ def _memory(
     limit = int(service.get("mem_limit") or limits.get("memory") or 0)
     reservation = int(service.get("mem_reservation") or reservations.get("memory") or 0)
     swap = int(service.get("memswap_limit") or 0)
-    _compare(limit, reservation, swap)
+    _compare(service, limit, reservation, swap)
     if limit:
         memory["limit"] = limit
         memory["swap"] = swap or 2 * limit  # Docker's default: as much swap as memory
@@ -73,10 +70,14 @@ def _memory(
     return memory
 
 
-def _compare(limit: int, reservation: int, swap: int) -> None:
+def _compare(service: Mapping[str, Any], limit: int, reservation: int, swap: int) -> None:
     """What Docker refuses, in its terms: swap is memory and swap together."""
+    deploy = "deploy.resources"
+    limit_key = "mem_limit" if service.get("mem_limit") else f"{deploy}.limits.memory"
+    reserved_key = "mem_reservation" if service.get("mem_reservation") else f"{deploy}.reservations.memory"
     if limit and limit < _LEAST_MEMORY:
-        raise ContainerError(f"mem_limit: {limit} bytes are too few for any program", hint="write 6m or more")
+        problem = f"{limit} bytes are too few for any program"
+        raise ContainerError(f"{limit_key}: {problem}", hint="write 6m or more")
     if swap > 0 and not limit:
         raise ContainerError(
             "memswap_limit: memory and swap together are limited only where memory is",
@@ -89,8 +90,8 @@ def _compare(limit: int, reservation: int, swap: int) -> None:
         )
     if limit and reservation > limit:
         raise ContainerError(
-            f"mem_reservation: {reservation} is more than the memory limit {limit}",
-            hint="lower it, or raise 'mem_limit'",
+            f"{reserved_key}: {reservation} is more than the memory limit {limit}",
+            hint=f"lower it, or raise '{limit_key}'",
         )
 
 
