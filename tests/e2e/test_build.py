@@ -44,7 +44,7 @@ def test_up_builds_what_is_missing(project: Stack) -> None:
 
 FILE = """
 FROM IMAGE AS first
-RUN cat /proc/sys/kernel/random/uuid > /made
+RUN echo WORD; cat /proc/sys/kernel/random/uuid > /made
 FROM first
 RUN echo second > /made
 """
@@ -52,14 +52,15 @@ RUN echo second > /made
 
 def test_every_key_of_a_build_has_its_effect(stack: Stack) -> None:
     tag = f"pycompose-test/{stack.name}-tag"
-    stack.write(FILE, "context/other/File")
+    for name in ("whole", "kept", "fresh"):  # they share nothing in the cache
+        stack.write(FILE.replace("WORD", name), f"context/other/{name}")
     stack.write(f"""
 x-show: &show {{command: [cat, /made], depends_on: [inline]}}
 services:
   inline: {{build: {{dockerfile_inline: "FROM IMAGE\\nRUN echo in line > /made"}}, command: [cat, /made]}}
-  whole: {{<<: *show, build: {{context: context, dockerfile: other/File, tags: ["{tag}"]}}}}
-  kept: {{<<: *show, build: {{context: context, dockerfile: other/File, target: first, labels: {{a.b: c}}}}}}
-  fresh: {{<<: *show, build: {{context: context, dockerfile: other/File, target: first, no_cache: true}}}}
+  whole: {{<<: *show, build: {{context: context, dockerfile: other/whole, tags: ["{tag}"]}}}}
+  kept: {{<<: *show, build: {{context: context, dockerfile: other/kept, target: first, labels: {{a.b: c}}}}}}
+  fresh: {{<<: *show, build: {{context: context, dockerfile: other/fresh, target: first, no_cache: true}}}}
 """)
     assert "warning" not in stack.up()
     told = shown(stack)

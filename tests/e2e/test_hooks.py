@@ -98,9 +98,11 @@ OPTIONS = "user: root, privileged: true, working_dir: /etc, environment: [A=of t
 
 
 def test_hooks_before_the_start_and_the_stop_run_as_they_are_told(stack: Stack) -> None:
+    other = f"pycompose-test/{stack.name}-other"
     steps = {name: f"{{command: [sh, -c, '{SHOW.replace('NAME', name)}'], {OPTIONS}}}" for name in "ab"}
     stack.write(f"""
 services:
+  other: {{image: {other}, build: {{dockerfile_inline: "FROM IMAGE\\nRUN echo other > /which"}}, scale: 0}}
   web:
     image: IMAGE
     command: sleep 1000
@@ -108,11 +110,13 @@ services:
     working_dir: /tmp
     environment: {{A: of the service}}
     volumes: [./out:/out]
-    pre_start: [{steps["a"]}]
+    pre_start: [{steps["a"]}, {{command: cp /which /out/c, image: {other}, user: root}}]
     pre_stop: [{steps["b"]}]
 """)
+    stack.run("build", "other")
     stack.up()
     stack.run("stop", "-t", "0")
+    assert (stack.directory / "out" / "c").read_text() == "other\n"
     for name in steps:
         directory, user, variable, capabilities = (stack.directory / "out" / name).read_text().splitlines()
         assert (directory, user, variable) == ("/etc", "root", "of the hook")
