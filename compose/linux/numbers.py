@@ -12,10 +12,15 @@ _X86_64 = MACHINE == "x86_64"
 if MACHINE not in ("x86_64", "aarch64"):
     raise ImportError(f"pycompose does not know the system calls of {MACHINE}; it runs on x86_64 and aarch64")
 
+SYS_read = 0 if _X86_64 else 63
 SYS_write = 1 if _X86_64 else 64
 SYS_close = 3 if _X86_64 else 57
 SYS_rt_sigaction = 13 if _X86_64 else 134
+SYS_munmap = 11 if _X86_64 else 215
+SYS_ioctl = 16 if _X86_64 else 29
 SYS_rt_sigprocmask = 14 if _X86_64 else 135
+SYS_madvise = 28 if _X86_64 else 233
+SYS_clone = 56 if _X86_64 else 220
 SYS_execve = 59 if _X86_64 else 221
 SYS_getcwd = 79 if _X86_64 else 17
 SYS_fchdir = 81 if _X86_64 else 50
@@ -25,6 +30,7 @@ SYS_setsid = 112 if _X86_64 else 157
 SYS_setgroups = 116 if _X86_64 else 159
 SYS_setresuid = 117 if _X86_64 else 147
 SYS_setresgid = 119 if _X86_64 else 149
+SYS_exit_group = 231 if _X86_64 else 94
 SYS_openat = 257 if _X86_64 else 56
 SYS_dup3 = 292 if _X86_64 else 24
 SYS_prlimit64 = 302 if _X86_64 else 261
@@ -50,6 +56,7 @@ SYS_fsopen = 430
 SYS_fsconfig = 431
 SYS_fsmount = 432
 SYS_pidfd_open = 434
+SYS_clone3 = 435
 SYS_close_range = 436
 SYS_openat2 = 437
 SYS_pidfd_getfd = 438

@@ -8,7 +8,7 @@ import struct
 
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
-_TIOCSCTTY = 0x540E
+TIOCSCTTY = 0x540E
 _TIOCSWINSZ = 0x5414
 
 
@@ -20,7 +20,7 @@ def open_peer(master: int) -> int:
 
 def set_controlling_terminal(slave: int) -> None:
     """Make `slave` the controlling terminal of the calling session leader."""
-    fcntl.ioctl(slave, _TIOCSCTTY, 0)
+    fcntl.ioctl(slave, TIOCSCTTY, 0)
 
 
 def set_window_size(terminal: int, rows: int, columns: int) -> None:

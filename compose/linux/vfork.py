@@ -1,48 +1,80 @@
-"""A child that shares the caller's memory and makes a list of system calls, the last of which is execve.
+"""A child that makes a list of system calls, the last of which is execve, and runs no Python for it.
 
 `os.fork` of an interpreter copies its page tables and then, one by one, the pages that parent and child go
 on to write: more work than most programs do that are started for a moment. vfork(2) copies nothing, but
 Python cannot run in its child, as both would change the same objects. So the child runs no Python: what it is
 to do is laid down before as system calls with their arguments, and a few instructions (vfork_code.py) make
-one after the other. The calling thread stands still until the child has executed a program or ended.
+one after the other. The calling thread stands still until the child has executed a program, gone on as
+another process, or ended.
 
-What the child must not do is let anybody else reach the shared memory: the caller is not dumpable (`spawn`
-sees to that), which keeps ptrace and /proc/PID/mem from whoever has not the host's own CAP_SYS_PTRACE.
+A list may go on as another process twice, both times as a child of the caller:
+
+    leave_memory()    with memory of its own, of which nothing is left but the list
+    be_born()         in the pid namespace that has been joined: whoever sees it there finds nothing in it
+                      but what the calls before have left it
+
+The memory is one mapping: the instructions, a page for the notes of each of the three, then the list and what
+its calls point to. The second note is shared with the caller, so that the second process can be asked what it
+has done; the third, which others may have in their hands, has no part in that.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import struct
 
 from compose.linux import vfork_code
+from compose.linux.cradle import (
+    CLONE_PARENT,
+    CLONE_PARENT_SETTID,
+    MADV_DOFORK,
+    MADV_DONTFORK,
+    SIGCHLD,
+    advise,
+    map_memory,
+    unmap_memory,
+)
 from compose.linux.libc import check, function
-from compose.linux.numbers import MACHINE
+from compose.linux.numbers import MACHINE, SYS_clone, SYS_clone3, SYS_madvise, SYS_munmap
 from compose.linux.process import PR_SET_DUMPABLE, prctl
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _CALL = struct.Struct("=iI6QQ")
 _ARGUMENTS = 8
 """Where the arguments begin in a call."""
-_USE, _SAVE, _ABSOLUTE = 1, 2, 4
+_USE, _SAVE, _ABSOLUTE, _FORK = 1, 2, 4, 8
 _CLONE_ARGS = struct.Struct("=11Q")
-_CLONE_VM, _CLONE_PIDFD, _CLONE_VFORK, _CLONE_INTO_CGROUP = 0x100, 0x1000, 0x4000, 0x200000000
-_SIGCHLD = 17
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
-_MAP_PRIVATE, _MAP_ANONYMOUS = 0x02, 0x20
+_CGROUP = 80
+"""Where the control group's descriptor stands in those, and the flags at 0."""
+_CLONE_VM, _CLONE_VFORK, _CLONE_INTO_CGROUP = 0x100, 0x4000, 0x200000000
+_PAGE = 65536
+"""The largest that a kernel has; the distance between notes."""
+_ENOMEM = 12
+"""What madvise(2) says of an area that is not full, when it has done its work."""
+_SIZE = 4 << 20
+"""Of the mapping: more than an environment and a list can have; only what is written takes up memory."""
+_PROT_READ, _PROT_EXEC = 1, 4
+_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 0x01, 0x02, 0x10, 0x4000
+_KERNELS = ("[vdso]", "[vvar", "[sigpage]", "[uprobes]")
+"""What the kernel has put into every process, and may not let go."""
+
+_NOTE = struct.Struct("=QQqQ")
+"""The address of the last call, its error, where the note is written to, and the process that has gone on."""
+_FORKED = 24
+REPORT = 3
+"""The descriptor on which the last process reports an error: 16 bytes, see `read_report`."""
 
 ANY_ERROR = 0xFFFFFFFFFFFFFFFF
 """The mask of a call that may fail."""
 
-_mmap = function("mmap", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
-                 ctypes.c_long, result=ctypes.c_void_p)  # fmt: skip
 _mprotect = function("mprotect", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _Code = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+
+
+forking = _thread.allocate_lock()
+"""Held by every thread that forks, where there may be several: `begin` takes the caller's memory from what is
+forked meanwhile."""
 
 
 def tolerate(*errors: int) -> int:
@@ -51,16 +83,27 @@ def tolerate(*errors: int) -> int:
 
 
 class Calls:
-    """System calls for a child, in their order."""
+    """System calls for a child, in their order. Raises OSError where memory cannot be made executable."""
 
-    __slots__ = ("_calls", "_kept", "_memory", "_note", "_pidfd")
+    __slots__ = ("_base", "_calls", "_code", "_end", "_how", "_others", "_table")
 
     def __init__(self) -> None:
+        self._base = 0
         self._calls: list[bytes] = []
-        self._kept: list[object] = []
-        self._memory: ctypes.Array[ctypes.c_char] | None = None
-        self._note = ctypes.create_string_buffer(16)
-        self._pidfd = ctypes.c_int(-1)
+        self._table = 0
+        self._how = 0
+        self._others: list[tuple[int, int]] = []
+        self._base = map_memory(None, _MAP_PRIVATE | _MAP_NORESERVE, _SIZE)
+        self._end = self._base + 4 * _PAGE
+        code = vfork_code.assemble(vfork_code.X86_64 if MACHINE == "x86_64" else vfork_code.AARCH64)
+        ctypes.memmove(self._base, code, len(code))
+        check(_mprotect(self._base, _PAGE, _PROT_READ | _PROT_EXEC), "mprotect")
+        map_memory(self._note(1), _MAP_SHARED | _MAP_FIXED, _PAGE)
+        self._code = _Code(self._base)
+
+    def __del__(self) -> None:
+        if self._base:
+            unmap_memory(self._base, _SIZE)
 
     def add(
         self,
@@ -70,24 +113,47 @@ class Calls:
         use: bool = False,
         save: bool = False,
         absolute: bool = False,
+        fork: bool = False,
     ) -> int:
         """One more call; returns its place. Bytes are passed as a pointer to a copy.
 
         `tolerated` is a mask of errno values after which the child goes on; any other ends it. `save` keeps
         the result for the first argument of every later call with `use`. `absolute`: it ends also when what
-        the first argument points to does not begin with a slash afterwards.
+        the first argument points to does not begin with a slash afterwards. With `fork` only that process
+        goes on for which the result is 0.
         """
         values = [self.pointer(value) if isinstance(value, bytes) else value for value in arguments]
         words = [value & 0xFFFFFFFFFFFFFFFF for value in (*values, *[0] * (6 - len(values)))]
-        flags = _USE * use | _SAVE * save | _ABSOLUTE * absolute
+        flags = _USE * use | _SAVE * save | _ABSOLUTE * absolute | _FORK * fork
         self._calls.append(_CALL.pack(number, flags, *words, tolerated))
         return len(self._calls) - 1
 
+    def leave_memory(self) -> None:
+        """Go on as a child of the caller whose memory is its own, and holds nothing but this list."""
+        flags = CLONE_PARENT | CLONE_PARENT_SETTID
+        how = _CLONE_ARGS.pack(flags, 0, 0, self._note(0) + _FORKED, 0, 0, 0, 0, 0, 0, 0)
+        self._how = self.pointer(how)
+        self._others = _everything_but(self._base, self._base + _SIZE)
+        for first, last in self._others:
+            self.add(SYS_madvise, first, last - first, MADV_DONTFORK, tolerated=tolerate(_ENOMEM))
+        self.add(SYS_clone3, self._how, len(how), fork=True)
+        for first, last in self._others:
+            self.add(SYS_munmap, first, last - first)
+
+    def be_born(self) -> None:
+        """Go on as a child of the caller in the pid namespace that has been joined."""
+        self.add(SYS_madvise, self._note(1), _PAGE, MADV_DONTFORK)
+        flags = CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD
+        self.add(SYS_clone, flags, 0, self._note(1) + _FORKED, 0, 0, fork=True)
+
     def pointer(self, data: bytes) -> int:
         """The address of a copy of `data` that lives as long as this object."""
-        buffer = ctypes.create_string_buffer(data, len(data) + 1)
-        self._kept.append(buffer)
-        return ctypes.addressof(buffer)
+        place = self._end
+        if place + len(data) + 1 > self._base + _SIZE:
+            raise OSError(7, "too much to be passed to a program")  # E2BIG
+        ctypes.memmove(place, data, len(data))
+        self._end = (place + len(data) + 1 + 15) & ~15
+        return place
 
     def pointers(self, texts: list[bytes]) -> int:
         """The address of a list of pointers to strings, with NULL at its end."""
@@ -95,58 +161,104 @@ class Calls:
 
     def change(self, place: int, argument: int, value: int) -> None:
         """Give a call another argument (counted from 0)."""
-        memory = self._laid_down()
-        struct.pack_into("=Q", memory, place * _CALL.size + _ARGUMENTS + argument * 8, value)
+        where = self._laid_down() + place * _CALL.size + _ARGUMENTS + argument * 8
+        ctypes.memmove(where, struct.pack("=Q", value), 8)
 
-    def pidfd(self) -> int:
-        """The pidfd of the last child, for another thread while `spawn` goes on; -1 while nothing waits."""
-        return int(self._pidfd.value)
-
-    def spawn(self, cgroup: int = -1) -> tuple[int, int]:
-        """Start the child, in the control group (version 2) of a descriptor: its process id and pidfd.
+    def spawn(self) -> int:
+        """Start the child, whose list does not go on as another process; its process id.
 
         Every signal must be blocked. Raises OSError for the call that failed, after which there is no child;
         a child that was killed before its execve is returned like any other.
         """
-        memory, code = self._laid_down(), _code()
-        into = _CLONE_INTO_CGROUP if cgroup >= 0 else 0
-        flags = _CLONE_VM | _CLONE_VFORK | _CLONE_PIDFD | into
-        pidfd = ctypes.addressof(self._pidfd)
-        how = _CLONE_ARGS.pack(flags, pidfd, 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, max(cgroup, 0))
-        ctypes.memset(self._note, 0, 16)
-        pid = code(ctypes.addressof(memory), how, len(how), ctypes.addressof(self._note))
+        pid = self._start()
+        try:
+            self._look(0)
+        except OSError:
+            os.waitpid(pid, 0)
+            raise
+        return pid
+
+    def begin(self, cgroup: int = -1) -> int:
+        """Start the child; the process id of the one with memory of its own, or 0 when the child was killed.
+
+        `cgroup` is the descriptor of a control group (version 2) that this one is born in. Every signal must
+        be blocked, and `forking` be held. Raises OSError when there is none.
+        """
+        self._laid_down()
+        flags = CLONE_PARENT | CLONE_PARENT_SETTID | (_CLONE_INTO_CGROUP if cgroup >= 0 else 0)
+        ctypes.memmove(self._how, struct.pack("=Q", flags), 8)
+        ctypes.memmove(self._how + _CGROUP, struct.pack("=Q", max(cgroup, 0)), 8)
+        try:
+            pid = self._start()
+        finally:
+            for first, last in self._others:
+                advise(first, last - first, MADV_DOFORK)
+        os.waitpid(pid, 0)
+        self._look(0)
+        return self._went_on(0)
+
+    def born(self) -> int:
+        """The process id of the one that was born last, once the one before has ended; 0: it was not born.
+
+        Raises OSError for the call that failed.
+        """
+        self._look(1)
+        return self._went_on(1)
+
+    def read_report(self, data: bytes) -> OSError:
+        """What the process that was born last has written to the descriptor REPORT."""
+        where, error = struct.unpack("=QQ", data.ljust(16, b"\0")[:16])
+        return self._error(where, error)
+
+    def _start(self) -> int:
+        prctl(PR_SET_DUMPABLE, 0)
+        table = self._laid_down()
+        how = _CLONE_ARGS.pack(_CLONE_VM | _CLONE_VFORK, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0)
+        for number in range(3):
+            ctypes.memmove(self._note(number), _NOTE.pack(0, 0, REPORT if number == 2 else -1, 0), _NOTE.size)
+        pid: int = self._code(table, how, len(how), self._note(0))
         if pid < 0:
             raise OSError(-pid, f"clone3: {os.strerror(-pid)}")
-        where, error = struct.unpack("=QQ", self._note)
-        descriptor, self._pidfd.value = self._pidfd.value, -1
-        if not error:
-            return pid, descriptor
-        os.waitpid(pid, 0)
-        os.close(descriptor)
-        place = (where - ctypes.addressof(memory)) // _CALL.size
-        raise OSError(error, f"call {place}: {os.strerror(error)}")
+        return pid
 
-    def _laid_down(self) -> ctypes.Array[ctypes.c_char]:
-        if self._memory is None:
+    def _note(self, number: int) -> int:
+        return self._base + (1 + number) * _PAGE
+
+    def _look(self, number: int) -> None:
+        where, error, _, _ = _NOTE.unpack(ctypes.string_at(self._note(number), _NOTE.size))
+        if error:
+            raise self._error(where, error)
+
+    def _went_on(self, number: int) -> int:
+        pid: int = _NOTE.unpack(ctypes.string_at(self._note(number), _NOTE.size))[3]
+        return pid
+
+    def _error(self, where: int, error: int) -> OSError:
+        place = (where - self._table) // _CALL.size
+        return OSError(error, f"call {place}: {os.strerror(error & 0xFFFF)}")
+
+    def _laid_down(self) -> int:
+        if not self._table:
             end = _CALL.pack(-1, 0, 0, 0, 0, 0, 0, 0, 0)
-            content = b"".join([*self._calls, end])
-            self._memory = ctypes.create_string_buffer(content, len(content))
-        return self._memory
+            self._table = self.pointer(b"".join([*self._calls, end]))
+        return self._table
 
 
-_loaded: list[Callable[..., int]] = []
-
-
-def _code() -> Callable[..., int]:
-    """The function, made executable and never writable again; raises OSError where that is forbidden."""
-    if not _loaded:
-        prctl(PR_SET_DUMPABLE, 0)
-        code = vfork_code.assemble(vfork_code.X86_64 if MACHINE == "x86_64" else vfork_code.AARCH64)
-        address = _mmap(None, _PAGE, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
-        if address is None or address == ctypes.c_void_p(-1).value:
-            number = ctypes.get_errno()
-            raise OSError(number, f"mmap: {os.strerror(number)}")
-        ctypes.memmove(address, code, len(code))
-        check(_mprotect(address, _PAGE, _PROT_READ | _PROT_EXEC), "mprotect")
-        _loaded.append(_Code(address))
-    return _loaded[0]
+def _everything_but(first: int, last: int) -> list[tuple[int, int]]:
+    """The parts of this process's memory outside of an area, and of what is the kernel's."""
+    kept, top = [(first, last)], 0
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            fields = line.split(None, 5)
+            begin, end = (int(number, 16) for number in fields[0].split("-"))
+            if end > 1 << 63:  # [vsyscall]
+                continue
+            top = max(top, end)
+            if len(fields) > 5 and fields[5].startswith(_KERNELS):
+                kept.append((begin, end))
+    found, place = [], 0
+    for begin, end in [*sorted(kept), (top, top)]:
+        if place < begin:
+            found.append((place, begin))
+        place = max(place, end)
+    return found

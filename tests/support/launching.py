@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from compose.runtime import cgroups
@@ -18,10 +19,11 @@ from compose.runtime.container import seccomp
 from compose.runtime.container.enter import enter
 from compose.runtime.container.launch import Stdio, launch
 from compose.runtime.container.oci import default_oci
+from compose.runtime.container.repeat import Repeat
 from compose.runtime.container.steps import LaunchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from compose.runtime.container.launch import Launched
     from compose.runtime.spec import ContainerSpec, Process
@@ -64,6 +66,16 @@ def in_monitor(work: Callable[[], T]) -> T:
     assert "trace" not in answer, answer["trace"]
     value: T = answer["value"]
     return value
+
+
+@contextmanager
+def forking_always() -> Iterator[None]:
+    """Whatever enters a container meanwhile is forked, as what cannot be written down."""
+    written, Repeat.spawn = Repeat.spawn, lambda *_: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Repeat.spawn = written  # type: ignore[method-assign]
 
 
 class Done:

@@ -36,7 +36,7 @@ def arm_target(offset: int, code: bytes) -> int:
     word = int.from_bytes(code, "little")
     if word >> 26 == 0b000101:
         bits, value = 26, word
-    elif word >> 24 in (0x54, 0xB4):
+    elif word >> 24 in (0x54, 0xB4, 0xB5):
         bits, value = 19, word >> 5
     elif word >> 24 in (0x36, 0x37, 0xB7):
         bits, value = 14, word >> 5
@@ -54,7 +54,7 @@ def check_jumps(machine: str, text: str) -> None:
     names = "|".join(labels)
     seen = set()
     for offset, code, words in instructions:
-        match = re.search(r"^(?:j\w+|b|b\.\w+|cbz|tbn?z|adr|lea)\b.*?\b(" + names + r")\]?$", words)
+        match = re.search(r"^(?:j\w+|b|b\.\w+|cbn?z|tbn?z|adr|lea)\b.*?\b(" + names + r")\]?$", words)
         if match:
             seen.add(match[1])
             assert target(offset, code) == labels[match[1]], words

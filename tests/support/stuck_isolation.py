@@ -27,11 +27,11 @@ def enter(
         os.kill(os.getpid(), signal.SIGSTOP)
         os._exit(1)
     born = Launched(child)
-    birth.pidfd = lambda: born.pidfd
+    birth.at(born.pidfd)
     with open(process["args"][0], "w"):
         pass
     poll = select.poll()
     poll.register(born.pidfd, select.POLLIN)
     poll.poll()
-    birth.pidfd = type(birth)().pidfd
+    birth.at(-1)
     return born

@@ -121,13 +121,13 @@ def test_every_change_of_a_control_file_is_told(group: str) -> None:
 
 def test_a_child_without_a_fork_is_born_in_the_group(group: str) -> None:
     calls = Calls()
+    calls.leave_memory()
     reader, writer = os.pipe()
     descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
     calls.add(SYS_dup3, writer, 1, 0)
     calls.add(SYS_execve, b"/bin/cat", calls.pointers([b"cat", b"/proc/self/cgroup"]), calls.pointers([]))
-    pid, pidfd = calls.spawn(descriptor)
-    os.waitpid(pid, 0)
-    for number in (descriptor, pidfd, writer):
+    os.waitpid(calls.begin(descriptor), 0)
+    for number in (descriptor, writer):
         os.close(number)
     with os.fdopen(reader) as file:
         unified = next(line for line in file if line.startswith("0::"))

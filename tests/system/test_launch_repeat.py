@@ -1,4 +1,4 @@
-"""A health probe from the second time on: not a fork of ours, and yet the same process in every respect."""
+"""What enters a container without a fork of ours, and yet is the same process in every respect."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 import compose.runtime.container.enter as enter_module
 from compose.runtime import oom
+from compose.runtime.container import seccomp
 from compose.runtime.container.launch import Stdio, fork_and_wait
-from tests.support.launching import Box, Running, in_monitor
+from tests.support.launching import Box, Running, forking_always, in_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from compose.runtime.spec import Process
 
 LOOK = r"""
-grep -E '^(Umask|Uid|Gid|Groups|NoNewPrivs|Seccomp|Sig|Shd|Cap)' /proc/self/status
+grep -E '^(Umask|Uid|Gid|Groups|NoNewPrivs|Seccomp|Sig[BCIP]|Shd|Cap)' /proc/self/status
 pwd; env | sort; ls /proc/self/fd; cat /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
 for n in mnt uts ipc net pid cgroup user; do readlink /proc/self/ns/$n; done
 stat -L -c %u /proc/self/fd/1; stat -L -c %u /dev/null
@@ -71,9 +72,9 @@ def count_forks() -> Callable[[], int]:
     forks = []
     original = fork_and_wait
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         forks.append(1)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     vars(enter_module)["fork_and_wait"] = counted
     return lambda: len(forks)
@@ -94,7 +95,7 @@ NUMBERS = {"uid": 1234, "gid": 5678, "additionalGids": [77], "additionalGroups":
         {"cap_drop": ["ALL"], "cap_add": ["NET_RAW"], "user": {"username": "app", "umask": 0o027}},
     ],
 )
-def test_the_second_time_is_like_the_first(box: Box, options: dict[str, Any]) -> None:
+def test_it_is_as_if_it_had_been_forked(box: Box, options: dict[str, Any]) -> None:
     def work() -> list[Any]:
         oom.protect(300)
         spec = box.spec("sleep", "1000", **options)
@@ -102,7 +103,9 @@ def test_the_second_time_is_like_the_first(box: Box, options: dict[str, Any]) ->
         with Running(spec) as running:
             forks = count_forks()
             probe = Probe(running, "sh", "-c", LOOK)
-            return [[probe.run() for _ in range(3)], forks()]
+            with forking_always():
+                first = probe.run()
+            return [[first, probe.run(), probe.run()], forks()]
 
     results, forks = in_monitor(work)
     first, second, third = results
@@ -110,8 +113,30 @@ def test_the_second_time_is_like_the_first(box: Box, options: dict[str, Any]) ->
     assert "session of its own" in first[1]
     assert second == first
     assert third == first
-    traces = options.get("privileged") or "SYS_PTRACE" in options.get("cap_add", ())
-    assert forks == (3 if traces else 1)
+    assert forks == 1
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_profile_without_forks_lets_programs_in_all_the_same(box: Box, terminal: bool) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["clone", "clone3", "fork", "vfork", "setsid"], "action": "SCMP_ACT_ERRNO"}],
+    }
+
+    def work() -> list[Any]:
+        spec = box.spec("sleep", "1000")
+        with open(f"{box.directory}/profile", "wb") as file:
+            file.write(seccomp.of_profile(profile, []))
+        spec["seccomp"] = file.name
+        with Running(spec) as running:
+            forks = count_forks()
+            null = os.open("/dev/null", os.O_RDWR)
+            entered = running.enter(Stdio(null, null, null), "sh", "-c", "(:) || exit 7", terminal=terminal)
+            return [os.waitstatus_to_exitcode(os.waitpid(entered.pid, 0)[1]), forks()]
+
+    code, forks = in_monitor(work)
+    assert code != 0  # it cannot fork
+    assert forks == 1
 
 
 def test_a_change_of_the_user_database_is_seen(box: Box) -> None:
@@ -129,7 +154,7 @@ def test_a_change_of_the_user_database_is_seen(box: Box) -> None:
 
     *found, forks = in_monitor(work)
     assert found == [[0, "1000\n"], [0, "1000\n"], [0, "1777\n"]]
-    assert forks == 1
+    assert forks == 0
 
 
 def test_a_program_that_has_gone_is_named_as_ever(box: Box) -> None:

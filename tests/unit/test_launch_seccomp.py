@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.errors import ContainerError
+from compose.linux.numbers import MACHINE
+from compose.linux.seccomp import Filter
 from compose.runtime.container import capabilities, seccomp
 from compose.state.paths import schema_file
 
@@ -99,6 +101,22 @@ def test_arguments_decide(call: str, arguments: tuple[int, ...], answer: int) ->
         number = NUMBERS[name][call] | (X32 if name == "x32" else 0)
         assert run(compiled(), name, number, *arguments) == answer
     assert run(compiled(machine="aarch64"), "aarch64", NUMBERS["aarch64"][call], *arguments) == answer
+
+
+def test_what_a_process_may_do_is_known_beforehand() -> None:
+    """`Filter.allows` is as the kernel's machine."""
+    own = MACHINE
+    found = Filter(compiled(machine=own))
+    for number in sorted(set(NUMBERS[own].values())):
+        for arguments in ((0,), (17,), (0x10000000,)):
+            answer = run(compiled(machine=own), own, number, *arguments)
+            assert found.allows(number, *arguments) == (answer == ALLOW), number
+    refusing = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["clone"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    assert not Filter(compiled(refusing, machine=own)).allows(NUMBERS[own]["clone"], 17)
+    assert not Filter(b"").allows(0)
 
 
 def test_capabilities_open_calls() -> None:

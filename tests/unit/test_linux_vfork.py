@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from compose.linux import files, signals, vfork_code
 from compose.linux import numbers as n
-from compose.linux import signals, vfork_code
-from compose.linux.vfork import ANY_ERROR, Calls, tolerate
+from compose.linux.vfork import ANY_ERROR, REPORT, Calls, tolerate
 from tests.support.listings import check_jumps, parsed
 
 ENOENT, ENOTDIR, EXDEV, EBADF = 2, 20, 18, 9
@@ -19,10 +19,9 @@ def spawn(calls: Calls) -> int:
     """The exit code of the child."""
     mask = signals.block_all()
     try:
-        pid, pidfd = calls.spawn()
+        pid = calls.spawn()
     finally:
         signals.set_mask(mask)
-    os.close(pidfd)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -101,3 +100,83 @@ def test_what_must_be_an_absolute_path_is_looked_at() -> None:
     with pytest.raises(OSError, match="call 1: ") as raised:
         spawn(execute(calls, "/bin/true"))
     assert raised.value.errno == EXDEV
+
+
+def go_on(calls: Calls, report_place: int) -> tuple[int, bytes]:
+    """The exit code of the process that is born last, and its report."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    high = files.dup_above(writer, REPORT + 1)
+    os.close(writer)
+    calls.change(report_place, 0, high)
+    mask = signals.block_all()
+    try:
+        first = calls.begin()
+    finally:
+        signals.set_mask(mask)
+        os.close(high)
+    assert os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) in (0, 127)
+    last = calls.born()
+    with os.fdopen(reader, "rb") as file:
+        report = file.read()
+    return os.waitstatus_to_exitcode(os.waitpid(last, 0)[1]), report
+
+
+def born(*arguments: str) -> tuple[Calls, int]:
+    """A list that goes on twice, and the place of the call that puts its report where it belongs."""
+    calls = Calls()
+    calls.leave_memory()
+    place = calls.add(n.SYS_dup3, -1, REPORT, os.O_CLOEXEC)
+    calls.be_born()
+    return execute(calls, *arguments), place
+
+
+def test_it_goes_on_as_another_child_of_ours() -> None:
+    calls, place = born("/bin/sh", "-c", f"test $PPID = {os.getpid()} && exit 9")
+    for _ in range(3):
+        assert go_on(calls, place) == (9, b"")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_last_one_reports_what_it_could_not_execute() -> None:
+    calls, place = born("/nowhere/program")
+    code, report = go_on(calls, place)
+    assert code == 127
+    error = calls.read_report(report)
+    assert (error.errno, "No such file" in str(error)) == (ENOENT, True)
+
+
+def test_what_fails_before_it_is_born_is_raised() -> None:
+    calls = Calls()
+    calls.leave_memory()
+    place = calls.add(n.SYS_dup3, -1, REPORT, os.O_CLOEXEC)
+    calls.add(n.SYS_close, 1 << 20)
+    calls.be_born()
+    with pytest.raises(OSError, match="Bad file descriptor") as raised:
+        go_on(execute(calls, "/bin/true"), place)
+    assert raised.value.errno == EBADF
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_nothing_of_our_memory_goes_with_it() -> None:
+    """Of a process that waits between its birth and its program."""
+    calls = Calls()
+    calls.leave_memory()
+    calls.be_born()
+    waiting, go = os.pipe()
+    buffer = calls.pointer(bytes(1))
+    calls.add(n.SYS_read, waiting, buffer, 1)
+    execute(calls, "/bin/true")
+    mask = signals.block_all()
+    first = calls.begin()
+    signals.set_mask(mask)
+    os.waitpid(first, 0)
+    last = calls.born()
+    with open(f"/proc/{last}/maps") as file:
+        names = [line.split(None, 5)[5].strip() for line in file if len(line.split(None, 5)) > 5]
+    os.write(go, b"g")
+    assert os.waitstatus_to_exitcode(os.waitpid(last, 0)[1]) == 0
+    os.close(go)
+    os.close(waiting)
+    assert [name for name in names if not name.startswith("[v")] == []

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import _thread
 import os
-import stat
 
 from compose.linux import files
-from compose.linux.namespaces import CLONE_NEWPID, setns
+from compose.linux.cradle import Cradle
+from compose.linux.namespaces import CLONE_NEWPID, reset_pid_namespace, setns
 from compose.linux.process import PR_SET_DUMPABLE, pidfd_open, prctl
-from compose.linux.terminal import open_peer
 from compose.runtime import oom
-from compose.runtime.container import modules, rootfs, steps, users
+from compose.runtime.container import modules, steps, terminals, users
 from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.container.repeat import JOINED, Repeat
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from compose.runtime.container.birth import Birth
     from compose.runtime.container.steps import Progress
     from compose.runtime.spec import Process
-
-_PTMX = os.makedev(5, 2)
 
 
 def enter(
@@ -50,25 +47,29 @@ def enter(
     one. `seccomp` is a compiled program or its path, as in the container's spec. What is in there can stop
     the process on its way, so that only somebody who has its `birth` ends the waiting. With
     ``process["terminal"]`` the result has a `master` from the container's own devpts, and `stdio` is not
-    used. Afterwards the calling thread's children are born in the container's pid namespace. Raises
-    LaunchError.
+    used. Afterwards the calling thread's children are not born in the container. Raises LaunchError.
     """
-    program, repeated = _program(process, seccomp)
+    repeat = _repeat(process, seccomp)
+    program = repeat.program
     own = pidfd is None
     held = _open_pid(pid) if pidfd is None else pidfd
     root = -1
     try:
         root = open_root(pid, held)
-        if not _children_are_born_in(pid):
-            setns(held, CLONE_NEWPID)
+        reset_pid_namespace()
         entry = _Entry(program, stdio, cgroup, held, root)
-        if repeated is not None:
-            entry.identity = repeated.identity_in(root)
-            launched = repeated.spawn(entry.identity, stdio, cgroup, held, birth)
-            if launched is not None:
-                return launched
-        return fork_and_wait(entry.run, program.items(), birth)
+        entry.identity = repeat.identity_in(root)
+        launched = repeat.spawn(entry.identity, stdio, cgroup, held, root, birth)
+        if launched is not None:
+            return launched
+        if program.may_go_on():
+            entry.cradle = Cradle()
+        else:
+            setns(held, CLONE_NEWPID)
+        terminal = bool(process.get("terminal"))
+        return fork_and_wait(entry.run, program.items(), birth, cradle=entry.cradle, terminal=terminal)
     finally:
+        reset_pid_namespace()
         if root != -1:
             os.close(root)
         if own:
@@ -84,13 +85,12 @@ class _Last(_thread._local):
 _last = _Last()
 
 
-def _program(process: Process, seccomp: str | bytes) -> tuple[Program, Repeat | None]:
-    """What is to be run, and what is known of it from the thread's last call."""
+def _repeat(process: Process, seccomp: str | bytes) -> Repeat:
+    """What is to be run, with what is known of it from the thread's last call."""
     last = _last.repeat
-    if last is not None and last.process is process and last.seccomp == seccomp:
-        return last.program, last
-    _last.repeat = Repeat(process, seccomp)
-    return _last.repeat.program, None
+    if last is None or last.process is not process or last.seccomp != seccomp:
+        last = _last.repeat = Repeat(process, seccomp)
+    return last
 
 
 def open_root(pid: int, pidfd: int) -> int:
@@ -116,7 +116,7 @@ def open_terminal(pid: int, *, pidfd: int | None = None) -> tuple[int, int]:
     try:
         root = open_root(pid, held)
         try:
-            return _open_terminal(root)
+            return terminals.open_inside(root)
         except Failure as failure:
             raise LaunchError(
                 failure.step, failure.number, steps.words(failure.step, failure.number, 0, "")
@@ -131,28 +131,10 @@ def open_terminal(pid: int, *, pidfd: int | None = None) -> tuple[int, int]:
             os.close(held)
 
 
-def _open_terminal(root: int) -> tuple[int, int]:
-    place = rootfs.open_plain(root, "dev/pts/ptmx", os.O_PATH)
-    try:
-        found = os.fstat(place)
-        if files.file_system_type(place) != files.DEVPTS_SUPER_MAGIC or found.st_rdev != _PTMX:
-            raise Failure(steps.TERMINAL, 19)  # ENODEV
-        if not stat.S_ISCHR(found.st_mode):
-            raise Failure(steps.TERMINAL, 19)
-        master = os.open(f"/proc/self/fd/{place}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    finally:
-        os.close(place)
-    try:
-        return master, open_peer(master)
-    except BaseException:
-        os.close(master)
-        raise
-
-
 class _Entry:
     """What the child needs, opened before the fork."""
 
-    __slots__ = ("cgroup", "identity", "pidfd", "program", "root", "stdio")
+    __slots__ = ("cgroup", "cradle", "identity", "pidfd", "program", "root", "stdio")
 
     def __init__(self, program: Program, stdio: Stdio, cgroup: Cgroup | None, pidfd: int, root: int) -> None:
         self.program = program
@@ -161,11 +143,14 @@ class _Entry:
         self.pidfd = pidfd
         self.root = root
         self.identity: users.Identity | None = None
+        self.cradle: Cradle | None = None
+        """Without it the child is born in the container, and is nobody else only when it executes."""
 
     def run(self, progress: Progress) -> NoReturn:
         """The child: everything is looked up first, then it joins, and nothing is looked up any more."""
         prctl(PR_SET_DUMPABLE, 0)
-        os.setsid()
+        if self.cradle is None:
+            os.setsid()
         progress.at(steps.CONFINE)
         modules.confine(self.program.process)
         progress.at(steps.CGROUP)
@@ -177,7 +162,7 @@ class _Entry:
         terminal = bool(self.program.process.get("terminal"))
         if terminal:
             progress.at(steps.TERMINAL)
-            master, slave = _open_terminal(self.root)
+            master, slave = terminals.open_inside(self.root)
             self.program.resize(slave)
             send_descriptor(progress.channel, master)
             stdio = (slave, slave, slave)
@@ -187,8 +172,8 @@ class _Entry:
         if not self.program.process.get("callersKeyring"):
             join_keyring("_ses.exec", progress)
         progress.at(steps.GONE)
-        setns(self.pidfd, JOINED)
-        become(self.program, identity, stdio, progress, terminal=terminal)
+        setns(self.pidfd, JOINED if self.cradle is None else JOINED | CLONE_NEWPID)
+        become(self.program, identity, stdio, progress, terminal=terminal, cradle=self.cradle)
 
 
 def _open_pid(pid: int) -> int:
@@ -201,12 +186,6 @@ def _open_pid(pid: int) -> int:
 def _lives(pidfd: int) -> bool:
     """Whether the process has not ended: a pidfd is readable from then on, before it is reaped as well."""
     return not files.readable(pidfd)
-
-
-def _children_are_born_in(pid: int) -> bool:
-    ours = os.stat("/proc/thread-self/ns/pid_for_children")
-    theirs = os.stat(f"/proc/{pid}/ns/pid")
-    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
 
 
 def _gone() -> LaunchError:

@@ -14,6 +14,8 @@ import stat
 
 from compose.linux import files
 from compose.linux.beneath import open_in_root
+from compose.linux.cradle import CLONE_PARENT, CLONE_PARENT_SETTID, SIGCHLD
+from compose.linux.numbers import SYS_clone, SYS_exit_group, SYS_ioctl, SYS_setsid, SYS_write
 from compose.linux.process import (
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
@@ -24,7 +26,7 @@ from compose.linux.process import (
 )
 from compose.linux.seccomp import Filter
 from compose.linux.signals import set_mask
-from compose.linux.terminal import set_controlling_terminal, set_window_size
+from compose.linux.terminal import TIOCSCTTY, set_controlling_terminal, set_window_size
 from compose.runtime import oom
 from compose.runtime.container import capabilities, steps
 from compose.runtime.container.steps import Failure, LaunchError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
+    from compose.linux.cradle import Cradle
     from compose.runtime.container.gate import Gate
     from compose.runtime.container.hooks import Hooks
     from compose.runtime.container.steps import Progress
@@ -93,6 +96,19 @@ class Program:
             steps.EXEC: [self.process["args"][0] if self.process["args"] else ""],
         }
 
+    def may_go_on(self) -> bool:
+        """Whether the process may go on as another one when its seccomp filter has been installed."""
+        if self.filter is None:
+            return True
+        needed = [
+            (SYS_clone, CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD),
+            (SYS_exit_group, 0),
+            (SYS_setsid,),
+            (SYS_write, _REPORT),
+            (SYS_ioctl, 0, TIOCSCTTY),
+        ]
+        return all(self.filter.allows(*call) for call in needed)
+
     def resize(self, terminal: int) -> None:
         """Give the terminal the size that the configuration asks for, if it does."""
         size = self.process.get("consoleSize")
@@ -128,8 +144,6 @@ class Program:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISFIFO(mode) or terminal:
                 os.chown(descriptor, identity.uid, -1)
-        if terminal:
-            set_controlling_terminal(0)
 
 
 def join_keyring(name: str, progress: Progress) -> None:
@@ -150,11 +164,13 @@ def become(
     terminal: bool,
     gate: Gate | None = None,
     hooks: Hooks | None = None,
+    cradle: Cradle | None = None,
 ) -> NoReturn:
     """Turn the calling process, which is inside the container's root already, into the program.
 
-    With a `gate` it waits there when everything is done that needs none of the program's own limits; then
-    those of its `hooks` are run that run inside.
+    With a `cradle` it goes on as another process when it has no more rights than that. With a `gate` it waits
+    there when everything is done that needs none of the program's own limits; then those of its `hooks` are
+    run that run inside.
     """
     if ON_JOINED is not None:
         ON_JOINED()
@@ -164,6 +180,8 @@ def become(
     program.arrange_descriptors(stdio, identity, progress, terminal=terminal, gate=gate)
     _enter_directory(program.directory, progress)
     os.umask(program.umask)
+    if terminal and cradle is None:
+        set_controlling_terminal(0)
     if gate is not None:
         progress.at(steps.EXEC)
         _executable(program)  # who creates hears of it, not who starts
@@ -172,6 +190,12 @@ def become(
         hooks.run_last(progress, lambda: _set_identity(program, identity, progress))
     set_limits(program.limits, progress)  # not earlier: few descriptors may be too few for us
     _set_identity(program, identity, progress)
+    if cradle is not None:
+        progress.at(steps.FORK)
+        cradle.be_born()
+        os.setsid()
+        if terminal:
+            set_controlling_terminal(0)
     if program.dies_with_monitor:  # not earlier: a change of the user takes it back
         prctl(PR_SET_PDEATHSIG, _SIGKILL)
     set_mask()

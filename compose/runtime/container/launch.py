@@ -14,13 +14,12 @@ library or printed in it. What it needs is computed before the fork.
 from __future__ import annotations
 
 import _socket
-import _thread
 import os
 
 from compose.linux import mount as m
 from compose.linux import signals
 from compose.linux.beneath import openat2
-from compose.linux.files import PROC_SUPER_MAGIC, file_system_type, readable
+from compose.linux.files import PROC_SUPER_MAGIC, file_system_type
 from compose.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -37,16 +36,15 @@ from compose.linux.namespaces import (
 from compose.linux.network import bring_loopback_up
 from compose.linux.process import (
     PR_SET_DUMPABLE,
-    pidfd_open,
-    pidfd_send_signal,
     prctl,
     setdomainname,
     sethostname,
 )
 from compose.linux.terminal import open_peer
+from compose.linux.vfork import forking
 from compose.runtime import oom
+from compose.runtime.container import birth as births
 from compose.runtime.container import image_mounts, modules, mounts, rootfs, steps, users
-from compose.runtime.container.birth import Birth
 from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.steps import RECORD, Failure, LaunchError, Progress
 
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
+    from compose.linux.cradle import Cradle
     from compose.runtime.cgroups.common import Cgroup
     from compose.runtime.container.gate import Gate
     from compose.runtime.container.hooks import Hooks
@@ -71,11 +70,8 @@ NAMESPACES = {
     "time": CLONE_NEWTIME,
 }
 
-_SIGKILL = 9
-_LAST_BREATH = 1.0
-"""Seconds within which a killed child ends, unless the kernel holds it up."""
-_forking = _thread.allocate_lock()
-"""Held until the child's socket is closed here: another thread's child would keep it open otherwise."""
+_MOST_RECORDS = 100
+"""More than any child has to say; one that others have in their hands may not stop."""
 
 _BENEATH = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH
 
@@ -134,17 +130,25 @@ def launch(
             os.close(foreign)
         elif own:
             unshare(CLONE_NEWPID)
-        return fork_and_wait(setup.run, setup.items)
+        return fork_and_wait(setup.run, setup.items, terminal=bool(setup.process.get("terminal")))
     finally:
         setup.close()
 
 
 def fork_and_wait(
-    child: Callable[[Progress], NoReturn], items: dict[int, Sequence[str]], birth: Birth | None = None
+    child: Callable[[Progress], NoReturn],
+    items: dict[int, Sequence[str]],
+    birth: births.Birth | None = None,
+    *,
+    cradle: Cradle | None = None,
+    terminal: bool = False,
 ) -> Launched:
-    """Fork, run `child`, and wait until it has exec'd or failed; `items` are the names for messages."""
-    birth = birth or Birth()
-    with _forking:
+    """Fork, run `child`, and wait until it has exec'd or failed; `items` are the names for messages.
+
+    With a `cradle` the child goes on in it as another process, which is the one that is launched. With
+    `terminal` it sends a descriptor.
+    """
+    with forking:  # until the child's socket is closed here: another thread's child would keep it open
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         mask = signals.block_all()
         try:
@@ -157,17 +161,16 @@ def fork_and_wait(
         finally:
             signals.set_mask(mask)
             theirs.close()
-    pidfd = pidfd_open(pid)
-    birth.pidfd = lambda: pidfd
+    report = _Report(ours, items, terminal=terminal)
     try:
-        warnings, master = listen(ours, items)
+        born = cradle.born if cradle is not None else None
+        pid, pidfd = births.wait(pid, ours.fileno(), report.hear, born, birth or births.Birth())
     except BaseException:
-        birth.pidfd = Birth().pidfd
-        _end(pid, pidfd)
+        report.close()
         raise
     finally:
         ours.close()
-    return Launched(pid, pidfd, master, warnings)
+    return Launched(pid, pidfd, report.master, report.warnings)
 
 
 def _run_child(child: Callable[[Progress], NoReturn], progress: Progress) -> NoReturn:
@@ -183,29 +186,57 @@ def _run_child(child: Callable[[Progress], NoReturn], progress: Progress) -> NoR
         os._exit(127)
 
 
-def listen(channel: _socket.socket, items: dict[int, Sequence[str]]) -> tuple[list[str], int | None]:
-    """Read the child's records until execve closes its end, or it waits at its gate: warnings, and the
-    master of its terminal."""
-    warnings: list[str] = []
-    master = None
-    while True:
-        data, ancillary, _, _ = channel.recvmsg(RECORD.size, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+def listen(channel: _socket.socket, items: dict[int, Sequence[str]]) -> None:
+    """Wait until a child that leaves its gate has exec'd. Raises LaunchError."""
+    report = _Report(channel, items, terminal=False)
+    while report.hear():
+        pass
+
+
+class _Report:
+    """What a child says until execve closes its end of the socket, or it waits at its gate."""
+
+    __slots__ = ("_channel", "_items", "_records", "_terminal", "master", "warnings")
+
+    def __init__(self, channel: _socket.socket, items: dict[int, Sequence[str]], *, terminal: bool) -> None:
+        self._channel = channel
+        self._items = items
+        self._terminal = terminal
+        self._records = 0
+        self.master: int | None = None
+        self.warnings: list[str] = []
+
+    def hear(self) -> bool:
+        """Take the next record, and say whether more may come; raises LaunchError for a failure."""
+        space = _socket.CMSG_SPACE(4)
+        data, ancillary, _, _ = self._channel.recvmsg(RECORD.size, space, _socket.MSG_CMSG_CLOEXEC)
         for _, _, content in ancillary:
-            master = int.from_bytes(content[:4], "little")
+            self._take(int.from_bytes(content[:4], "little"))
         if not data:
-            return warnings, master
+            return False
+        self._records += 1
+        if len(data) != RECORD.size or self._records > _MOST_RECORDS:
+            raise LaunchError(steps.EXEC, steps.INTERNAL, steps.words(steps.EXEC, steps.INTERNAL, 0, ""))
         step, number, index, line = RECORD.unpack(data)
         if step == steps.NOTHING:
-            if number == steps.READY:
-                return warnings, master
-            continue  # the terminal's master
-        text = steps.words(abs(step), number, line, steps.item_of(items, abs(step), index))
-        if step < 0:
-            warnings.append(text)
-            continue
-        if master is not None:
-            os.close(master)
-        raise LaunchError(step, number, text)
+            return bool(number != steps.READY)  # else the terminal's master
+        text = steps.words(abs(step), number, line, steps.item_of(self._items, abs(step), index))
+        if step > 0:
+            raise LaunchError(step, number, text)
+        self.warnings.append(text)
+        return True
+
+    def _take(self, descriptor: int) -> None:
+        """The first one is sent before anybody else can have the child in his hands."""
+        if self._terminal and self.master is None:
+            self.master = descriptor
+        else:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Nobody wants it."""
+        if self.master is not None:
+            os.close(self.master)
 
 
 def send_descriptor(channel: int, descriptor: int) -> None:
@@ -214,18 +245,6 @@ def send_descriptor(channel: int, descriptor: int) -> None:
     content = descriptor.to_bytes(4, "little")
     socket.sendmsg([RECORD.pack(0, 0, 0, 0)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, content)])
     socket.detach()
-
-
-def _end(pid: int, pidfd: int) -> None:
-    """End a child that has failed; its container may have stopped it on its way out, or trace it."""
-    try:
-        pidfd_send_signal(pidfd, _SIGKILL)
-        readable(pidfd, _LAST_BREATH)
-        os.waitpid(pid, os.WNOHANG)
-    except (ChildProcessError, ProcessLookupError):  # somebody's handler was quicker
-        pass
-    finally:
-        os.close(pidfd)
 
 
 class Setup:

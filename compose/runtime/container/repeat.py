@@ -1,9 +1,13 @@
-"""The way into a container for what is started there again and again, a health probe, without a fork.
+"""The way into a container for whatever enters it: a health probe, an exec.
 
-`enter` forks this interpreter and runs `hardening.become` in it: 3 ms of processor time. The second time
-everything that this finds out is known, so that it can be written down as the system calls that come of it
-(linux/vfork.py), in the same order. Whatever does not go as written down is left to `enter`, which does the
-same and can say what is wrong.
+What is to be done is found out beforehand, and written down as the system calls that come of it
+(linux/vfork.py), in the order of `hardening.become`. A process of ours makes them outside of the container's
+pid namespace, with nothing in its memory but that list; in there is born what executes the program, when it
+has no more rights than that is to have and no descriptors but its own (birth.py). So it does not matter who
+may trace it: nothing can be got from it that the container has not. It takes a third of what a fork takes.
+
+Whatever does not go as written down is left to `enter`, which forks and does the same, and can say what is
+wrong.
 """
 
 from __future__ import annotations
@@ -12,22 +16,32 @@ import os
 import stat
 import struct
 
+from compose.linux import files, signals
 from compose.linux import numbers as n
 from compose.linux import process as p
-from compose.linux import signals
 from compose.linux.beneath import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
-from compose.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
+from compose.linux.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+)
 from compose.linux.seccomp import SECCOMP_SET_MODE_FILTER
-from compose.linux.vfork import ANY_ERROR, Calls, tolerate
+from compose.linux.terminal import TIOCSCTTY
+from compose.linux.vfork import REPORT, Calls, forking, tolerate
 from compose.runtime import oom
-from compose.runtime.container import capabilities, modules, users
-from compose.runtime.container.birth import Birth
+from compose.runtime.container import birth as births
+from compose.runtime.container import capabilities, modules, terminals, users
 from compose.runtime.container.hardening import Program
 from compose.runtime.container.launch import Launched
 from compose.runtime.container.steps import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from compose.runtime.cgroups.common import Cgroup
     from compose.runtime.container.launch import Stdio
     from compose.runtime.container.users import Identity
@@ -36,7 +50,7 @@ if TYPE_CHECKING:
 JOINED = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
 """What whoever enters a container joins by setns; into the pid namespace its children are born."""
 
-_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+_ENOENT, _EACCES, _ENOTDIR, _ENOSYS = 2, 13, 20, 38
 _SIGKILL = 9
 _HERE = -100  # AT_FDCWD
 _LAST_DESCRIPTOR = 0xFFFFFFFF
@@ -72,46 +86,60 @@ class Repeat:
         stdio: Stdio,
         cgroup: Cgroup | None,
         pidfd: int,
-        birth: Birth | None = None,
+        root: int,
+        birth: births.Birth | None = None,
     ) -> Launched | None:
-        """Start the program once more; None: it did not go as written down, and nothing has been started."""
-        if identity is None or self._failures >= _MOST_FAILURES or not self._can_be_written_down(stdio):
+        """Start the program in the container of `pidfd`, whose root directory is `root`; None: it did not go
+        as written down, and nothing has been started."""
+        program = self.program
+        if identity is None or self._failures >= _MOST_FAILURES or program.preserved:
             return None
+        held: list[int] = []
+        master = None
         try:
-            if self._calls is None or not self._calls.is_for(identity, stdio, cgroup):
-                self._calls = _Written(self.program, identity, stdio, cgroup)
-            return self._calls.spawn(stdio, pidfd, birth or Birth())
-        except OSError:
+            if not program.may_go_on():
+                return None
+            if program.process.get("terminal"):
+                master, slave = terminals.open_inside(root)
+                held.append(slave)
+                program.resize(slave)
+                descriptors = [slave] * 3
+            else:
+                descriptors = [stdio.stdin, stdio.stdout, stdio.stderr]
+                if min(descriptors) <= REPORT:  # a new place would overwrite them
+                    descriptors = [files.dup_above(number, REPORT + 1) for number in descriptors]
+                    held += descriptors
+            if self._calls is None or not self._calls.is_for(identity, descriptors, cgroup):
+                self._calls = _Written(program, identity, descriptors, cgroup)
+            launched = self._calls.spawn(descriptors, pidfd, birth or births.Birth())
+            launched.master, master = master, None
+            return launched
+        except (Failure, OSError):
             self._failures += 1
             return None
-
-    def _can_be_written_down(self, stdio: Stdio) -> bool:
-        """What probes are: without a terminal, and with descriptors that no new place overwrites.
-
-        Where the container may trace processes, the child's memory must not be the monitor's.
-        """
-        program = self.program
-        if "CAP_SYS_PTRACE" in (program.process.get("capabilities") or {}).get("bounding", ()):
-            return False
-        if program.preserved or program.init >= 0 or program.process.get("terminal"):
-            return False
-        return min(stdio.stdin, stdio.stdout, stdio.stderr) > 2
+        finally:
+            for number in [*held, *([master] if master is not None else [])]:
+                os.close(number)
 
 
 class _Written:
     """The calls for one user, one control group and one kind of descriptors."""
 
-    def __init__(self, program: Program, identity: Identity, stdio: Stdio, cgroup: Cgroup | None) -> None:
+    def __init__(
+        self, program: Program, identity: Identity, descriptors: Sequence[int], cgroup: Cgroup | None
+    ) -> None:
         self._identity = identity
         self._cgroup = cgroup
-        self._pipes = _pipes(stdio)
+        self._pipes = _pipes(descriptors)
+        terminal = bool(program.process.get("terminal"))
         self._calls = Calls()
         self._prepare(program)
-        self._setns = self._calls.add(n.SYS_setns, -1, JOINED)
+        self._setns = self._calls.add(n.SYS_setns, -1, JOINED | CLONE_NEWPID)
         self._stdio = [self._calls.add(n.SYS_dup3, -1, target, 0) for target in range(3)]
-        self._calls.add(n.SYS_close_range, 3, _LAST_DESCRIPTOR, 0)
+        self._report = self._calls.add(n.SYS_dup3, -1, REPORT, os.O_CLOEXEC)
+        self._calls.add(n.SYS_close_range, REPORT + 1, _LAST_DESCRIPTOR, 0)
         for descriptor in range(3):
-            if self._pipes[descriptor]:
+            if self._pipes[descriptor] or terminal:
                 self._calls.add(n.SYS_fchown, descriptor, identity.uid, -1)
         self._enter_directory(program.directory)
         self._calls.add(n.SYS_umask, program.umask)
@@ -119,37 +147,66 @@ class _Written:
             limit = struct.pack("=QQ", soft & 0xFFFFFFFFFFFFFFFF, hard & 0xFFFFFFFFFFFFFFFF)
             self._calls.add(n.SYS_prlimit64, 0, number, limit, 0)
         self._set_identity(program)
+        self._calls.be_born()
+        self._calls.add(n.SYS_setsid)
+        if terminal:
+            self._calls.add(n.SYS_ioctl, 0, TIOCSCTTY, 0)
         if program.dies_with_monitor:
             self._prctl(p.PR_SET_PDEATHSIG, _SIGKILL)
         nothing = bytes(signals.MASK_BYTES)
         self._calls.add(n.SYS_rt_sigprocmask, 2, nothing, 0, signals.MASK_BYTES)
         self._execute(program)
 
-    def is_for(self, identity: Identity, stdio: Stdio, cgroup: Cgroup | None) -> bool:
+    def is_for(self, identity: Identity, descriptors: Sequence[int], cgroup: Cgroup | None) -> bool:
         """Whether these calls are what is wanted now."""
-        return identity is self._identity and cgroup is self._cgroup and _pipes(stdio) == self._pipes
+        return identity is self._identity and cgroup is self._cgroup and _pipes(descriptors) == self._pipes
 
-    def spawn(self, stdio: Stdio, pidfd: int, birth: Birth) -> Launched:
+    def spawn(self, descriptors: Sequence[int], pidfd: int, birth: births.Birth) -> Launched:
         """Make the calls in a child; raises OSError."""
         self._calls.change(self._setns, 0, pidfd)
-        for place, descriptor in zip(self._stdio, (stdio.stdin, stdio.stdout, stdio.stderr), strict=True):
+        for place, descriptor in zip(self._stdio, descriptors, strict=True):
             self._calls.change(place, 0, descriptor)
+        first, channel = self._begin()
+        try:
+            pid, held = births.wait(first, channel, lambda: self._hear(channel), self._calls.born, birth)
+        finally:
+            os.close(channel)
+        return Launched(pid, held, None, [])
+
+    def _begin(self) -> tuple[int, int]:
+        """The first process, and where the last one reports to."""
         birthplace = self._cgroup.birthplace() if self._cgroup is not None else ""
         group = os.open(birthplace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if birthplace else -1
-        mask = signals.block_all()
-        birth.pidfd = self._calls.pidfd
-        try:
-            return Launched(*self._calls.spawn(group), None, [])
-        finally:
-            signals.set_mask(mask)
-            if group >= 0:
-                os.close(group)
+        reader, writer = -1, -1
+        with forking:
+            mask = signals.block_all()
+            try:
+                reader, low = os.pipe2(os.O_CLOEXEC)
+                writer = files.dup_above(low, REPORT + 1)
+                os.close(low)
+                self._calls.change(self._report, 0, writer)
+                return self._calls.begin(group), reader
+            except BaseException:
+                if reader >= 0:
+                    os.close(reader)
+                raise
+            finally:
+                signals.set_mask(mask)
+                for descriptor in (group, writer):
+                    if descriptor >= 0:
+                        os.close(descriptor)
+
+    def _hear(self, channel: int) -> bool:
+        data = os.read(channel, 16)
+        if data:
+            raise self._calls.read_report(data)
+        return False
 
     def _prepare(self, program: Program) -> None:
         """What is done while the host's files are there."""
+        self._calls.leave_memory()
         for number in signals.changed():
             self._calls.add(n.SYS_rt_sigaction, number, signals.SIGACTION, 0, signals.MASK_BYTES)
-        self._calls.add(n.SYS_setsid)
         for path, text in modules.labels(program.process):
             self._write(path, text)
         for path in self._cgroup.entrances() if self._cgroup is not None else ():
@@ -157,7 +214,8 @@ class _Written:
         if program.oom_score is not None:
             self._write(oom.FILE, str(program.oom_score))
         join = n.SYS_keyctl, p.KEYCTL_JOIN_SESSION_KEYRING, b"_ses.exec"
-        self._calls.add(*join, tolerated=ANY_ERROR)
+        if not program.process.get("callersKeyring"):
+            self._calls.add(*join, tolerated=tolerate(_ENOSYS))
 
     def _write(self, path: str, text: str) -> None:
         data = text.encode()
@@ -200,7 +258,9 @@ class _Written:
 
     def _install_filter(self, program: Program) -> None:
         if program.filter is not None:
-            self._calls.add(n.SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program.filter.header)
+            code = program.filter.program
+            header = struct.pack("@HP", len(code) // 8, self._calls.pointer(code))
+            self._calls.add(n.SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, header)
 
     def _prctl(self, *arguments: int) -> None:
         self._calls.add(n.SYS_prctl, *arguments)
@@ -217,8 +277,6 @@ class _Written:
             self._calls.add(n.SYS_execve, path, arguments, variables, tolerated=missing)
 
 
-def _pipes(stdio: Stdio) -> tuple[bool, bool, bool]:
+def _pipes(descriptors: Sequence[int]) -> list[bool]:
     """Which of the descriptors are pipes, that are to belong to the user."""
-    out = stat.S_ISFIFO(os.fstat(stdio.stdout).st_mode)
-    error = out if stdio.stderr == stdio.stdout else stat.S_ISFIFO(os.fstat(stdio.stderr).st_mode)
-    return stat.S_ISFIFO(os.fstat(stdio.stdin).st_mode), out, error
+    return [stat.S_ISFIFO(os.fstat(descriptor).st_mode) for descriptor in descriptors]

@@ -14,6 +14,7 @@ import os
 from compose.linux import mount as m
 from compose.linux.namespaces import CLONE_NEWNS, reset_pid_namespace, setns
 from compose.linux.process import PR_SET_DUMPABLE, prctl
+from compose.linux.vfork import forking
 from compose.runtime.container.mounts import open_null
 
 TYPE_CHECKING = False
@@ -46,9 +47,10 @@ def swap(pidfd: int, old: Sequence[int], new: int, floor: int = -1) -> bool:
     container has ended, or the new file has been removed meanwhile; nothing has changed then.
     """
     reset_pid_namespace()  # the container must not see the child
-    pid = os.fork()
-    if pid == 0:
-        _swap(pidfd, old, new, floor)
+    with forking:
+        pid = os.fork()
+        if pid == 0:
+            _swap(pidfd, old, new, floor)
     return os.waitpid(pid, 0)[1] == _DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from compose.linux import process
@@ -89,6 +88,6 @@ class Checkup:
     def _guard(self, pidfd: int | None) -> None:
         """The keeper holds the pidfd of a probe that takes its time, so that our successor can end it."""
         if pidfd is not None:
-            self._monitor.link.put_own({"probe": [os.dup(pidfd)]})
+            self._monitor.link.put_own({"probe": [pidfd]})
         else:
             self._monitor.link.release("probe")

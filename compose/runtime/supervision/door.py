@@ -11,7 +11,6 @@ import _thread
 import os
 
 from compose.linux.namespaces import reset_pid_namespace
-from compose.linux.process import pidfd_send_signal
 from compose.runtime.container.birth import Birth
 
 TYPE_CHECKING = False
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     Arrived = Callable[[Any, Exception | None], None]
 
-_SIGKILL = 9
 _STACK = 512 * 1024
 _AGAIN = 0.1
 """Seconds after which a process is killed again that had not been born yet."""
@@ -56,17 +54,12 @@ class Entering:
         os.eventfd_write(self._event, 1)
 
     def pidfd(self) -> int:
-        """The process as far as it has been born, else -1. The descriptor is not the caller's."""
-        return self._birth.pidfd()
+        """A pidfd of the process as far as it has been born, for the caller, else -1."""
+        return self._birth.copy()
 
     def kill(self) -> None:
         """End it wherever it is; `arrived` is called all the same."""
-        pidfd = self._birth.pidfd()
-        if pidfd >= 0:
-            try:
-                pidfd_send_signal(pidfd, _SIGKILL)
-            except OSError:  # it has just ended
-                pass
+        self._birth.kill()
         self._timer = self._loop.after(_AGAIN, self.kill)
 
     def _hear(self) -> None:

@@ -7,6 +7,7 @@ import os
 from compose.linux import files as descriptors
 from compose.linux.namespaces import reset_pid_namespace
 from compose.linux.process import pidfd_open
+from compose.linux.vfork import forking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ class HookRunner:
         self._pipe, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
         reset_pid_namespace()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _run_all(lambda: host_hooks.run(kind, self._hooks(kind), state, _tell), write)
+        with forking:
+            self._pid = os.fork()
+            if self._pid == 0:
+                _run_all(lambda: host_hooks.run(kind, self._hooks(kind), state, _tell), write)
         os.close(write)
         self._pidfd = pidfd_open(self._pid)
         self._monitor.loop.reader(self._pipe, self._read)

@@ -41,8 +41,8 @@ class Prober:
     ) -> None:
         """`process` is the container's own, whose user, environment and directory a probe gets. `enter`
         puts a process with three descriptors into the container; `changed` is called after every probe;
-        `guard` gets the pidfd of a probe that takes its time, and None after it, so that a successor can end
-        it."""
+        `guard` gets a pidfd of a probe that takes its time, to keep, and None after it, so that a successor
+        can end it."""
         self.machine = health.HealthMachine(check)
         arguments = health.command(check["test"])
         self._process: Process = {**process, "args": arguments or ["true"], "terminal": False}
@@ -141,7 +141,7 @@ class Prober:
     def _begin_guarding(self) -> None:
         """Most probes have ended by now, and cost nobody else anything."""
         self._guarding = None
-        pidfd = self._pidfd if self._entering is None else self._entering.pidfd()
+        pidfd = os.dup(self._pidfd) if self._entering is None else self._entering.pidfd()
         if pidfd < 0:  # it has not been born yet
             self._guarding = self._loop.after(_SHORT, self._begin_guarding)
             return

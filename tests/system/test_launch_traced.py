@@ -1,0 +1,123 @@
+"""A container that may trace processes gets nothing from those that enter it that it has not itself.
+
+Each test lets many processes enter, of which a tracer catches as many as it can. It goes with each from its
+first system call to its program and notes what it could have had.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from compose.runtime.container import capabilities
+from compose.runtime.container.enter import enter
+from compose.runtime.container.launch import Stdio
+from tests.support.launching import Box, Running, forking_always, in_monitor
+from tests.support.tracing import Catch, Tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from compose.runtime.spec import Process
+
+ENTRIES, MANY = 40, 200
+OWN = ("pipe:", "socket:", "/dev/null", "/dev/pts/", "/pts/")
+"""What the descriptors 0 to 2 and that of the report are."""
+MEMORY = "the monitor's memory"
+
+
+@pytest.fixture
+def box(nothing_left: None, tmp_path: Any, busybox_root: str) -> Iterator[Box]:
+    made = Box(str(tmp_path), busybox_root)
+    yield made
+    made.close()
+
+
+def run(running: Running, process: Process) -> None:
+    """Have a process in the container, to its end."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    entered = enter(
+        running.launched.pid,
+        process,
+        Stdio(null, null, null),
+        pidfd=running.launched.pidfd,
+        cgroup=running.cgroup,
+        seccomp=running.spec["seccomp"],
+    )
+    os.close(null)
+    os.waitpid(entered.pid, 0)
+    os.close(entered.pidfd)
+    if entered.master is not None:
+        os.close(entered.master)
+
+
+def traced(
+    box: Box, *, again: bool, forked: bool = False, entries: int = ENTRIES, **options: Any
+) -> list[str]:
+    """What a tracer has got in a container with these options that is not the container's.
+
+    `again`: it is always the same process, as a health probe is. `forked`: as what cannot be written down.
+    """
+    changes = {"terminal": options.pop("terminal", False)}
+
+    def monitor() -> list[str]:
+        secret = secrets.token_hex(32).encode()
+        with Running(box.spec("sleep", "1000", **options)) as running:
+            process: Process = {**running.spec["oci"]["process"], "args": ["true"], **changes}  # type: ignore[typeddict-item]
+            own = process["capabilities"]["bounding"]
+            root = os.stat(f"/proc/{running.launched.pid}/root")
+            with (
+                Tracer(running.launched.pidfd, {*own, "CAP_SYS_PTRACE"}, secret) as tracer,
+                forking_always() if forked else nullcontext(),
+            ):
+                for _ in range(entries):
+                    run(running, process if again else process.copy())
+                tracer.wait_for_a_catch(lambda: run(running, process.copy()))
+            return [
+                problem
+                for catch in tracer.catches
+                for problem in problems(catch, capabilities.mask(own), root)
+            ]
+
+    return in_monitor(monitor)
+
+
+def problems(catch: Catch, own: int, root: os.stat_result) -> list[str]:
+    """What the process had that its container has not."""
+    found: list[str] = []
+    more = catch.permitted & ~own
+    found += [f"CAP_{name}" for place, name in enumerate(capabilities.NAMES) if more >> place & 1]
+    if strange := catch.roots - {(root.st_dev, root.st_ino)}:
+        found.append(f"roots {strange}")
+    for number, name in catch.descriptors.items():
+        if int(number) > 3 or not name.startswith(OWN):
+            found.append(f"descriptor {number} of {name}")
+    if catch.has_secret:
+        found.append(MEMORY)
+    return found
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
+@pytest.mark.parametrize("again", [False, True], ids=["exec", "probe"])
+def test_nothing_can_be_got_from_what_enters(box: Box, again: bool, terminal: bool) -> None:
+    entries = ENTRIES if terminal else MANY
+    assert traced(box, again=again, terminal=terminal, entries=entries, cap_add=["SYS_PTRACE"]) == []
+
+
+def test_nor_by_another_container_in_its_pid_namespace(box: Box) -> None:
+    """One that may trace processes, of a container that may not."""
+    assert traced(box, again=True) == []
+
+
+def test_with_a_user_and_few_rights(box: Box) -> None:
+    options: dict[str, Any] = {"user": {"username": "app"}, "no_new_privileges": True, "cap_drop": ["ALL"]}
+    assert traced(box, again=True, **options) == []
+
+
+def test_what_cannot_be_written_down_has_no_more_than_its_memory(box: Box) -> None:
+    found = traced(box, again=False, forked=True, cap_add=["SYS_PTRACE"])
+    assert set(found) <= {MEMORY}
