@@ -11,7 +11,7 @@ import os
 import time
 
 from compose.cli.log_lines import label
-from compose.runtime.output.logs import Follower
+from compose.runtime.output.follower import Follower
 from compose.state import events
 from compose.state.index import Index
 from compose.state.lock import is_held

@@ -1,10 +1,10 @@
 """The image store as commands use it.
 
-    layout       what lies where on disk, and the rules that keep it whole
-    catalogue    which images there are
-    session      one command's work: leases, new layers, new images
-    removal      what goes, and what nothing names any more
-    acquire      images that are not there yet
+layout       what lies where on disk, and the rules that keep it whole
+catalogue    which images there are
+session      one command's work: leases, new layers, new images
+removal      what goes, and what nothing names any more
+acquire      images that are not there yet
 """
 
 from __future__ import annotations

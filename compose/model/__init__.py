@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         switches: Iterable[str]
         """What leaves a pass out, as the options of the same names do."""
 
+
 __all__ = [
     "Project",
     "check_name",
@@ -78,9 +79,7 @@ def load_tree(files: Sequence[str] | None = None, **choices: Unpack[Choices]) ->
     return assemble_tree(_request(files, **choices))
 
 
-def load_variables(
-    files: Sequence[str] | None = None, **choices: Unpack[Choices]
-) -> dict[str, Variable]:
+def load_variables(files: Sequence[str] | None = None, **choices: Unpack[Choices]) -> dict[str, Variable]:
     """The variables that the files ask for, by name."""
     from compose.model.variables import collect
 

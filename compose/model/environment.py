@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from compose.model.inputs import Inputs
 
 
-def read_env_files(
-    service: Map, name: str, inputs: Inputs, lookup: Callable[[str], str | None]
-) -> None:
+def read_env_files(service: Map, name: str, inputs: Inputs, lookup: Callable[[str], str | None]) -> None:
     """Fill in `environment` from the files of `env_file`, which goes away."""
     entries = service.get("env_file")
     if not isinstance(entries, Seq):

@@ -12,15 +12,13 @@ and at last each sandbox once more, to wait until its bridges forward.
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import NetworkError
-from compose.network import labels, links, nft
+from compose.network import encoded, labels, links
 from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
 from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink, Template
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from compose.network.types import ContainerLinks, Endpoint
 
-NAME_SERVICE = "127.0.0.11"
 _FIRST_SOURCE_TABLE = 1001  # above those that have a name
 _AT_ONCE = 64
 """Containers that are furnished together, with four descriptors open for each."""
@@ -129,7 +126,7 @@ def _furnish(namespaces: Namespaces, one: ContainerLinks) -> _Inside:
             set_sysctl(name, value)
         _set_sysctls(one)
         route = Netlink(ROUTE)
-        route.apply([_loopback_up()])
+        route.apply([encoded.loopback_up()])
         sockets = _serve_names(one, new=new) if one.dns else None
         return _Inside(descriptor, new=new, route=route, sockets=sockets)
     except BaseException:
@@ -148,9 +145,9 @@ def _serve_names(one: ContainerLinks, *, new: bool) -> Sockets:
             opened.append(server)
             if kind == socket.SOCK_STREAM:  # whoever is bound there later, in its place, is not refused
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind((NAME_SERVICE, 0))
+            server.bind((encoded.NAME_SERVICE, 0))
         opened[1].listen(64)
-        rules = _name_rules(*(server.getsockname()[1] for server in opened), new=new)
+        rules = encoded.name_rules(*(server.getsockname()[1] for server in opened), new=new)
         with Netlink(NETFILTER) as netlink:
             failures = netlink.transaction(rules)
         if failures:
@@ -164,53 +161,12 @@ def _serve_names(one: ContainerLinks, *, new: bool) -> Sockets:
     return opened[0].detach(), opened[1].detach()
 
 
-_templates: dict[str, Template] = {}
-
-
 def _set_sysctls(one: ContainerLinks) -> None:
     for name, value in one.sysctls.items():
         try:
             set_sysctl(name.replace(".", "/"), value)
         except NetworkError as error:
             raise NetworkError(f"container {one.id[:12]}: sysctls: {error.message}") from error
-
-
-def _loopback_up() -> Message:
-    if "lo" not in _templates:
-        _templates["lo"] = Template(links.set_up("lo").data, {})
-    return Message("set lo up", _templates["lo"].fill())
-
-
-def _name_rules(udp: int, tcp: int, *, new: bool) -> list[Message]:
-    """Replace our table in a container's namespace; encoded once, for it is 2 ms of work."""
-    table = labels.TABLE
-    marks = {"udp": (0xA5C3, socket.IPPROTO_UDP), "tcp": (0x5C3A, socket.IPPROTO_TCP)}
-    if "table" not in _templates:
-        _templates["table"] = Template(nft.table(nft.IPV4, table).data, {})
-        _templates["delete"] = Template(nft.delete_table(nft.IPV4, table).data, {})
-        _templates["chain"] = Template(
-            nft.chain(
-                nft.IPV4, table, "output", kind="nat", hook=nft.OUTPUT, priority=nft.PRIORITY_DNAT
-            ).data,
-            {},
-        )
-        for key, (mark, protocol) in marks.items():
-            encoded = nft.rule(
-                nft.IPV4,
-                table,
-                "output",
-                nft.daddr(NAME_SERVICE),
-                nft.dport(protocol, 53),
-                nft.dnat(NAME_SERVICE, mark),
-            )
-            _templates[key] = Template(encoded.data, {"port": mark.to_bytes(2, "big")})
-    steps = ["table", "chain"] if new else ["table", "delete", "table", "chain"]
-    messages = [Message(f"{step} {table}", _templates[step].fill()) for step in steps]
-    for key, port in (("udp", udp), ("tcp", tcp)):
-        messages.append(
-            Message(f"add rule to {table} output", _templates[key].fill(port=port.to_bytes(2, "big")))
-        )
-    return messages
 
 
 # -- second pass: the pairs ------------------------------------------------------------------------------
@@ -271,7 +227,8 @@ def _pair_messages(
                 f"container {pair.container[:12]}: network {endpoint.network} is not there",
                 hint="pycompose up",
             )
-        shapes[key] = _shape(endpoint, index, endpoint.mtu or links.mtu_of(bridge), len(pair.container))
+        mtu = endpoint.mtu or links.mtu_of(bridge)
+        shapes[key] = encoded.shape(endpoint, index, mtu, len(pair.container))
     veth, alias = shapes[key]
     mac = endpoint.mac or labels.mac_of(endpoint.ipv4 or "0.0.0.0")
     return [
@@ -280,44 +237,11 @@ def _pair_messages(
             veth.fill(
                 name=name.encode(),
                 mac=bytes.fromhex(mac.replace(":", "")),
-                namespace=pair.inside.descriptor.to_bytes(4, _ENDIAN),
+                namespace=pair.inside.descriptor.to_bytes(4, sys.byteorder),
             ),
         ),
         Message(f"set alias of {name}", alias.fill(name=name.encode(), container=pair.container.encode())),
     ]
-
-
-_ENDIAN = sys.byteorder
-_NAME_MARK = "v" + "\1" * 14
-_MAC_MARK = "02:fe:dc:ba:98:76"
-_FD_MARK = 0x7ED1C0DE
-_INDEX_MARK = 0x7EC0FFEE
-_ADDRESS_MARK = "203.0.113.77"
-
-
-def _shape(endpoint: Endpoint, bridge: int, mtu: int, id_length: int) -> tuple[Template, Template]:
-    container = "\2" * id_length
-    veth, alias = links.add_pair(
-        _NAME_MARK,
-        endpoint.interface,
-        _FD_MARK,
-        mtu,
-        peer_mac=_MAC_MARK,
-        master=bridge,
-        alias_is=labels.port_alias(container, endpoint.network),
-    )
-    name = _NAME_MARK.encode()
-    return (
-        Template(
-            veth.data,
-            {
-                "name": name,
-                "mac": bytes.fromhex(_MAC_MARK.replace(":", "")),
-                "namespace": _FD_MARK.to_bytes(4, _ENDIAN),
-            },
-        ),
-        Template(alias.data, {"name": name, "container": container.encode()}),
-    )
 
 
 # -- third pass: addresses and routes --------------------------------------------------------------------
@@ -332,9 +256,9 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
         if endpoint.ipv6 or any(":" in address for address in endpoint.link_local):
             namespaces.enter(inside.descriptor)
             set_sysctl(f"net/ipv6/conf/{endpoint.interface}/disable_ipv6", "0")
-        messages.append(_interface_up(endpoint.interface))
+        messages.append(encoded.interface_up(endpoint.interface))
         if endpoint.ipv4:
-            messages.append(_ipv4_address(index, endpoint.ipv4))
+            messages.append(encoded.ipv4_address(index, endpoint.ipv4))
         if endpoint.ipv6:
             messages.append(links.add_address(index, endpoint.ipv6))
         messages += [links.add_address(index, address) for address in endpoint.link_local]
@@ -346,7 +270,7 @@ def _address(namespaces: Namespaces, one: ContainerLinks, inside: _Inside) -> No
                 continue
             if not defaults[version]:
                 defaults[version] = True
-                routes.append(_default_route(gateway))
+                routes.append(encoded.default_route(gateway))
                 continue
             # what came in by another network goes out by it again: netd of another project may be waiting
             table = _FIRST_SOURCE_TABLE + number
@@ -374,37 +298,6 @@ def _wait(namespaces: Namespaces, project: str, containers: Sequence[ContainerLi
     for name, names in by_sandbox.items():
         with namespaces.inside(namespaces.paths.project_namespace(name), f"connect to networks of {name}"):
             links.wait_until_up(list(dict.fromkeys(names)))
-
-
-def _interface_up(name: str) -> Message:
-    key = f"up {name}"
-    if key not in _templates:
-        _templates[key] = Template(links.set_up(name).data, {})
-    return Message(f"set {name} up", _templates[key].fill())
-
-
-def _ipv4_address(index: int, address: str) -> Message:
-    text, _, length = address.partition("/")
-    key = f"address {length}"
-    network = ipaddress.IPv4Interface(address).network
-    marks = {"address": socket.inet_aton(_ADDRESS_MARK), "index": _INDEX_MARK.to_bytes(4, sys.byteorder)}
-    values = {"address": socket.inet_aton(text), "index": index.to_bytes(4, sys.byteorder)}
-    if network.prefixlen < 31:
-        mark = ipaddress.IPv4Interface(f"{_ADDRESS_MARK}/{length}").network.broadcast_address
-        marks["broadcast"], values["broadcast"] = mark.packed, network.broadcast_address.packed
-    if key not in _templates:
-        _templates[key] = Template(links.add_address(_INDEX_MARK, f"{_ADDRESS_MARK}/{length}").data, marks)
-    return Message(f"add address {address}", _templates[key].fill(**values), (errno.EEXIST,))
-
-
-def _default_route(gateway: str) -> Message:
-    if ":" in gateway:
-        return links.add_default_route(gateway)
-    if "route" not in _templates:
-        encoded = links.add_default_route(_ADDRESS_MARK)
-        _templates["route"] = Template(encoded.data, {"gateway": socket.inet_aton(_ADDRESS_MARK)})
-    data = _templates["route"].fill(gateway=socket.inet_aton(gateway))
-    return Message(f"add default route by {gateway}", data, (errno.EEXIST,))
 
 
 # -- removal ---------------------------------------------------------------------------------------------

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 class Attachment:
     """`writer` leads to process 1: its terminal's master, its input's pipe, or None."""
 
-    def __init__(
-        self, keeper: Keeper, identity: str, *, pieces: Pieces | None = None
-    ) -> None:
+    def __init__(self, keeper: Keeper, identity: str, *, pieces: Pieces | None = None) -> None:
         """From where `pieces` are in the kept output; else from now on.
 
         A container that runs no more can be attached to from such a place only. Raises `ContainerError`.

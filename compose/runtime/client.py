@@ -352,9 +352,7 @@ class ExecSession:
             self.terminal = None
 
 
-def run_once(
-    paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int
-) -> int:
+def run_once(paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int) -> int:
     """Run a container that needs no keeper, log or restart, on the given descriptors; its exit code.
 
     Used by builds. The container is killed as a whole when the caller dies or is interrupted. Raises

@@ -15,7 +15,7 @@ from compose.errors import ContainerError
 from compose.runtime import records
 from compose.runtime.client import Keeper, run_once
 from compose.runtime.container.oci import default_oci
-from compose.runtime.output import logs
+from compose.runtime.output.follower import Follower
 from tests.support.containers import PROJECT, Stand, wait_for
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def test_output_is_rotated_while_somebody_follows(stand: Stand) -> None:
     logging = {"driver": "json-file", "max_size": 20_000, "max_files": 2}
     script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"
     identity = stand.make("sh", "-c", script, logging=logging)
-    follower = logs.Follower(stand.paths)
+    follower = Follower(stand.paths)
     follower.add("it", identity)
     stand.keeper.start(identity)
     found = []

@@ -16,7 +16,7 @@ from compose.errors import ContainerError, StateError
 from compose.linux import sockets
 from compose.runtime import protocol, records
 from compose.runtime.client import Keeper, read_state
-from compose.runtime.output.logs import Follower
+from compose.runtime.output.follower import Follower
 from compose.runtime.spec import health_of
 from tests.support import fake_isolation
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end

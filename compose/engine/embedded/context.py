@@ -74,7 +74,10 @@ class Context:
         self.images = ImageStore(paths)
         self.volumes = VolumeStore(paths)
         self.preparation = Preparation(
-            paths, project_name, self.images, lambda *told: self.detail(*told)  # who listens may change
+            paths,
+            project_name,
+            self.images,
+            lambda *told: self.detail(*told),  # who listens may change
         )
         self.listeners: dict[str, list[Listener]] = {}
         """Container name -> its open ports, until the keeper has them."""

@@ -16,6 +16,8 @@ from compose.runtime.records import RUNNING, read_spec, read_state
 from compose.runtime.spec import PORTS_FILE
 from compose.state.files import read_json, replace_json
 
+from . import networks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
@@ -119,8 +121,6 @@ def _numbers(ports: Sequence[Port]) -> set[tuple[str, int]]:
 
 
 def _of_new(context: Context, action: CreateContainer, identity: str) -> list[Port]:
-    from . import networks
-
     config = context.wanted(action.service).config
     endpoints = networks.endpoints(context, context.wanted(action.service), action.number)
     return _ports(identity, action.target, config.get("ports") or (), endpoints)
