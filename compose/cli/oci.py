@@ -152,6 +152,12 @@ def _deleting(parser: argparse.ArgumentParser) -> None:
     _naming(parser)
 
 
+def _updating(parser: argparse.ArgumentParser) -> None:
+    text = "a JSON file of linux.resources; - is standard input"
+    parser.add_argument("-r", "--resources", required=True, metavar="FILE", help=text)
+    _naming(parser)
+
+
 def _listing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="names only")
     parser.add_argument("-f", "--format", choices=("table", "json"), default="table")
@@ -171,6 +177,7 @@ _PARSERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "delete": _deleting,
     "pause": _naming,
     "resume": _naming,
+    "update": _updating,
     "list": _listing,
     "features": _nothing,
 }

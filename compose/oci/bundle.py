@@ -100,6 +100,8 @@ def _mount(mount: dict[str, Any], bundle: str) -> dict[str, Any]:
     words = [word for word in words if word not in ("tmpcopyup", "notmpcopyup")]
     found = {**mount, "destination": "/" + destination.lstrip("/"), "options": words}
     if "bind" in words or "rbind" in words or mount.get("type") == "bind":
+        if not mount.get("source"):
+            raise ContainerError(f"mounts: {destination}: a bind mount needs a source")
         found["source"] = os.path.join(bundle, str(mount["source"]))
     return found
 
@@ -126,17 +128,29 @@ def _linux(linux: dict[str, Any]) -> dict[str, Any]:
     if "mount" not in seen:
         raise ContainerError("linux.namespaces: a container needs a mount namespace of its own")
     resources = linux.get("resources") or {}
-    for key in ("network", "rdma"):
-        if resources.get(key):
-            raise ContainerError(f"linux.resources.{key}: not supported")
-    if resources.get("unified") and cgroups.version() == 1:
-        raise ContainerError("linux.resources.unified: this host has version 1 of control groups")
+    _check_resources(resources)
     rules = resources.get("devices")
     if not rules:
         return linux
     # The devices that every container has (config-linux.md, default devices) are not forbidden by "deny all".
     rules = [*rules, *device_rules()[1:]]
     return {**linux, "resources": {**linux["resources"], "devices": rules}}
+
+
+def read_resources(path: str) -> dict[str, Any]:
+    """The checked resources in a file, standard input if it is called ``-``; raises `ContainerError`."""
+    value = read_object("/dev/stdin" if path == "-" else path)
+    resources: dict[str, Any] = shape.checked(value, shape.RESOURCES, "resources")
+    _check_resources(resources)
+    return resources
+
+
+def _check_resources(resources: dict[str, Any]) -> None:
+    for key in ("network", "rdma"):
+        if resources.get(key):
+            raise ContainerError(f"linux.resources.{key}: not supported")
+    if resources.get("unified") and cgroups.version() == 1:
+        raise ContainerError("linux.resources.unified: this host has version 1 of control groups")
 
 
 def _check_own_namespaces(config: dict[str, Any]) -> None:

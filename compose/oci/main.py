@@ -193,6 +193,20 @@ def _freeze(options: Options, *, frozen: bool) -> int:
     return 0
 
 
+def _update(options: Options) -> int:
+    from compose.oci import bundle
+
+    resources = bundle.read_resources(options["resources"])
+    with Container(options["root"], options["id"]) as container:
+        if (status := container.status) not in ("created", "running", "paused"):
+            raise ContainerError(f"container {container.id} cannot be updated: it is {status}")
+        group = container.cgroup()
+        group.update(resources)
+    for controller in group.unavailable:
+        _tell(options, "warning", f"no limits for {controller} on this host")
+    return 0
+
+
 def _list(options: Options) -> int:
     states = [{"pid": 0, **container.state()} for container in all_in(options["root"])]
     if options["quiet"]:
@@ -226,6 +240,7 @@ _OPERATIONS: dict[str, Callable[[Options], int]] = {
     "delete": _delete,
     "pause": _pause,
     "resume": _resume,
+    "update": _update,
     "list": _list,
     "features": _features,
 }

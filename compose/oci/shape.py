@@ -37,7 +37,7 @@ PROCESS = {
 }
 _HOOKS = [{"path!": str, "args": _TEXTS, "env": _TEXTS, "timeout": int}]
 _RATES = [{"major!": int, "minor!": int, "rate!": int}]
-_RESOURCES = {
+RESOURCES = {
     "devices": [{"allow": bool, "type": str, "major": int, "minor": int, "access": str}],
     "memory": {
         **dict.fromkeys(("limit", "reservation", "swap", "kernel", "kernelTCP", "swappiness"), int),
@@ -121,7 +121,7 @@ CONFIG = {
         "maskedPaths": _TEXTS,
         "readonlyPaths": _TEXTS,
         "mountLabel": str,
-        "resources": _RESOURCES,
+        "resources": RESOURCES,
         "seccomp": _SECCOMP,
     },
 }

@@ -249,7 +249,11 @@ REFUSED = [
     (change("linux", "seccomp", value={"defaultAction": "X"}), "action X is not supported"),
     (change("hooks", value={"prestart": [{"path": "hook"}]}), "hooks.prestart: hook: not an absolute path"),
     (change("hooks", value={"createRuntime": [{"path": "/nowhere"}]}), "/nowhere"),
-    (change("mounts", 0, value={"type": "proc"}), "destination"),
+    (change("mounts", 0, value={"type": "proc"}), "mounts[0].destination: is missing"),
+    (
+        change("mounts", 0, value={"destination": "/m", "options": ["bind"]}),
+        "/m: a bind mount needs a source",
+    ),
 ]
 
 
@@ -486,6 +490,27 @@ def test_no_limit_of_processes_may_be_asked_for(runtime: Runtime, bundle: Bundle
     assert runtime.good("run", "-b", str(bundle.directory), "one") == ""
 
 
+def test_limits_change_while_it_runs(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.configure("sleep", "1000")
+    caller = Caller(runtime, bundle, "one")
+    runtime.good("start", "one")
+    wanted = tmp_path / "resources"
+    wanted.write_text(json.dumps({"pids": {"limit": 7}, "memory": None}))
+    runtime.good("update", "--resources", str(wanted), "one")
+    group = json.loads((runtime.root / "one" / "state.json").read_text())["cgroup"]
+    below = "pids/" if cgroups.version() == 1 else ""
+    with open(f"/sys/fs/cgroup/{below}{group}/pids.max", encoding="ascii") as file:
+        assert file.read() == "7\n"
+    for value, message in (({"pids": 7}, "resources.pids: must be an object"), ([], "not an object")):
+        wanted.write_text(json.dumps(value))
+        assert message in runtime.fails("update", "-r", str(wanted), "one")
+    runtime.good("kill", "one", "KILL")
+    caller.wait()
+    wanted.write_text("{}")
+    assert "cannot be updated: it is stopped" in runtime.fails("update", "-r", str(wanted), "one")
+    os.close(caller.output)
+
+
 def test_the_version_is_told(runtime: Runtime) -> None:
     assert runtime.good("--version").startswith("pycompose-oci version ")
 
@@ -589,6 +614,7 @@ def test_podman_runs_containers_on_it(runtime: Runtime, bundle: Bundle, tmp_path
     assert run("run", "--rm", *rootfs, "sh", "-c", "echo out; exit 5") == (5, "out\n")
     assert run("run", "-d", "--name", "one", *rootfs, "sleep", "1000")[0] == 0
     assert run("exec", "one", "sh", "-c", "echo $0; exit 4") == (4, "sh\n")
+    assert run("update", "--cpus", "0.5", "one")[0] == 0
     assert run("stop", "-t", "0", "one")[0] == 0
     assert run("inspect", "one", "--format", "{{.State.ExitCode}}") == (0, "137\n")
     assert run("rm", "one")[0] == 0
