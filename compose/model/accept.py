@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from compose.model.scalars import Date
 from compose.model.tree import RESET, Map, Seq
 
 TYPE_CHECKING = False
@@ -111,6 +112,8 @@ class Shapes:
             return False
         shape = self._shape(schema)
         kind = _KINDS.get(type(value))
+        if type(value) is Date:  # only where everything is allowed
+            return not shape.doubtful and shape.kinds is None and shape.enum is None
         if kind is None or shape.doubtful:
             return False
         if shape.kinds is not None and kind not in shape.kinds:

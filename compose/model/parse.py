@@ -48,6 +48,7 @@ def documents(data: bytes, file: str, budget: Budget | None = None) -> list[tupl
     if budget is not None:
         budget.read(data, file)
     text = _decode(data, file)
+    _refuse_inner_marks(text, file)
     builder = _Builder(file, budget.written if budget else MAX_WRITTEN)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -87,6 +88,14 @@ def _decode(data: bytes, file: str) -> str:
         return data.decode()
     except UnicodeDecodeError as problem:
         raise not_utf_8(data, problem, file) from None
+
+
+def _refuse_inner_marks(text: str, file: str) -> None:
+    """A byte order mark at the beginning of a later line would count as a column of its indentation."""
+    index = text.find("\n\ufeff") + 1
+    if index:
+        at = Position(file, text.count("\n", 0, index) + 1, 1)
+        raise error(at, (), "is not YAML: a byte order mark (U+FEFF) within the file", "remove it")
 
 
 def _position_of(text: str, index: int, file: str) -> Position:
@@ -184,14 +193,16 @@ class _Builder:
         tag = event.tag
         if tag in (None, "!override") and event.implicit[0] or tag == "!override" and not event.style:
             value = resolve(event.value)
-            if isinstance(value, Date):
-                raise error(
-                    at, self._path(), f"`{value}` is read as a date", f'write it in quotes: "{value}"'
-                )
-            return value
+            return self._date(value, at) if isinstance(value, Date) else value
         if tag is None or not tag.startswith(_CORE):
             return event.value
         return self._tagged(tag[len(_CORE) :], event.value, at)
+
+    def _date(self, value: Date, at: Position) -> Date:
+        path = self._path()
+        if any(isinstance(key, str) and key.startswith("x-") for key in path):
+            return value.in_full()
+        raise error(at, path, f"`{value}` is read as a date", f'write it in quotes: "{value}"')
 
     def _tagged(self, tag: str, text: str, at: Position) -> Any:
         if tag == "binary":
@@ -201,14 +212,17 @@ class _Builder:
                 return base64.b64decode(text).decode("utf-8", "surrogateescape")
             except ValueError:
                 raise error(at, self._path(), "is not base64, as !!binary says", "remove the tag") from None
-        if tag not in ("null", "bool", "int", "float"):
+        if tag not in ("null", "bool", "int", "float", "timestamp"):
             return text
         value = resolve(text)
+        if tag == "timestamp" and isinstance(value, Date):
+            return self._date(value, at)
         kinds: dict[str, tuple[type, ...]] = {
             "null": (type(None),),
             "bool": (bool,),
             "int": (int,),
             "float": (int, float),
+            "timestamp": (Date,),
         }
         if not isinstance(value, kinds[tag]) or (tag == "int" and isinstance(value, bool)):
             raise error(

@@ -8,16 +8,21 @@ content behind `environment`, extensions inside of services. Here they are made 
 from __future__ import annotations
 
 import json
+import math
 import re
 
 from compose.model.emit import emit
 from compose.model.key_order import ordered
+from compose.model.tree import error
+from compose.model.values import go_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from compose.model.project import Project
+    from compose.model.tree import Path
 
 _NAMED = frozenset(
     {
@@ -146,7 +151,7 @@ def presented(project: Project, kind: str) -> str:
     """The project as text; every ``$`` of a value is doubled, in JSON those of keys too, as the peer does."""
     shown = document(project, kind)
     if kind == "json":
-        return text(shown, kind).replace("$", "$$")
+        return as_json(shown, project).replace("$", "$$")
     return text(_escaped(shown), kind)
 
 
@@ -163,14 +168,30 @@ def text(shown: Any, kind: str, *, step: int = 2) -> str:
     return as_json(shown) if kind == "json" else emit(shown, step)
 
 
-def as_json(shown: Any) -> str:
-    """Values as JSON text, in the words of Go's encoder.
+def as_json(shown: Any, project: Project | None = None) -> str:
+    """Values as JSON text, in the words of Go's encoder; raises ModelError for a NaN or an infinity.
 
     Bytes that are no UTF-8, which JSON cannot hold, become U+FFFD; what HTML or JavaScript would take for
     more than text is written as its number.
     """
-    dumped = _FLOAT.sub(_go_number, json.dumps(shown, indent=2, ensure_ascii=False))
+    try:
+        plain = json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        path, value = next(_no_numbers(shown))
+        place = project.where(path) if project else None
+        problem = f"JSON has no number such as {go_text(value)}"
+        raise error(place, path, problem, "use --format yaml, or write it in quotes") from None
+    dumped = _FLOAT.sub(_go_number, plain)
     return dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace").translate(_NUMBERS)
+
+
+def _no_numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
+    """Where there is a NaN or an infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _no_numbers(item, (*path, key))
 
 
 def _go_number(line: re.Match[str]) -> str:

@@ -2,7 +2,7 @@
 
 ``22:22``, ``no``, ``on`` and ``190:20:30`` are strings; ``0440``, ``0o17``, ``0x1F``, ``0b11`` and
 ``1_000`` are integers; ``08`` is a float; what exceeds a float, such as ``1e400``, is a string. A date is
-refused, since compose has no value of that kind.
+refused, since compose has no value of that kind, but below keys that begin with x-.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\
 _LONELY = re.compile(r"(?<![0-9])_|_(?![0-9])")
 _DATE = re.compile(
     r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
-    r"(?:(?:[Tt]|( ))([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})?)?\Z"
+    r"(?:(?:[Tt]|( ))([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,]([0-9]+))?(Z|[-+][0-9]{2}:[0-9]{2})?)?\Z"
 )
 _LIKE_DATE = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}.*)?\Z"
@@ -53,6 +53,19 @@ class Date(str):
     """A plain scalar that YAML 1.1 takes for a date."""
 
     __slots__ = ()
+
+    def in_full(self) -> Date:
+        """As docker compose prints it (RFC 3339): ``2024-01-01`` is ``2024-01-01T00:00:00Z``."""
+        found = _DATE.match(self)
+        if not found:
+            return self
+        numbers = [int(number or 0) for number in found.group(1, 2, 3, 5, 6, 7)]
+        year, month, day, hours, minutes, seconds = numbers
+        fraction = (found[8] or "")[:9].rstrip("0")
+        zone = found[9] or "Z"
+        zone = "Z" if zone[1:] == "00:00" else zone
+        time = f"{hours:02}:{minutes:02}:{seconds:02}{fraction and '.' + fraction}"
+        return Date(f"{year:04}-{month:02}-{day:02}T{time}{zone}")
 
 
 def resolve(text: str) -> Scalar:
@@ -96,7 +109,7 @@ def _is_date(text: str) -> bool:
     found = _DATE.match(text)
     if not found:
         return False
-    year, month, day, blank, hours, minutes, seconds, zone = found.groups()
+    year, month, day, blank, hours, minutes, seconds, _, zone = found.groups()
     if not 1 <= int(month) <= 12 or not 1 <= int(day) <= _DAYS[int(month) - 1]:
         return False
     if (int(month), int(day)) == (2, 29) and (int(year) % 4 or not int(year) % 100 and int(year) % 400):

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from compose.model.accept import Shapes, second
+from compose.model.scalars import Date
 from compose.model.tree import RESET, Map, Path, Position, Seq, error, locate
 from compose.model.values import go_text
 
@@ -68,9 +69,16 @@ def validator(name: str = "compose") -> jsonschema.protocols.Validator:
         import jsonschema
 
         extend: Any = jsonschema.validators.extend
-        kind = extend(jsonschema.Draft7Validator, {"uniqueItems": _unique_items})
+        draft: Any = jsonschema.Draft7Validator
+        types = draft.TYPE_CHECKER.redefine("string", _is_text)
+        kind = extend(draft, {"uniqueItems": _unique_items}, type_checker=types)
         _validators[name] = kind(document(name))
     return _validators[name]
+
+
+def _is_text(_checker: Any, value: Any) -> bool:
+    """A date is none: it came from below an x-... key by an alias."""
+    return isinstance(value, str) and not isinstance(value, Date)
 
 
 def validate(tree: Map, *, partial: bool, name: str = "compose") -> None:
@@ -208,6 +216,8 @@ def _unknown_key(problem: Any, at: Position, path: Path) -> ModelError:
 
 def _wrong_type(value: Any, instance: Any, at: Position, path: Path) -> ModelError:
     allowed = [value] if isinstance(value, str) else list(value)
+    if isinstance(instance, Date):
+        return error(at, path, f"`{instance}` is read as a date", "write it in quotes where it comes from")
     is_now = _type_of(instance)
     wanted = _either([_TYPES[one] for one in allowed], "or", quoted=False)
     hint = None

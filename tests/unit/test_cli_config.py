@@ -331,3 +331,32 @@ def test_bytes_that_are_not_utf_8_are_binary_in_yaml_and_replaced_in_json(
     shown = json.loads(output(capfd, "config", "--format", "json"))
     assert shown["services"]["a"]["environment"] == {"A": "a\ufffd"}
     assert json.loads(output(capfd, "config", "--explain", "V", "--format", "json"))[0]["value"] == "a\ufffd"
+
+
+def test_dates_in_keys_of_ones_own_are_written_in_full(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    times = "[2024-1-2 3:4:05, 2024-01-02T03:04:05.50+02:00, 2024-01-02T03:04:05.500+00:00, 2024-13-01]"
+    (project / "compose.yaml").write_text(
+        f"x-day: !!timestamp 2024-01-02\nx-own: {{x-times: {times}}}\nservices: {{a: {{image: x}}}}\n"
+    )
+    for arguments in (("--format", "json"), ("--format", "yaml"), ("--no-interpolate",)):
+        shown = yaml.safe_load(output(capfd, "config", *arguments))
+        assert shown["x-day"] == "2024-01-02T00:00:00Z"
+        assert shown["x-own"]["x-times"] == [
+            *("2024-01-02T03:04:05Z", "2024-01-02T03:04:05.5+02:00", "2024-01-02T03:04:05.5Z", "2024-13-01"),
+        ]
+
+
+@pytest.mark.parametrize("switch", [(), ("--no-interpolate",)])
+def test_what_is_no_number_is_not_written_as_json(
+    project: Path, capfd: pytest.CaptureFixture[str], switch: tuple[str, ...]
+) -> None:
+    (project / "compose.yaml").write_text("services: {a: {image: x}}\nx-own: {deep: [1, .nan]}\n")
+    assert main(["config", *switch]) == 0
+    capfd.readouterr()
+    assert main(["config", "--format", "json", *switch]) == 1
+    shown = capfd.readouterr()
+    assert (shown.out, "JSON has no number such as NaN" in shown.err) == ("", True)
+    place = "" if switch else "compose.yaml:2:19: "
+    assert shown.err.startswith(f"pycompose: {place}x-own.deep[1]: ")
