@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.index and not chosen:
         raise ContainerError(f"service {arguments.services[0]} has no container #{arguments.index}")
     tail = _tail(arguments.tail)
-    scope.watch(chosen)
+    scope.watch(scope.rows)
     since, until = moment(arguments.since), moment(arguments.until)
     printer = log_printer(arguments, name, chosen)
     if arguments.follow:

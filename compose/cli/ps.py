@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.services and row.service not in arguments.services:
             continue
         if row.oneoff and not (arguments.all or wanted):  # what `run` made, as under docker compose
+            scope.watch([row])
             continue
         if not arguments.orphans and scope.is_orphan(row):
             continue

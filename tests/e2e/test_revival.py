@@ -22,6 +22,7 @@ from tests.support.command import Lines
 from tests.support.containers import wait_for_end
 from tests.support.network_lab import in_thread
 from tests.support.patience import MOMENT
+from tests.support.ports import quiet_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,17 +47,10 @@ class Ports(NamedTuple):
     udp: int
 
 
-def free(kind: int) -> int:
-    """A port of 127.0.0.1 that nobody has."""
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture
 def ports(stack: Stack) -> Ports:
     """A stack that is up and answers."""
-    found = Ports(free(socket.SOCK_STREAM), free(socket.SOCK_DGRAM))
+    found = Ports(quiet_port(), quiet_port(socket.SOCK_DGRAM))
     stack.write(STACK.format(tcp=found.tcp, udp=found.udp))
     stack.up()
     until(lambda: answers(found.tcp), "web does not answer")
@@ -71,10 +65,10 @@ def until(look: Callable[[], object], complaint: str) -> None:
         time.sleep(0.02)
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = "127.0.0.1") -> bool:
     """Whether the web server in the container answers through a published port."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=MOMENT) as client:
+        with socket.create_connection((host, port), timeout=MOMENT) as client:
             client.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
             return b"404" in client.recv(100)
     except OSError:
@@ -211,7 +205,9 @@ def test_whoever_follows_a_log_brings_everything_back(stack: Stack, ports: Ports
         following.kill()
 
 
-@pytest.mark.parametrize("alive", [(), ("web",), ("web", "db")], ids=["none", "its own", "all"])
+@pytest.mark.parametrize(
+    "alive", [(), ("db",), ("web",), ("web", "db")], ids=["none", "another", "its own", "all"]
+)
 def test_who_is_left_brings_everything_back(stack: Stack, ports: Ports, alive: tuple[str, ...]) -> None:
     """No command is needed where one monitor lives; where none does, `wait` needs them as well."""
     before = states(stack)
@@ -231,9 +227,10 @@ def test_a_port_that_another_program_has_taken_is_told_and_comes_back(stack: Sta
     kill_helpers(stack)
     with socket.create_server(("127.0.0.1", ports.tcp)):
         place = f"127.0.0.1:{ports.tcp}/tcp"
+        until(lambda: f"port {place} is closed" in stack.try_run("ps").err, "nothing is said of the port")
         done = stack.try_run("ps", "--format", "{{.Ports}}")
         assert sorted(done.out.split()) == [f"127.0.0.1:{ports.udp}->7/udp"]
-        assert f"port {place} is closed" in done.err and f"(process {os.getpid()}) has it now" in done.err
+        assert f"(process {os.getpid()}) has it now" in done.err
         assert "no port 80/tcp" in stack.fails("port", "web", "80")
         done = stack.try_run("up", "-d")
         assert (
@@ -255,6 +252,39 @@ def test_name_sockets_are_opened_elsewhere_when_their_place_is_taken(stack: Stac
         taken.bind((address, port))
         stack.up()
         everything_works(stack, ports, before)
+
+
+def test_ports_of_both_families_come_back(stack: Stack) -> None:
+    stack.write("services:\n  web: {image: IMAGE, command: httpd -f -p 80 -h /bin, ports: [80, 81/udp]}\n")
+    stack.up()
+    before = stack.ps()
+    ((_name, one),) = before.items()
+    places = {(each["URL"], each["PublishedPort"]) for each in one["Publishers"] if each["TargetPort"] == 80}
+    assert {host for host, _port in places} >= {"0.0.0.0"}
+    kill_all(*helpers(stack).values())
+    assert {name: each["Ports"] for name, each in stack.ps().items()} == {_name: one["Ports"]}
+    for host, port in places:
+        until(lambda: answers(port, "::1" if ":" in host else "127.0.0.1"), f"{host} is dead")  # noqa: B023
+
+
+def test_a_run_of_which_ps_does_not_tell_comes_back_too(stack: Stack) -> None:
+    stack.write("services:\n  one: {image: IMAGE}\n")
+    stack.run("run", "-d", "one", "sleep", "infinity")
+    ((name, former),) = states(stack).items()
+    kill_all(*helpers(stack).values())
+    assert stack.ps() == {}
+    until(lambda: name in helpers(stack), "nobody watches it")
+    assert states(stack)[name]["pid"] == former["pid"]
+
+
+def test_a_keeper_that_hangs_does_not_make_ps_hang(stack: Stack, ports: Ports) -> None:
+    there = helpers(stack)
+    os.kill(there["keeper"], signal.SIGSTOP)
+    kill_all(there[f"{stack.name}-web-1"])
+    assert {one["State"] for one in stack.ps().values()} == {"running"}
+    os.kill(there["keeper"], signal.SIGCONT)
+    until(lambda: f"{stack.name}-web-1" in helpers(stack), "the monitor is not replaced")
+    until(lambda: answers(ports.tcp), "the port is dead")
 
 
 def test_what_ended_while_nobody_watched_starts_again_as_its_policy_says(stack: Stack) -> None:

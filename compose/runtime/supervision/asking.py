@@ -60,8 +60,11 @@ def ask_once(
     op: str,
     descriptors: Sequence[int] = (),
     fields: Fields | None = None,
+    *,
+    seconds: float | None = None,
 ) -> Message:
-    """One request to the keeper of the moment. Raises `ContainerError`, `OSError`."""
+    """One request to the keeper of the moment, which has so many seconds to answer. Raises `ContainerError`,
+    `OSError`."""
     try:
         connection = sockets.connect(paths.project_run(project), protocol.KEEPER_SOCKET)
     except ConnectionRefusedError:
@@ -69,6 +72,7 @@ def ask_once(
     except OSError:
         raise _no_keeper(project) from None
     try:
+        connection.settimeout(seconds)
         protocol.request(connection, op, descriptors, **(fields or {}))
         return protocol.check(protocol.receive(connection)[0])
     finally:

@@ -12,6 +12,7 @@ give it back, or another program has taken the port meanwhile, and may end.
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 
 from compose.errors import StateError
@@ -43,13 +44,15 @@ _INSIDE = "dns/"
 class Reopening:
     """What one monitor knows of the sockets of its container."""
 
-    __slots__ = ("_known", "_missing", "_monitor", "_pause", "_record_timer", "_retry_timer")
+    __slots__ = ("_at_home", "_known", "_missing", "_monitor", "_pause", "_record_timer", "_retry_timer")
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._known: dict[str, list[Place]] = {}
         """What is written down."""
         self._missing: dict[str, list[Place]] = {}
+        self._at_home = True
+        """Whether we are in the network namespace in which the ports were published."""
         self._pause = _FIRST_RETRY
         self._record_timer: Timer | None = None
         self._retry_timer: Timer | None = None
@@ -67,7 +70,7 @@ class Reopening:
             return
         self._known = found
         try:
-            records.write(self._path(), {"version": VERSION, "sockets": found})
+            records.write(self._path(), {"version": VERSION, "host": _host(), "sockets": found})
         except OSError:  # a full disk must not end a container
             return
 
@@ -81,7 +84,9 @@ class Reopening:
     def begin(self) -> None:
         """Open what is written down, and what nobody has given to us."""
         try:
-            self._known = dict(records.read(self._path())["sockets"])
+            record = records.read(self._path())
+            self._known = dict(record["sockets"])
+            self._at_home = record["host"] == _host()
         except (StateError, KeyError, TypeError, ValueError):
             self._known = {}
         self._missing = {name: places for name, places in self._known.items() if not self._has(name)}
@@ -130,6 +135,8 @@ class Reopening:
     def _open(self, name: str, places: Sequence[Place]) -> list[int]:
         """Sockets like those of this name, and bound as they were. Raises `OSError`."""
         if not name.startswith(_INSIDE):
+            if not self._at_home:
+                raise OSError(errno.EADDRNOTAVAIL, "we were started in another network namespace")
             return _bind_all(places)
         with _Visit(self._monitor.paths.container_namespace(self._monitor.identity)):
             return _bind_all(places)
@@ -158,6 +165,12 @@ class _Visit:
             namespaces.setns(self._own, namespaces.CLONE_NEWNET)
         finally:
             os.close(self._own)
+
+
+def _host() -> str:
+    """The network namespace in which published ports are opened."""
+    found = os.stat("/proc/thread-self/ns/net")
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _places(numbers: Sequence[int]) -> list[Place]:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.state.paths import Paths
 
-_PATIENCE = 5.0
+_PATIENCE = 3.0
 """Seconds; a new monitor needs some hundredths of one where there is time for it."""
 _PAUSE = 0.01
 
@@ -49,8 +49,9 @@ class Revival:
 
     def _wait(self, identity: str, deadline: float) -> None:
         while records.is_unwatched(records.recorded_state(self._paths, identity)):
-            if not hold.is_held(self._paths.container(identity)):
-                asking.ask(self._paths, self._project, "adopt", fields={"id": identity})
-            if time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return
+            if not hold.is_held(self._paths.container(identity)):
+                asking.ask_once(self._paths, self._project, "adopt", fields={"id": identity}, seconds=left)
             time.sleep(_PAUSE)
