@@ -345,6 +345,6 @@ def helper_of(process: int) -> tuple[str, str] | None:
         if not any(b"compose.runtime.supervision.keeper" in one for one in arguments):
             return None
         options = loads(arguments[-1])
-        return str(options["run"]), str(options["project"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return str(options.get("run", "")), str(options["project"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
