@@ -68,6 +68,14 @@ class Published:
         return self.stand.state(self.identity).get("lost", [])
 
 
+def until_held(stand: Stand, *names: str) -> None:
+    """Wait until the keeper has read what was sent to it."""
+    deadline = time.monotonic() + MOMENT
+    while missing := set(names) - set(stand.keeper.names()):
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.01)
+
+
 def running(stand: Stand) -> tuple[str, Published]:
     identity = stand.make("sleep", "1000")
     published = Published(stand, identity)
@@ -90,8 +98,8 @@ def test_a_published_port_is_opened_again_where_it_was(stand: Stand) -> None:
     after = stand.state(identity)
     assert (after["pid"], after["monitor_pid"]) == (before["pid"], after["monitor_pid"])
     assert published.lost() == []
-    assert published.name in stand.keeper.names()
     assert published.netd()
+    until_held(stand, published.name)
 
 
 def test_a_port_that_somebody_else_has_is_opened_when_he_has_gone(stand: Stand) -> None:
@@ -159,8 +167,7 @@ def test_a_monitor_hands_over_more_descriptors_than_a_packet_holds(stand: Stand)
     kill_together(keeper)
     stand.ensure()
 
-    while not set(names) <= set(stand.keeper.names()):
-        time.sleep(0.01)
+    until_held(stand, *names)
     stand.keeper.stop(identity, grace=0)
     os.close(read)
 
