@@ -20,6 +20,7 @@ _CODE = (
     "sys.exit(main(loads(sys.argv.pop(1).encode())))"
 )
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_PATHS = ("root", "log", "pid_file", "console_socket")
 _ENTERING = ("create", "run", "exec")
 """Operations whose process goes into a container, through a copy of the interpreter (container/reexec.py)."""
 
@@ -45,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out one operation."""
     options = _options(arguments)
     if options["operation"] in _ENTERING:
+        options["listen_fds"] = _listening()
+        options["preserve_fds"] += options["listen_fds"]
         _check_preserved(options["preserve_fds"])
         _execute_protected(options)
     from compose.oci.main import main
@@ -64,8 +67,11 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     _PARSERS[arguments.operation](parser)
     parsed = vars(parser.parse_args(arguments.arguments))
     own = {key: getattr(arguments, key) for key in ("operation", "log", "log_format", "systemd_cgroup")}
-    own["log"] = os.path.abspath(arguments.log) if arguments.log else ""
-    return {**own, "root": arguments.root or _default_root(), **parsed}
+    found = {**own, "root": arguments.root or _default_root(), **parsed}
+    for key in _PATHS:  # creating goes on in the bundle
+        if found.get(key):
+            found[key] = os.path.abspath(found[key])
+    return found
 
 
 def _default_root() -> str:
@@ -83,6 +89,12 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text}: not a number")
     return int(text)
+
+
+def _listening() -> int:
+    """How many sockets the service manager has given us, which are for the container (sd_listen_fds(3))."""
+    count = os.environ.get("LISTEN_FDS", "")
+    return int(count) if count.isdecimal() and os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
 
 
 def _check_preserved(count: int) -> None:

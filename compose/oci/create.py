@@ -39,6 +39,7 @@ def create(options: Options, warn: Warn) -> Launched:
     config["process"] = bundle.without_unknown_capabilities(config["process"], warn)
     _check_console(config["process"], options)
     container = Container.make(options["root"], options["id"])
+    os.chdir(directory)  # where hooks begin
     try:
         with container:
             launched = _create(container, config, directory, options, warn)
@@ -56,6 +57,9 @@ def _create(
     program = bundle.seccomp_program(config, names)
     files.replace(f"{container.directory}/{SECCOMP_FILE}", program, durable=False)
     process: Process = {**config["process"], "preservedDescriptors": options["preserve_fds"]}
+    if options["listen_fds"]:
+        listening = [f"LISTEN_FDS={options['listen_fds']}", "LISTEN_PID=1"]
+        process["env"] = [*(process.get("env") or ()), *listening]
     process["callersKeyring"] = options["no_new_keyring"]
     config["process"] = process
     spec: ContainerSpec = {"version": 1, "id": container.id, "oci": config, "network_namespace": ""}
@@ -192,6 +196,7 @@ def start(options: Options, warn: Warn) -> None:
             launch.listen(connection, words)
         finally:
             connection.close()
+        os.chdir(container.record["bundle"])  # where hooks begin
         container.record["started"] = True
         container.write()
         os.unlink(f"{container.directory}/{SOCKET}")

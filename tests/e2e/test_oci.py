@@ -283,6 +283,7 @@ def test_a_file_that_is_no_configuration(runtime: Runtime, bundle: Bundle) -> No
 
 HOOK = """#!/bin/busybox sh
 state=$(cat)
+[ "$2" = /inside ] || [ "$1" = poststop ] || [ -e config.json ] || exit 1
 echo "$1 $(echo "$state" | grep -o '"status": *"[a-z]*"' | cut -d'"' -f4) $KEY" >> "$2"
 """
 
@@ -319,6 +320,24 @@ def test_hooks_run_in_their_order_with_the_state(runtime: Runtime, bundle: Bundl
     found = record.read_text().splitlines()[3:]
     assert [line.split()[0] for line in found] == ["poststart", "poststop"]
     assert found[1] == "poststop stopped value"
+
+
+def test_a_hook_that_takes_too_long_ends_the_creation(runtime: Runtime, bundle: Bundle) -> None:
+    config = bundle.configure("true")
+    slow = {"path": shutil.which("sleep") or "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}
+    config["hooks"] = {"createRuntime": [slow]}
+    bundle.write(config)
+    assert "no end within its timeout" in runtime.fails("create", "-b", str(bundle.directory), "one")
+    assert runtime.good("list", "--quiet") == ""
+
+
+def test_sockets_of_a_service_manager_are_the_containers(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell("echo $LISTEN_FDS $LISTEN_PID $$; cat <&3")
+    (bundle.directory / "content").write_text("content\n")
+    command = " ".join(runtime.command("run", "-b", str(bundle.directory), "one"))
+    script = f"exec 3<{bundle.directory}/content; LISTEN_FDS=1 LISTEN_PID=$$ exec {command}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "1 1 1\ncontent\n"), done
 
 
 def test_a_failing_hook_ends_the_creation_but_not_what_has_happened(runtime: Runtime, bundle: Bundle) -> None:

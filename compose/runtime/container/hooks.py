@@ -19,7 +19,7 @@ import os
 from compose.linux import files
 from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.linux.signals import set_mask
-from compose.runtime.container.steps import HOOK, HOOK_FAILED, Failure
+from compose.runtime.container.steps import HOOK, HOOK_FAILED, HOOK_LATE, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _OUTSIDE = ("prestart", "createRuntime")
 _INSIDE = "createContainer"
 _LAST = "startContainer"
-_ETIMEDOUT = 110
 _SIGKILL = 9
 _MOST = 65536  # what a pipe takes without a reader
 
@@ -160,5 +159,5 @@ def _wait(pid: int, timeout: float | None) -> int:
         os.close(pidfd)
     _, status = os.waitpid(pid, 0)
     if late:
-        return _ETIMEDOUT
+        return HOOK_LATE
     return HOOK_FAILED if status else 0

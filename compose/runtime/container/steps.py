@@ -107,6 +107,7 @@ NOT_GIVEN = 10020
 LEADS_OUT = 10011
 NOT_SHARED = 10012
 HOOK_FAILED = 10013
+HOOK_LATE = 10014
 
 _REASONS = {
     NOT_A_DIRECTORY_OF_THE_IMAGE: "is not a directory but a link or a file; refused",
@@ -120,6 +121,7 @@ _REASONS = {
     LEADS_OUT: "leads out of the volume or image",
     NOT_SHARED: "lies on a mount of the host that is not shared, so no mounts come and go with it",
     HOOK_FAILED: "it failed; see the container's log",
+    HOOK_LATE: "no end within its timeout",
     NOT_RUNNING: "it does not run any more",
     NOT_GIVEN: "this host gives less, and the most that it gives is set; see 'ulimit -Ha' and fs.nr_open",
 }
