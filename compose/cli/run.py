@@ -108,6 +108,12 @@ class _Run:
             raise UsageError(
                 f"no such service: {arguments.service}", hint="see 'pycompose config --services'"
             )
+        if self.project.services[arguments.service].get("provider"):
+            at = self.project.where(("services", arguments.service, "provider"))
+            raise ComposeError(
+                f"{at}: service {arguments.service}: a provider makes it, so that no command can be run in it",
+                hint="run the command in a service that depends on it",
+            )
         self.tty = _wants_terminal(arguments)
         self.name = ""
         self.identity = ""
