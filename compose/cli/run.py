@@ -111,7 +111,7 @@ class _Run:
         if self.project.services[arguments.service].get("provider"):
             at = self.project.where(("services", arguments.service, "provider"))
             raise ComposeError(
-                f"{at}: service {arguments.service}: a provider makes it, so that no command can be run in it",
+                f"{at}: service {arguments.service}: a provider makes it: no command can be run in it",
                 hint="run the command in a service that depends on it",
             )
         self.tty = _wants_terminal(arguments)

@@ -117,7 +117,12 @@ services:
     volumes: [{type: bind, source: ./site, target: /x, bind: {create_host_path: false}}]
 """
     stack.write(text)
-    assert str(stack.directory / "site") in stack.fails("up", "-d")
+    said = stack.fails("up", "-d")
+    assert f"compose.yaml:6:15: service web: volumes[0]: {stack.directory}/site is to be mounted" in said
+    assert not stack.ps("--all")
+    stack.write("services: {a: {image: IMAGE, secrets: [s]}}\nsecrets: {s: {file: none.txt}}\n")
+    said = stack.fails("up", "-d")
+    assert f"compose.yaml:2:15: secrets.s.file: {stack.directory}/none.txt is to be mounted" in said
     stack.write(text.replace("false", "true"))
     stack.up()
     assert (stack.directory / "site").is_dir()

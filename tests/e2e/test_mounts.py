@@ -362,7 +362,7 @@ REFUSED = {
     "volumes: [{type: bind, source: ., target: /m, bind: {recursive: readonly}}]": "`read_only: true`",
     "volumes: [{type: image, target: /m}]": "an image mount needs a source",
     "tmpfs: ['/t:size=1m,colour=red']": "tmpfs /t: colour=red is not an option of a tmpfs",
-    "configs: [missing]": "make it, or change `file` of configs.missing",
+    "configs: [missing]": "compose.yaml:2:21: configs.missing.file: ",
     "configs: [elsewhere]": "configs.elsewhere is external, but there is no store of configs",
     "secrets: [elsewhere]": "secrets.elsewhere is external, but there is no store of secrets",
     "secrets: [{source: here, uid: me}]": "service box: secrets.here: uid: me is not a number",

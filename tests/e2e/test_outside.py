@@ -121,7 +121,7 @@ def test_a_provider_that_is_not_there(stack: Stack) -> None:
     stack.write(FILE)
     assert ".yaml:4:16: service database: provider cloud: there is no such program" in stack.fails("up", "-d")
     refused = stack.fails("run", "database", "true")
-    assert ".yaml:4:5: service database: a provider makes it, so that no command can be run in it" in refused
+    assert ".yaml:4:5: service database: a provider makes it: no command can be run in it" in refused
     (stack.directory / "compose.yaml").write_text("services: {}")
 
 

@@ -125,6 +125,8 @@ def test_options_of_mounts() -> None:
     assert (found.bind, found.recursive, found.propagation) == (True, True, m.MS_SLAVE)
     assert found.attr_set == m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NOATIME
     assert (found.tree_set, found.data) == (m.MOUNT_ATTR_RDONLY, {})
+    assert Options(["strictatime", "noatime"]).attr_set == m.MOUNT_ATTR_NOATIME
+    assert Options(["noatime", "strictatime"]).attr_set == m.MOUNT_ATTR_STRICTATIME
     found = Options(["bind", "ro", "rw", "size=64m", "mode=1777", "noswap"])
     assert (found.attr_set, found.attr_clr) == (m.MOUNT_ATTR_RDONLY, m.MOUNT_ATTR_RDONLY)
     assert found.data == {"size": "64m", "mode": "1777", "noswap": ""}

@@ -26,7 +26,7 @@ from compose.runtime.client import Keeper
 from compose.state.index import as_text
 from compose.volumes.local import Local
 
-from . import devices, networks, platform, ports, recorded, revive, sharing
+from . import devices, networks, platform, ports, recorded, revive, sharing, sources
 from .rows import container_row, new_identity
 from .seccomp import program
 from .spec.check import check_service, placed
@@ -101,6 +101,7 @@ def _check(context: Context, name: str) -> None:
     project = context.project
     assert project is not None
     check_service(project, name, context.definitions())
+    sources.check(project, name)
     config = context.wanted(name).config
     key = ""
     try:

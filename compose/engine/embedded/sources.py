@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compose.errors import ContainerError
 from compose.linux import selinux
 
+from .spec.mounts import MAKE_SOURCE, makes_source
+
 if TYPE_CHECKING:
+    from compose.model import Project
+
     from .spec.mounts import Source
+
+
+def check(project: Project, name: str) -> None:
+    """Refuse a service before anything is made when a file or directory that it shows is missing; raises
+    `ContainerError`."""
+    service = project.services[name]
+    for index, mount in enumerate(service.get("volumes") or ()):
+        if mount["type"] == "bind" and not makes_source(mount):
+            path = ("services", name, "volumes", index)
+            _expect(project, path, f"service {name}: volumes[{index}]", mount["source"], MAKE_SOURCE)
+    for kind, definitions in (("configs", project.configs), ("secrets", project.secrets)):
+        uses: Any = service.get(kind) or ()
+        for use in uses:
+            file = definitions[use["source"]].get("file")
+            if file:
+                of_file = (kind, str(use["source"]), "file")
+                _expect(project, of_file, ".".join(of_file), file, "make it, or name another one")
+
+
+def _expect(project: Project, path: tuple[str | int, ...], key: str, source: str, hint: str) -> None:
+    if not os.path.exists(source):
+        raise ContainerError(
+            f"{project.where(path)}: {key}: {source} is to be mounted, but does not exist", hint=hint
+        )
 
 
 def prepare(source: Source) -> None:

@@ -96,7 +96,7 @@ class Options:
             self.attr_clr |= _SET[_CLEAR[word]]
         elif word in _ATIME:
             self.attr_clr |= m.MOUNT_ATTR__ATIME
-            self.attr_set |= _ATIME[word]
+            self.attr_set = self.attr_set & ~m.MOUNT_ATTR__ATIME | _ATIME[word]
         elif word[:1] == "r" and word[1:] in _SET:
             self.tree_set |= _SET[word[1:]]
         elif word[:1] == "r" and word[1:] in _CLEAR:

@@ -43,6 +43,9 @@ class VolumeUse(NamedTuple):
     """Those of an anonymous volume."""
 
 
+MAKE_SOURCE = "make it, or write `bind: {create_host_path: true}` to have a directory made"
+
+
 class Source(NamedTuple):
     """A file or directory of the host that is mounted."""
 
@@ -192,10 +195,14 @@ def _bind(found: Mounts, mount: Mapping[str, Any], target: str) -> None:
     if read_only:
         words.append("ro" if recursive in ("disabled", "writable") else "rro")
     found.oci.append({**bind_mount(mount["source"], target, words), "follow": True})
-    hint = "make it, or write `bind: {create_host_path: true}` to have a directory made"
     relabel = bind.get("selinux") in ("z", "Z")
-    made = mount.get("bind") is None or bool(bind.get("create_host_path"))
-    found.sources.append(Source(mount["source"], made, hint, relabel))
+    found.sources.append(Source(mount["source"], makes_source(mount), MAKE_SOURCE, relabel))
+
+
+def makes_source(mount: Mapping[str, Any]) -> bool:
+    """Whether a missing source of a bind mount becomes a directory."""
+    bind = mount.get("bind")
+    return bind is None or bool(bind.get("create_host_path"))
 
 
 def _file(found: Mounts, file: GivenFile | ShownFile) -> None:
