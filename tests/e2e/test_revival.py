@@ -325,3 +325,18 @@ services:
     until(lambda: answers(port), "the port is dead")
     keeper = Keeper(stack.paths, stack.name)
     until(lambda: sum(name.startswith("listen/") for name in keeper.names()) == 300, "ports are missing")
+
+
+def test_hundreds_of_ports_at_once_do_not_disturb_the_others(stack: Stack) -> None:
+    """netd serves on while it is told of them, however long that takes."""
+    text = "services:\n  web: {image: IMAGE, command: httpd -f -p 80 -h /bin, ports: ['127.0.0.1::80']}\n"
+    stack.write(text)
+    stack.up()
+    before = helpers(stack)["netd"]
+    stack.write(
+        text + "  many: {image: IMAGE, command: [sleep, infinity], ports: ['127.0.0.1::1001-1500']}\n"
+    )
+    stack.up()
+    keeper = Keeper(stack.paths, stack.name)
+    assert sum(name.startswith("listen/") for name in keeper.names()) == 501
+    assert helpers(stack)["netd"] == before
