@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     debug = False
     try:
         try:
-            options = _global_parser().read(list(arguments))
+            options = global_parser().read(list(arguments))
             debug = options.debug
             code = _run(options)
         except SystemExit as end:  # argparse has printed its help
@@ -168,7 +168,7 @@ def _run(options: argparse.Namespace) -> int:
     if name == "help" and rest:
         name, rest = rest[0], ["--help"]
     if name == "help":
-        _global_parser().print_help()
+        global_parser().print_help()
         return 0
     if name not in COMMANDS:
         import difflib
@@ -178,17 +178,22 @@ def _run(options: argparse.Namespace) -> int:
             f"no such command: {name}",
             hint=f"did you mean '{close[0]}'?" if close else "see 'pycompose --help'",
         )
-    module = importlib.import_module(f"compose.cli.{name}")
-    command = _Parser(
+    arguments = command_parser(name, dry_run=options.dry_run).read(rest, namespace=options)
+    return int(importlib.import_module(f"compose.cli.{name}").run(arguments))
+
+
+def command_parser(name: str, *, dry_run: bool = False) -> _Parser:
+    """The options of a command, one of `COMMANDS`; `--dry-run` may stand before or behind its name."""
+    parser = _Parser(
         prog=f"pycompose {name}", description=COMMANDS[name], formatter_class=_Formatter, allow_abbrev=False
     )
-    command.add_argument("--dry-run", action="store_true", default=options.dry_run, help=argparse.SUPPRESS)
-    module.add_arguments(command)
-    code = module.run(command.read(rest, namespace=options))
-    return int(code)
+    parser.add_argument("--dry-run", action="store_true", default=dry_run, help=argparse.SUPPRESS)
+    importlib.import_module(f"compose.cli.{name}").add_arguments(parser)
+    return parser
 
 
-def _global_parser() -> _Parser:
+def global_parser() -> _Parser:
+    """The options before a command's name; the rest is ``command``."""
     lines = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
     parser = _Parser(
         prog="pycompose",

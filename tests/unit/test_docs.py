@@ -5,23 +5,62 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from compose.cli.main import COMMANDS
+from compose.cli.main import COMMANDS, command_parser, global_parser
 from compose.model import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PAGES += sorted(ROOT.glob("examples/**/*.md"))
-LINK = re.compile(r"\]\(([^)#]+)")
+LINK = re.compile(r"\]\(([^)]+)\)")
+SHOWN = re.compile(r"`pycompose ([^`\n]+)`|^ *[#$] (?:[A-Z_]+=\S+ )*pycompose (.*)$", re.MULTILINE)
+"""Commands in running text, and in blocks behind a prompt."""
+PLACEHOLDER = re.compile(r"\[|\||\.\.\.|\bOPERATION\b")
+NAMED_FILE = re.compile(r"`((?:compose|tests|docs|examples|benchmarks)/[\w/.-]+\.\w+)`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert [link for link in links if not leads_somewhere(page, link)] == []
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    path, _, heading = link.partition("#")
+    target = page.parent / path if path else page
+    if not heading:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    named = NAMED_FILE.findall(page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def commands_shown() -> list[str]:
+    found = [
+        (inline or block).partition(" #")[0].strip()
+        for page in PAGES
+        for inline, block in SHOWN.findall(page.read_text(encoding="utf-8"))
+    ]
+    alone = {text for text in found if len(text.split()) == 1 and not text.startswith("-")}  # a name
+    return sorted({text for text in found if not PLACEHOLDER.search(text)} - alone)
+
+
+@pytest.mark.parametrize("shown", commands_shown())
+def test_every_command_that_a_page_shows_is_understood(shown: str) -> None:
+    command = re.split(r" (?:[<>]|&&) ?", shown)[0]
+    options = global_parser().read(shlex.split(command))
+    if options.command:
+        name, *rest = options.command
+        command_parser(name).read(rest, namespace=options)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
