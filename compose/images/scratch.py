@@ -11,37 +11,27 @@ import itertools
 import os
 
 from compose.linux.beneath import remove_tree
+from compose.runtime import records
 
 _counter = itertools.count()
 
 
-def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip().replace("-", "")[:12]
-
-
-def start_time(pid: int) -> str:
-    """When the process started, in clock ticks after boot; empty when there is none, or only a zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+def _boot() -> str:
+    return records.boot_id().replace("-", "")[:12]
 
 
 def new_name() -> str:
     """A name for a scratch directory of this process."""
     pid = os.getpid()
-    return f"{boot_id()}-{pid}-{start_time(pid)}-{next(_counter)}"
+    return f"{_boot()}-{pid}-{records.start_time(pid)}-{next(_counter)}"
 
 
 def is_alive(name: str) -> bool:
     """Whether the process that made the scratch directory `name` still runs."""
-    parts = name.split("-")
-    if len(parts) != 4 or not parts[1].isdigit():
+    boot, *numbers = name.split("-")
+    if boot != _boot() or len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
         return False
-    return parts[0] == boot_id() and parts[2] == start_time(int(parts[1])) != ""
+    return records.lives(int(numbers[0]), int(numbers[1]))
 
 
 def dead(scratch: str) -> list[str]:

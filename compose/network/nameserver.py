@@ -83,7 +83,7 @@ class NameServer:
             def respond(data: bytes, address: tuple[str, int] = address) -> None:
                 try:
                     sock.sendto(data, address)
-                except OSError:
+                except OSError:  # who asked is gone, or will ask again
                     return
 
             self.ask(container, address, message, respond, tcp=False)

@@ -114,7 +114,7 @@ class Registry:
     def _read_directory(self, directory: str) -> None:
         try:
             names = sorted(os.listdir(directory))
-        except OSError:
+        except OSError:  # most hosts have none
             return
         here: dict[str, str] = {}
         for name in names:

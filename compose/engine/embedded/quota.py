@@ -49,7 +49,7 @@ def release(directory: str) -> None:
     """Take away the limit of a container that is about to be removed."""
     try:
         descriptor = os.open(f"{directory}/{_DIRECTORIES[0]}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError:  # it was never made, or is gone: it has no limit
         return
     try:
         project = quota.project_of(descriptor)

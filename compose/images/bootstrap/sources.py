@@ -68,7 +68,7 @@ def load(root: str = "/") -> list[Entry]:
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
                 text = file.read()
-        except OSError:
+        except OSError:  # not there; or not for us, and then not for apt
             continue
         if path.endswith(".list"):
             found += parse_list(text)

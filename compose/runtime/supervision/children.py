@@ -92,7 +92,7 @@ def end_process(pid: int) -> None:
     """Kill a process that may be anybody's child, and wait until it has ended."""
     try:
         pidfd = process.pidfd_open(pid)
-    except OSError:
+    except OSError:  # it has ended
         return
     try:
         process.pidfd_send_signal(pidfd, _SIGKILL)

@@ -117,7 +117,7 @@ class Ending:
             assert monitor.group.cgroup is not None
             monitor.group.cgroup.kill()
         except (OSError, ContainerError):
-            pass
+            pass  # it has ended, or the next turn gets it
         self._kills += 1
         if self._kills == 1:
             monitor.event("kill", signal=SIGKILL)

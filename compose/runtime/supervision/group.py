@@ -105,7 +105,7 @@ class Group:
         if self.cgroup is not None:
             try:
                 children.empty_cgroup(self.cgroup, _LAST_BREATH)
-            except (OSError, ContainerError):
+            except (OSError, ContainerError):  # `remove` will say so
                 return
 
     def remove(self) -> None:

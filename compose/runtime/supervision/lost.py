@@ -30,7 +30,7 @@ def _helpers(host_name: str) -> list[int]:
     for base in cgroups.bases_of(host_name):
         try:
             found += cgroups.find(base, OWN_LEAF).pids()
-        except OSError:
+        except OSError:  # no group of that name: nobody is in it
             continue
     return found
 

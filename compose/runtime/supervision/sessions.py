@@ -120,7 +120,7 @@ class Sessions:
             try:
                 process.pidfd_send_signal(session.pidfd, int(message["signal"]))
             except (OSError, KeyError, TypeError, ValueError):
-                pass
+                pass  # the process has ended, or the client sends what is no signal
 
     def _ended(self, session: Session) -> None:
         """Say how it ended."""

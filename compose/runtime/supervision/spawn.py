@@ -253,7 +253,7 @@ def sweep_once() -> None:
     root = ROOT if cgroups.version() == 2 else f"{ROOT}/freezer"
     try:
         names = os.listdir(f"{root}/pycompose")
-    except OSError:
+    except OSError:  # no group of ours
         return
     for name in names:
         kind, _dash, process = name.partition("-")
