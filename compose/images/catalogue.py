@@ -105,6 +105,17 @@ class Catalogue:
         """The layer of this digest, if the store has it whole."""
         return self.layout.layer(diff_id)
 
+    def needed_layer(self, diff_id: str) -> Layer:
+        """`layer`; `ImageError` when it is not there."""
+        found = self.layer(diff_id)
+        if found is None:
+            raise ImageError(f"the layer {diff_id[:19]} is gone from the store")
+        return found
+
+    def layers_of(self, image: Image) -> list[Layer]:
+        """The layers of an image, lowest first; `ImageError` when one is gone."""
+        return [self.needed_layer(diff_id) for diff_id in image.diff_ids]
+
     def size(self, image: Image) -> int:
         """Bytes of the image's layers as archives; a layer that several images share counts in each."""
         found = [self.layer(diff_id) for diff_id in image.diff_ids]

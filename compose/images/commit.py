@@ -48,7 +48,7 @@ def commit(store: ImageStore, wanted: Commit) -> Image:
         base = session.find(wanted.image)
         if base is None:
             raise ImageError(f"the image {wanted.image[:19]} of the container is no longer in the store")
-        layers = [_layer(store, diff_id) for diff_id in base.diff_ids]
+        layers = store.layers_of(base)
         document = {**base.config, "config": {**base.settings, **wanted.settings}}
         _change(store, session, document, layers, wanted.changes)
         layers.append(_changes_of(session, wanted.upper))
@@ -59,13 +59,6 @@ def commit(store: ImageStore, wanted: Commit) -> Image:
             document["author"] = entry["author"] = wanted.author
         document["history"] = [*(document.get("history") or []), entry]
         return session.add_image(document, layers, wanted.names)
-
-
-def _layer(store: ImageStore, diff_id: str) -> Layer:
-    found = store.layer(diff_id)
-    if found is None:
-        raise ImageError(f"the layer {diff_id[:19]} is gone from the store")
-    return found
 
 
 def _changes_of(session: Session, upper: str) -> Layer:

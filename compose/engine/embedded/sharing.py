@@ -14,7 +14,7 @@ from compose.errors import PlanError, StateError
 from compose.runtime import records
 
 from .spec.lending import lenders, lent, take_over
-from .spec.namespaces import KINDS, mode, shares
+from .spec.namespaces import mode, shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,17 +179,3 @@ def _of_name(context: Context, name: str) -> str:
         return row.id
     ids = [row.id for row in context.index.containers() if row.id.startswith(name)]
     return ids[0] if len(ids) == 1 and len(name) >= 12 else ""
-
-
-__all__ = [
-    "KINDS",
-    "Owner",
-    "borrow",
-    "check",
-    "check_external_links",
-    "hostname_of",
-    "identity",
-    "lender_ids",
-    "network_owner",
-    "owners",
-]

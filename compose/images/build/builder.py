@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
     from compose.images.bootstrap.request import Progress
     from compose.images.catalogue import Image
-    from compose.images.layout import Layer
     from compose.images.session import Session
     from compose.images.store import ImageStore
 
@@ -195,7 +194,7 @@ class _Builder:
         self._name = name
         self._progress = progress
         self._done: dict[int, StageState] = {}
-        self._images: dict[str, Image | None] = {}
+        self._images: dict[str, Image] = {}
         self._under_way: list[int] = []
         self._declared: set[str] = set()
         self._step = 0
@@ -286,7 +285,7 @@ class _Builder:
             state = StageState(self.build, document, [], self._global)
         else:
             image = self._image(base, begin.place)
-            state = StageState(self.build, image.config, _layers(self.build.store, image), self._global)
+            state = StageState(self.build, image.config, self.build.store.layers_of(image), self._global)
         return state
 
     def _check_platform(self, begin: From) -> None:
@@ -296,9 +295,7 @@ class _Builder:
 
     def _image(self, name: str, place: Place) -> Image:
         if name in self._images:
-            found = self._images[name]
-            assert found is not None
-            return found
+            return self._images[name]
         session = self.build.session
         try:
             image = None if self.build.request.pull else session.find(name)
@@ -329,7 +326,7 @@ class _Builder:
         if self._find_stage(name, len(self._plan.stages)) is not None:
             raise place.error(f"--from={name}: a stage can only copy from one that stands before it")
         image = self._image(name, place)
-        return Source(_layers(self.build.store, image))
+        return Source(self.build.store.layers_of(image))
 
     def _triggers(self, state: StageState, stage: Stage) -> list[Step]:
         """The ONBUILD steps that the base image recorded; they run once, here."""
@@ -367,7 +364,7 @@ class _Builder:
         elif step.changes_files:
             self._progress(self._name, f"[{label} {self._step}/{self._total}] cached", None)
         if record.layer is not None:
-            state.layers.append(_layer(self.build.store, record.layer))
+            state.layers.append(self.build.store.needed_layer(record.layer))
         step.commit(state)
         state.created = record.created
         entry: dict[str, Any] = {"created": record.created, "created_by": step.shown}
@@ -408,17 +405,6 @@ def _take_root_attributes(lower: list[str], tree: str) -> None:
         status = os.stat(lower[-1])
         os.chown(tree, status.st_uid, status.st_gid)
         os.chmod(tree, status.st_mode & 0o7777)
-
-
-def _layer(store: ImageStore, diff_id: str) -> Layer:
-    found = store.layer(diff_id)
-    if found is None:
-        raise ImageError(f"the layer {diff_id[:19]} is gone from the store")
-    return found
-
-
-def _layers(store: ImageStore, image: Image) -> list[Layer]:
-    return [_layer(store, diff_id) for diff_id in image.diff_ids]
 
 
 def _now() -> str:
