@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build the images of the services that have a build section."""
     from compose.cli import project as projects
+    from compose.cli import targets
     from compose.cli.running import carry_out
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in project.services:
             raise UsageError(f"no such service: {name}", hint="see 'pycompose config --services'")
     chosen = arguments.services or list(project.services)
-    target = projects.target(project)
+    target = targets.target(project)
     given = dict(_argument(entry) for entry in arguments.build_arg)
     plan = Plan()
     seen: set[str] = set()

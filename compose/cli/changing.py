@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.cli import project as projects
+from compose.cli import targets
 from compose.cli.running import carry_out
 from compose.engine.embedded.context import Context
 from compose.engine.embedded.engine import EmbeddedEngine
@@ -66,7 +67,7 @@ def change(
     with project_lock(paths, name, command, lambda holder: projects.warn(f"waiting for {holder}")) as lock:
         context = Context(paths, name, project=project, network=network, warn=projects.warn)
         try:
-            target = projects.target(project) if project is not None else _recorded(context)
+            target = targets.target(project) if project is not None else _recorded(context)
             _check(services, target, project)
             context.target = target
             engine = EmbeddedEngine(context)

@@ -164,7 +164,7 @@ def _has_outside(paths: Paths, project: Project | None, name: str) -> bool:
 def _images(arguments: argparse.Namespace, context: Context) -> list[str]:
     """The names of the images of services that are in the store; with ``--rmi local`` of those that are built
     and have no name of their own."""
-    from compose.cli.project import target
+    from compose.cli.targets import target
     from compose.engine.embedded.recorded import recorded_target
 
     project = context.project

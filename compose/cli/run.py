@@ -152,7 +152,7 @@ class _Run:
 
     def _target(self, index: Index) -> Target:
         """The one-off container, after all that it depends on."""
-        from compose.cli import project as projects
+        from compose.cli import targets
         from compose.model.oneoff import changed
 
         service = self.arguments.service
@@ -161,14 +161,14 @@ class _Run:
         config = changed(self.project.services[service], self._changes(), os.getcwd())
         self.project.services[service] = config  # type: ignore[assignment]
         self._declare_volumes(config, index)
-        target = projects.target(self.project, [service])
+        target = targets.target(self.project, [service])
         kept = []
         for wanted in target.services:
             if wanted.name == service:
                 kept.append(wanted._replace(scale=0, container_name=None, oneoff=oneoff))
             elif not self.arguments.no_deps:
                 kept.append(wanted)
-        return projects.alone(target, kept)
+        return targets.alone(target, kept)
 
     def _oneoff(self, index: Index) -> OneOff:
         from compose.plan.target import FIRST_ONEOFF, OneOff

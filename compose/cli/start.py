@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start containers that are there, and those of the services that they depend on."""
     from compose.cli.changing import change
-    from compose.cli.project import narrowed
+    from compose.cli.targets import narrowed
     from compose.plan.life import plan_start
 
     def decide(situation: Situation) -> Plan:

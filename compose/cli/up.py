@@ -133,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     network = fork_setup(paths)
     try:
         from compose.cli import project as projects
+        from compose.cli import targets
         from compose.engine.embedded.context import Context
         from compose.state.lock import project_lock
         from compose.ui.progress import reporter
@@ -140,10 +141,10 @@ def run(arguments: argparse.Namespace) -> int:
         project = projects.load(arguments)
         progress = reporter("up", arguments.progress)
         bring_up_outside(arguments, paths, project, progress)
-        target = projects.target(project, arguments.services, scales(arguments.scale))
+        target = targets.target(project, arguments.services, scales(arguments.scale))
         attached = _attached(arguments, project, target)
         if arguments.no_deps and arguments.services:
-            target = projects.alone(target, (s for s in target.services if s.name in arguments.services))
+            target = targets.alone(target, (s for s in target.services if s.name in arguments.services))
         with project_lock(paths, project.name, "up", lambda holder: projects.warn(f"waiting for {holder}")):
             context = Context(
                 paths,

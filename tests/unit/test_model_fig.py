@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from compose.cli.project import target
+from compose.cli.targets import target
 from compose.errors import ComposeError, UsageError
 from compose.model import default_file, load
 from compose.model.present import presented
