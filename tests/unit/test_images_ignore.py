@@ -28,6 +28,8 @@ from compose.images.build.ignore import Ignore
         ("**", ["a", "a/b"], []),
         ("[a-c]x", ["ax", "cx"], ["dx", "-x"]),
         ("[^a]x", ["bx"], ["ax", "/x"]),
+        ("[\\-a]x", ["-x", "ax"], ["bx", "\\x"]),
+        ("[+-\\-[&&~~||]x", ["+x", ",x", "-x", "[x", "&x"], [".x", "ax"]),
         ("\\*x", ["*x"], ["ax"]),
         ("# a\n\n  b  \n", ["b"], ["a", "# a"]),
         ("\ufeffa", ["a"], []),
@@ -50,7 +52,7 @@ def test_exceptions_are_known() -> None:
     assert not Ignore("a").has_exceptions
 
 
-@pytest.mark.parametrize("rules", ["a\n!\n", "a\n[b\n", "a\n\\\n"])
+@pytest.mark.parametrize("rules", ["a\n!\n", "a\n[b\n", "a\n\\\n", "a\n[a-]\n", "a\n[?--]\n", "a\n[c-a]\n"])
 def test_errors_name_the_line(rules: str) -> None:
     with pytest.raises(BuildError, match=r"^x/.dockerignore:2: "):
         Ignore(rules, "x/.dockerignore")

@@ -100,7 +100,23 @@ def _class_end(pattern: str, start: int) -> int:
 
 
 def _class(inner: str) -> str:
+    """As Go has it: characters and ranges of them; a ``-`` that is neither is escaped, or an error."""
     negated = inner.startswith("^")
-    body = inner[1:] if negated else inner
-    escaped = re.sub(r"[\[\]&~|^]", lambda found: "\\" + found[0], body.replace("\\-", "\\-"))
-    return f"(?!/)[{'^' if negated else ''}{escaped}]"
+    index, parts = int(negated), []
+    while index < len(inner):
+        low, index = _member(inner, index)
+        if inner.startswith("-", index):
+            high, index = _member(inner, index + 1)
+            parts.append(f"{re.escape(low)}-{re.escape(high)}")
+        else:
+            parts.append(re.escape(low))
+    return f"(?!/)[{'^' if negated else ''}{''.join(parts)}]"
+
+
+def _member(inner: str, index: int) -> tuple[str, int]:
+    """A character of a class, and the place behind it."""
+    escaped = inner.startswith("\\", index)
+    index += escaped
+    if index >= len(inner) or (inner[index] == "-" and not escaped):
+        raise re.error("a range without its end")
+    return inner[index], index + 1
