@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -77,7 +78,6 @@ def _execute(
 
     with Pipes(stdin=arguments.interactive) as pipes:
         session = keeper.exec(identity, process, pipes.theirs)
-        pipes.begin()
         return _wait(session, pipes)
 
 
@@ -112,22 +112,21 @@ def _of_caller(name: str) -> str:
 
 def _wait(session: ExecSession, pipes: Pipes) -> int:
     """Wait for the end; an interrupt goes to the process, which decides what it means."""
+    import select
     import signal
 
-    def pass_on(number: int, _frame: object) -> None:
-        try:
-            session.signal(number)
-        except OSError:  # it has just ended
-            return
+    from compose.ui.heard import Heard
 
-    passed_on = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, pass_on) for number in passed_on]
-    try:
+    poll = select.poll()
+    poll.register(session.fileno(), select.POLLIN)
+    with contextlib.closing(session), Heard((signal.SIGINT, signal.SIGTERM)) as heard:
+        pipes.begin()
+        poll.register(heard.fileno(), select.POLLIN)
+        while session.fileno() not in dict(poll.poll()):
+            for number in heard.take():
+                with contextlib.suppress(OSError):  # it has just ended
+                    session.signal(number)
         code = session.wait()
-    finally:
-        for number, handler in zip(passed_on, before, strict=True):
-            signal.signal(number, handler)
-        session.close()
     whole = pipes.finish()
     return _code(code) if whole or code else 1
 

@@ -17,6 +17,7 @@ import signal
 import termios
 import tty
 
+from compose.ui.heard import Heard
 from compose.ui.pump import feed, write_all
 
 TYPE_CHECKING = False
@@ -177,13 +178,11 @@ class Console:
     ) -> None:
         self._resize = resize
         self._raw = raw
-        self._signals = {*heard, *(_ENDING if raw else ()), signal.SIGWINCH, signal.SIGCONT}
+        self._heard = Heard({*heard, *(_ENDING if raw else ()), signal.SIGWINCH, signal.SIGCONT})
         self._before: list[Any] = []
 
     def __enter__(self) -> Console:
-        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, _noted) for number in self._signals}
+        self._heard.__enter__()
         if self._raw:
             self._before = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is kept
@@ -192,19 +191,15 @@ class Console:
     def __exit__(self, *_error: object) -> None:
         if self._raw:
             termios.tcsetattr(0, termios.TCSADRAIN, self._before)
-        signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        os.close(self._reading)
-        os.close(self._writing)
+        self._heard.__exit__()
 
     def fileno(self) -> int:
         """Becomes readable when a signal has come."""
-        return self._reading
+        return self._heard.fileno()
 
     def hear(self, proxied: Iterable[int], send: Callable[[int], None] | None = None) -> bool:
         """Act on the signals that have come; False, or `_Ended` when one of them ends us."""
-        for number in os.read(self._reading, _CHUNK):
+        for number in self._heard.take():
             if send is not None and number in proxied:
                 send(number)
             elif number in _ENDING:
@@ -221,10 +216,6 @@ class Console:
             if redraw:
                 self._resize(size.lines + 1, size.columns)
             self._resize(size.lines, size.columns)
-
-
-def _noted(*_arguments: object) -> None:
-    """The number has been written to the wake-up descriptor."""
 
 
 def _type(source: int, target: int, detacher: Detacher | None, told: int) -> None:
