@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-_PATIENCE = 2.0
-"""Seconds that netd has to close a port which the keeper has closed."""
+_PATIENCE = 10.0
+"""Seconds that netd has to close a port which the keeper has closed; on a machine that is busy."""
 
 
 def take(
@@ -54,7 +54,7 @@ def take(
         wanted[row.id] = _of_existing(context, row.id, name)
     if not any(wanted.values()):
         return
-    freed = _free_ended(context)
+    freed = _free_ended(context) or any(_ended_just_now(context, context.row(name).id) for name in started)
     given_up = _published_by(context, leaving)
     now = [port for ports in wanted.values() if not given_up & _numbers(ports) for port in ports]
     for listener in _bind(now, freed=freed):
@@ -90,6 +90,15 @@ def _free_ended(context: Context) -> bool:
     if ended:
         keeper.drop(*(name for name in held if name.split("/")[1] in ended))
     return bool(ended)
+
+
+def _ended_just_now(context: Context, identity: str) -> bool:
+    """Whether the port of a container that has ended may still be open in netd."""
+    try:
+        finished = read_state(context.paths, identity).get("finished_at", 0)
+    except StateError:
+        return False
+    return time.time_ns() - finished < _PATIENCE * 1e9
 
 
 def _runs(context: Context, identity: str) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MOST_REMEMBERED = 1024
 _LAST_BREATH = 2.0
 """Seconds until a control group must be empty whose processes were killed."""
+_LEAVING = 10.0
+"""Seconds that whoever was killed in a control group may take to leave it, on a machine that is busy."""
 _PAUSE = 0.005
 _SIGKILL = 9
 _SIGCHLD = 17
@@ -116,7 +118,7 @@ def empty_cgroup(cgroup: Cgroup, seconds: float) -> None:
 
 def remove_cgroup(cgroup: Cgroup) -> None:
     """Remove a control group; who was killed in it may take a moment to leave it. Raises `OSError`."""
-    deadline = time.monotonic() + _LAST_BREATH
+    deadline = time.monotonic() + _LEAVING
     while True:
         try:
             cgroup.remove()

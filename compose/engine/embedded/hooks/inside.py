@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compose.state.index import ContainerRow
 
 _KILLED = 137
-_LAST_MOMENT = 0.5
+_LAST_MOMENT = 2.0
 """Seconds within which process 1 ends that has taken its hook along."""
 
 

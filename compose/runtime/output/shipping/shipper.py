@@ -32,7 +32,7 @@ _GATHER = 0.02
 """Seconds within which lines go together."""
 _MOST_AT_ONCE = 512
 """Lines after which everybody else in the loop has a turn."""
-_LAST_BREATH = 1.0
+_LAST_BREATH = 3.0
 """Seconds that the other side has to take the last lines of a container that ended."""
 
 
