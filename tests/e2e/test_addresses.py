@@ -5,8 +5,8 @@ from __future__ import annotations
 import urllib.request
 from typing import TYPE_CHECKING
 
-from tests.e2e.test_up_down import free_port
 from tests.support.patience import MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -21,7 +21,7 @@ def server(port: int) -> str:
     command: [httpd, -f, -p, "80", -h, /www]
     volumes: ["./who:/www/cgi-bin/who:ro"]
     ports: ["{port}:80"]
-    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 20}}
+    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 300}}
 """
 
 

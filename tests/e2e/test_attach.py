@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.patience import MOMENT
+
 if TYPE_CHECKING:
     from subprocess import Popen
 
@@ -59,8 +61,8 @@ def test_attach_to_a_terminal_and_detach_leaves_it_running(shell: Stack) -> None
         terminal.expect("got 42")
         terminal.expect("33 99")
         terminal.resize(41, 101)
-        terminal.type("echo size of $(stty size)\n")
-        terminal.expect("size of 41 101")
+        terminal.type('until stty size | grep "41 10$((0 + 1))"; do sleep 0.05; done\n')
+        terminal.expect("41 101")
         terminal.type("\x10\x11")
         terminal.expect("read escape sequence")
         assert terminal.ends() == 1
@@ -91,7 +93,7 @@ def test_the_terminal_is_as_before_after_a_signal(shell: Stack) -> None:
     import termios
 
     with shell.terminal("attach", "--sig-proxy=false", "sh") as terminal:
-        before = termios.tcgetattr(terminal.descriptor)
+        before = terminal.attributes
         terminal.type("echo raw $((40 + 2))\n")
         terminal.expect("raw 42")
         raw = termios.tcgetattr(terminal.descriptor)
@@ -102,7 +104,7 @@ def test_the_terminal_is_as_before_after_a_signal(shell: Stack) -> None:
         while termios.tcgetattr(terminal.descriptor) != raw:
             pass
         terminal.process.send_signal(signal.SIGTERM)
-        assert terminal.process.wait(20) == 128 + signal.SIGTERM
+        assert terminal.process.wait(MOMENT) == 128 + signal.SIGTERM
         assert termios.tcgetattr(terminal.descriptor) == before
 
 
@@ -114,7 +116,7 @@ def test_attach_without_a_terminal_passes_lines_both_ways(reader: Stack) -> None
         assert process.stderr.readline() == "err\n"
         process.send_signal(signal.SIGHUP)
         assert hear(process) == "hung up\n"
-        assert process.wait(20) == 9
+        assert process.wait(MOMENT) == 9
 
 
 def test_attach_survives_the_death_of_the_monitor(reader: Stack) -> None:
@@ -132,7 +134,7 @@ def test_attach_survives_the_death_of_the_monitor(reader: Stack) -> None:
         assert hear(process) == "<two>\n"
         process.send_signal(signal.SIGHUP)
         assert hear(process) == "hung up\n"
-        assert process.wait(20) == 9
+        assert process.wait(MOMENT) == 9
 
 
 def test_attach_says_why_it_cannot(reader: Stack) -> None:

@@ -51,7 +51,7 @@ def test_ctrl_c_on_a_terminal_stops_everything(stack: Stack) -> None:
         terminal.expect("speaks")
         terminal.expect("speaks")
         terminal.type("\x03")
-        assert terminal.ends(30) == 130
+        assert terminal.ends() == 130
     assert {one["State"] for one in stack.ps("--all").values()} == {"exited"}
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_handover import free_port
 from tests.support.attribute_rows import Row, services, wrong
-from tests.support.patience import MOMENT
+from tests.support.ports import answer, free_port
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -189,20 +186,7 @@ services:
         ("127.0.0.1", free, 83),
         ("127.0.0.1", two, 84),
     ):
-        assert answer(address, port) == f"{target}\n"
-
-
-def answer(address: str, port: int) -> str:
-    """What a server says that may be between two clients."""
-    deadline = time.monotonic() + MOMENT
-    while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(ConnectionResetError),
-            socket.create_connection((address, port)) as connection,
-        ):
-            if said := connection.makefile().read():
-                return said
-    raise AssertionError("it says nothing")
+        assert answer(port, address=address) == b"%d\n" % target
 
 
 def test_when_images_are_made_or_fetched(stack: Stack) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from compose.runtime import records
 from compose.state.index import Index
 from tests.support.containers import wait_for_end
 from tests.support.leftovers import cgroup_roots, detach_below
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -76,9 +79,17 @@ def reboot(stack: Stack, *, keep_run: bool = False) -> None:
 
 
 def remove_groups(project: str) -> None:
+    deadline = time.monotonic() + MOMENT
     for root in cgroup_roots():
         for directory, _names, _files in os.walk(f"{root}/pycompose/{project}", topdown=False):
-            os.rmdir(directory)
+            while True:
+                try:
+                    os.rmdir(directory)
+                    break
+                except OSError as error:  # the kernel is about to take the last process out
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
 
 
 def _kill(pids: list[int]) -> None:
@@ -128,10 +139,14 @@ def test_what_is_stopped_for_the_end_of_the_machine_comes_back(stack: Stack) -> 
     stack.write("""
 services:
   web: {image: IMAGE, command: sleep 1000, restart: unless-stopped}
-  clean: {image: IMAGE, command: sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done', restart: on-failure}
+  clean:
+    image: IMAGE
+    command: sh -c 'trap "exit 0" TERM; echo ready; while :; do sleep 0.1; done'
+    restart: on-failure
   once: {image: IMAGE, command: sleep 1000}
 """)
     stack.up()
+    stack.until_written("ready", "clean")
     table = stack.run("boot", "status")
     assert "not enabled" in table
     rows = [line.split() for line in table.splitlines()[2:]]

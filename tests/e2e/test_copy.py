@@ -16,6 +16,7 @@ import pytest
 
 from compose.runtime.client import Keeper
 from tests.support.containers import wait_for
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,11 +129,11 @@ def test_archives_go_in_and_out(box: Stack) -> None:
     options: dict[str, Any] = {"stdin": subprocess.PIPE, "text": False}
     process: Any = box.start("cp", "-", "box:/tmp", **options)
     with process:
-        _, err = process.communicate(archive.getvalue(), timeout=30)
+        _, err = process.communicate(archive.getvalue(), timeout=MOMENT)
         assert process.returncode == 0, err
     process = box.start("cp", "box:/tmp/new", "-", **options)
     with process:
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=MOMENT)
     with tarfile.open(fileobj=io.BytesIO(out), mode="r") as tar:
         assert tar.getnames() == ["new", "new/file"]
         content = tar.extractfile("new/file")
@@ -235,7 +236,7 @@ def test_export_is_the_whole_file_system_without_what_is_mounted(stack: Stack) -
     assert (first.uid, first.gid) == (12, 13)
     process: Any = stack.start("export", "box", text=False)
     with process:
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=MOMENT)
     assert out == (stack.directory / "out.tar").read_bytes()
     assert "not running container #2" in stack.fails("export", "--index", "2", "box")
 

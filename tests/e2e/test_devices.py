@@ -194,7 +194,7 @@ def test_hooks_of_vendors_finish_a_container(stack: Stack) -> None:
     script = f"""state=$(cat); bundle=$(echo "$state" | sed 's/.*"bundle": "\\([^"]*\\)".*/\\1/')
 root=$({find_root}); echo "$1 $VENDOR $(echo "$state" | grep -c '"status": "creating"')" >"$root/left"
 echo "$state" | sed 's/.*"pid": \\([0-9]*\\).*/\\1/' >"$root/pid"; echo hello from the hook >&2"""
-    inside = hook(stack, script, env=["VENDOR=v"], timeout=20)
+    inside = hook(stack, script, env=["VENDOR=v"], timeout=300)
     outside = hook(
         stack, f"cat >/dev/null; readlink /proc/self/ns/mnt >{stack.directory}/outside", "prestart"
     )
@@ -318,7 +318,7 @@ services:
   a: {image: IMAGE, command: [sleep, '1000'], devices: [v.com/x=poststart, v.com/x=poststop]}
 """)
     with stack.start("up", "-d") as command:
-        wait_for(done.exists)
+        wait_for(lambda: done.exists() and done.read_text() == "begun\n")
         os.kill(state(stack)["monitor_pid"], signal.SIGKILL)
         wait_for(lambda: done.read_text() == "begun\nbegun\n")  # its successor cannot know of the first one
         command.communicate(timeout=MOMENT)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from compose.runtime.records import recorded_state
 from tests.support.command import Lines
+from tests.support.network_lab import until
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -50,7 +52,7 @@ def test_the_life_of_a_container_is_told_as_it_happens(stack: Stack) -> None:
         line = Lines(process.stdout).expect("container destroy")
         assert f"(image={stack.image}, name={stack.name}-box-1)" in line
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(MOMENT) == 130
     finally:
         process.kill()
         process.communicate()
@@ -94,8 +96,8 @@ def test_what_a_monitor_that_was_killed_would_have_told_its_successor_tells(stac
     state = recorded_state(stack.paths, name)
     os.kill(state["monitor_pid"], signal.SIGKILL)
     os.kill(state["pid"], signal.SIGKILL)
-    stack.try_run("wait", "box")
-    die = [event for event in told(stack, "box") if event["action"] == "die"]
+    stack.try_run("wait", "box")  # its end may be read off before the successor has told it
+    die = until(lambda: [event for event in told(stack, "box") if event["action"] == "die"])
     assert [event["attributes"]["exitCode"] for event in die] == ["137"]
 
 

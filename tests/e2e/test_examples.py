@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_up_down import free_port
 from tests.support.command import Stack
 from tests.support.patience import LONG, MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def visit(port: int) -> tuple[int, int, str]:
 @pytest.mark.parametrize("example", ["hello"], indirect=True)
 def test_hello_greets_from_debian(example: Stack) -> None:
     example.run("up", "-d", patience=LONG)
-    assert "hello-1  | Hello from Debian GNU/Linux 12 (bookworm)\n" in example.run("logs")
+    example.until_written("hello-1  | Hello from Debian GNU/Linux 12 (bookworm)")
     example.run("down")
 
 
@@ -66,7 +66,7 @@ def test_lemp_answers_over_http_and_counts_and_keeps_its_data(example: Stack) ->
     assert [visit(port)[:2] for _ in range(3)] == [(1, 1), (2, 2), (3, 3)]
     query = example.run("exec", "-T", "db", "mariadb", "visits", "-N", "-e", "SELECT COUNT(*) FROM visit")
     assert query == "3\n"
-    assert "GET / HTTP/1.1" in example.run("logs", "web")
+    example.until_written("GET / HTTP/1.1", "web", times=3)
 
     example.run("down")
     example.run("up", "-d", "--wait")

@@ -83,7 +83,7 @@ def test_exec_hands_no_descriptor_of_its_caller_to_the_container(running: Stack)
     )
     with open(file, encoding="utf-8") as stdin, open(running.directory / "output", "w+") as out:
         with running.start("exec", "-T", "box", "sh", "-c", script, stdin=stdin, stdout=out) as process:
-            assert process.wait(20) == 0
+            assert process.wait(MOMENT) == 0
         out.seek(0)
         first, *links = out.read().splitlines()
     assert file.read_text(encoding="utf-8") == "precious\n"
@@ -95,7 +95,7 @@ def test_exec_ends_the_writer_when_nobody_reads(running: Stack) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "y\n"
         process.stdout.close()
-        assert process.wait(20) == 128 + signal.SIGPIPE
+        assert process.wait(MOMENT) == 128 + signal.SIGPIPE
 
 
 def test_exec_tells_its_own_writer_that_nobody_reads_any_more(running: Stack) -> None:
@@ -109,7 +109,7 @@ def test_exec_tells_its_own_writer_that_nobody_reads_any_more(running: Stack) ->
             while True:
                 os.write(process.stdin.fileno(), b"x" * 4096)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(MOMENT) == 128 + signal.SIGTERM
 
 
 def test_exec_does_not_let_a_stream_that_nobody_reads_hold_up_another(running: Stack) -> None:
@@ -120,7 +120,7 @@ def test_exec_does_not_let_a_stream_that_nobody_reads_hold_up_another(running: S
         assert process.stderr is not None
         assert process.stdout.read(1000004) == "out\n" + "a" * 1000000
         process.stderr.read()
-        assert process.wait(20) == 0
+        assert process.wait(MOMENT) == 0
 
 
 def test_exec_keeps_the_order_of_what_goes_to_one_place(running: Stack) -> None:
@@ -136,7 +136,7 @@ def test_exec_does_not_wait_for_what_its_command_left_behind(running: Stack) -> 
 def test_exec_fails_where_its_output_has_no_room(running: Stack) -> None:
     with open("/dev/full", "w", encoding="ascii") as full:
         with running.start("exec", "-T", "box", "echo", "hello", stdout=full) as process:
-            assert "No space left" in process.communicate(timeout=20)[1]
+            assert "No space left" in process.communicate(timeout=MOMENT)[1]
     assert process.returncode == 1
 
 
@@ -145,7 +145,7 @@ def test_exec_appends_where_its_caller_appends(running: Stack) -> None:
     path.write_text("one\n", encoding="utf-8")
     with open(path, "a", encoding="utf-8") as file:
         with running.start("exec", "-T", "box", "echo", "two", stdout=file) as process:
-            assert process.wait(20) == 0
+            assert process.wait(MOMENT) == 0
     assert path.read_text(encoding="utf-8") == "one\ntwo\n"
 
 
@@ -156,7 +156,7 @@ def test_exec_on_a_terminal_gives_the_command_a_terminal(running: Stack) -> None
         terminal.expect("it is\r\n")
         terminal.expect("31 97")
         terminal.resize(40, 100)
-        terminal.type("sleep 0.2; stty size\n")
+        terminal.type('until stty size | grep "40 10$((0))"; do sleep 0.05; done\n')
         terminal.expect("40 100")
         terminal.type("exit 5\n")
         assert terminal.ends() == 5

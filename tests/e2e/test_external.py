@@ -16,8 +16,8 @@ from compose.network.setup import fork_setup
 from compose.plan.execute import execute
 from compose.plan.teardown import DownOptions, plan_down
 from compose.state.index import Index
-from tests.e2e.test_up_down import free_port
 from tests.support.patience import MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ services:
     volumes: ["./www:/www:ro"]
     ports: ["{self.port}:80"]
     networks: [joined]
-    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 20}}
+    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 300}}
 networks: {{joined: {{external: true, name: {stack.name}_shared}}}}
 """,
             "guest.yaml",

@@ -68,7 +68,8 @@ def test_a_fig_file_with_links_volumes_and_networks_of_others(stack: Stack) -> N
         assert stack.shell("web", "cat /var/lib/shop/table /built /code/app.rb") == "rows\nbuilt\nputs 1"
         assert stack.shell("web", "echo $RACK_ENV $SESSION_SECRET; hostname") == "development s3cret\nweb"
         for name in ("db", "database", "db_1", f"{stack.name}_db_1", "$DB_PORT_5432_TCP_ADDR"):
-            assert stack.shell("web", f"echo hello | nc {name} 5432") == "hello", name
+            ask = f"until echo hello | nc {name} 5432; do sleep 0.05; done"  # it may not listen yet
+            assert stack.shell("web", ask) == "hello", name
         assert stack.shell("web", "echo $DATABASE_PORT_5432_TCP_PORT $DB_1_PORT_5432_TCP_PROTO") == "5432 tcp"
         namespace = "readlink /proc/self/ns/net"
         assert stack.shell("helper", namespace) == stack.shell("web", namespace)

@@ -120,6 +120,7 @@ def test_that_there_is_no_room_for_an_index_is_said(stack: Stack) -> None:
 
 def test_containers_run_on_and_are_taken_down_when_the_disk_gets_full(stack: Stack) -> None:
     stack.up()
+    stack.until_written("begun", "web")
     filler = fill(stack.paths.data, "inodes", 0)
     with contextlib.suppress(OSError), open(f"{filler}/more", "wb") as file:
         file.write(bytes(BYTES))

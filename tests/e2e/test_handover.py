@@ -8,14 +8,10 @@ import socket
 from typing import TYPE_CHECKING
 
 from compose.state.index import Index
+from tests.support.ports import free_port, until_free
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def with_port(port: int, service: str = "web", command: str = "sleep infinity") -> str:
@@ -26,7 +22,7 @@ def test_the_port_of_a_container_that_could_not_start_is_free(stack: Stack) -> N
     port = free_port()
     stack.write(with_port(port, command="no-such-program"))
     stack.fails("up", "-d")
-    socket.create_server(("127.0.0.1", port)).close()
+    until_free(port)
     stack.write(with_port(port))
     stack.up()
 
@@ -37,7 +33,7 @@ def test_the_port_of_a_container_that_has_ended_is_free_and_had_again(stack: Sta
     for _run in range(2):
         stack.up()
         stack.run("logs", "-f")  # until it has ended
-    socket.create_server(("127.0.0.1", port)).close()
+    until_free(port)
 
 
 def test_a_renamed_service_takes_the_port_of_its_orphan(stack: Stack) -> None:

@@ -153,7 +153,7 @@ def test_pre_start_runs_before_it_starts_in_containers_of_their_own(stack: Stack
     stack.run("up", "--wait", "db")
     stack.up()
     web = stack.ids()[f"{stack.name}-web-1"]
-    assert stack.run("logs", "--no-log-prefix", "web") == "0\nhello world\n"
+    assert stack.run("logs", "--follow", "--no-log-prefix", "web") == "0\nhello world\n"
     (directory,) = [name for name in os.listdir(stack.paths.containers) if name.startswith(web)]
     assert not os.path.exists(f"{stack.paths.container(directory)}/upper/gone")
     assert not os.path.exists(f"{stack.paths.container(directory)}/hook")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.processes import descendants
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -22,7 +25,7 @@ DEFAULT = "00000000a80425fb"
 STACK = f"""
 x-each: &each
   image: IMAGE
-  command: ["sh", "-c", "{LOOK}; exec sleep infinity"]
+  command: ["sh", "-c", "{LOOK}; echo looked; exec sleep infinity"]
   network_mode: none
 services:
   plain: {{<<: *each}}
@@ -68,6 +71,7 @@ def rows(text: str) -> dict[str, str]:
 def test_the_status_of_every_process_is_dockers(stack: Stack) -> None:
     stack.write(STACK)
     stack.up()
+    stack.until_written("looked", times=len(EXPECTED))
     found = {service: rows(stack.run("logs", "--no-log-prefix", service)) for service in EXPECTED}
     for service, wanted in EXPECTED.items():
         assert found[service] == wanted, service
@@ -82,27 +86,29 @@ def test_the_status_of_every_process_is_dockers(stack: Stack) -> None:
 def test_no_socket_of_ours_has_an_abstract_name(stack: Stack) -> None:
     """CVE-2020-15257: whoever is in the host's network namespace could talk to it."""
     stack.write("services: {app: {image: IMAGE, command: [sleep, infinity], network_mode: host}}")
-    before = abstract_names()
     stack.up()
-    assert abstract_names() - before == set()
-    assert stack.shell("app", "grep -c pycompose /proc/net/unix || true") == str(
-        sum("pycompose" in line for line in unix_sockets())
-    )
-    assert not any(name.startswith("@") for name in names_of(stack))
+    held = sockets_of_ours()
+    named = {line.split()[-1] for line in unix_sockets() if line.split()[6] in held}
+    assert any(name.endswith("/keeper.sock") for name in named)
+    assert not [name for name in named if name.startswith("@")]
 
 
 def unix_sockets() -> list[str]:
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
-        return file.read().splitlines()
+        return file.read().splitlines()[1:]
 
 
-def abstract_names() -> set[str]:
-    """The names of abstract sockets that our processes listen on."""
-    return {line.split()[-1] for line in unix_sockets() if " @" in line}
-
-
-def names_of(stack: Stack) -> list[str]:
-    return [os.path.basename(path) for path, _, _ in os.walk(stack.paths.run)]
+def sockets_of_ours() -> set[str]:
+    """The inodes of sockets that processes hold that this test has started."""
+    found = set()
+    for process in descendants():
+        with contextlib.suppress(OSError):
+            for number in os.listdir(f"/proc/{process.pid}/fd"):
+                with contextlib.suppress(OSError):
+                    kind, _, inode = os.readlink(f"/proc/{process.pid}/fd/{number}").partition(":")
+                    if kind == "socket":
+                        found.add(inode.strip("[]"))
+    return found
 
 
 @pytest.mark.parametrize("directory", ["/proc/self/fd/3", "/proc/1/root", "/proc/self/cwd/../.."])

@@ -17,10 +17,10 @@ import pytest
 from compose.runtime.client import Keeper
 from compose.state.files import read_json
 from tests.e2e.test_resources import groups_called, parent_of
-from tests.e2e.test_up_down import free_port
 from tests.support.chance import SEED
 from tests.support.containers import wait_for
 from tests.support.patience import MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -148,7 +148,7 @@ def test_helpers_killed_while_commands_work(stack: Stack) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(generator.random() * seconds)
             kill_one(stack, generator)
-            process.communicate(timeout=60)
+            process.communicate(timeout=MOMENT)
         stack.up()
         kill_one(stack, generator)
         assert {one["State"] for one in stack.ps().values()} == {"running"}
@@ -169,7 +169,8 @@ def kill_everything(stack: Stack) -> None:
             with open(f"/proc/{pid}/task/{thread}/children") as file:
                 pids += map(int, file.read().split())
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_down_is_enough_when_everything_was_killed_at_once(stack: Stack) -> None:
@@ -204,7 +205,7 @@ services:
     image: IMAGE
     command: httpd -f -p 80 -h /bin
     ports: ["127.0.0.1:{port}:80"]
-    healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/true, interval: 1s, retries: 10}}
+    healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/true, interval: 1s, retries: 300}}
 """)
     stack.run("up", "--wait")  # a server that does not listen yet resets the first connection
     ((_name, one),) = stack.ps("--no-trunc").items()

@@ -125,7 +125,7 @@ services:
         stack.run("restart")
         lines.expect("web-1  | up")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(MOMENT) == 130
 
 
 def test_a_restart_that_fails_says_why(stack: Stack) -> None:
@@ -153,9 +153,10 @@ services:
 def test_kill_sends_the_signal_and_waits_for_the_end(stack: Stack) -> None:
     stack.write(TWO)
     stack.up()
+    stack.until_written("hello", "db")
     stack.run("kill", "-s", "SIGTERM", "db")
     with stack.start("wait", "db") as process:
-        process.wait(20)
+        process.wait(MOMENT)
     assert "bye" in stack.run("logs", "db")
     stack.run("kill")
     codes = {str(one["Service"]): one["ExitCode"] for one in stack.ps("--all").values()}
@@ -168,10 +169,11 @@ def test_kill_sends_the_signal_and_waits_for_the_end(stack: Stack) -> None:
 def test_a_paused_container_stands_still_and_can_be_stopped(stack: Stack) -> None:
     stack.write("""
 services:
-  clock: {image: IMAGE, command: [sh, -c, "trap 'exit 7' TERM; while :; do sleep 0.1; done"]}
+  clock: {image: IMAGE, command: [sh, -c, "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"]}
   other: {image: IMAGE, command: [sleep, infinity]}
 """)
     stack.up()
+    stack.until_written("ready", "clock")
     stack.run("pause", "clock")
     assert states(stack) == {"clock": "paused", "other": "running"}
     assert "paused" in stack.fails("exec", "-T", "clock", "true")
@@ -233,7 +235,7 @@ def test_wait_can_take_the_project_down(stack: Stack) -> None:
     with stack.start("wait", "--down-project", "db", "web") as process:
         until_it_waits(process)
         stack.run("kill", "web")
-        assert process.wait(20) == 137
+        assert process.wait(MOMENT) == 137
     assert stack.ps("--all") == {}
 
 
@@ -263,7 +265,14 @@ def test_a_service_that_nobody_knows_is_a_mistake(stack: Stack, command: str) ->
 
 
 def test_abort_on_container_exit_stops_the_others_and_exits_as_the_first(stack: Stack) -> None:
-    stack.write(TWO + "  job: {image: IMAGE, command: [sh, -c, 'echo done; exit 5']}\n")
+    # The job ends when its neighbour listens for the signal that it then gets.
+    listens = TWO.replace("echo hello;", "touch /ready; echo hello;").replace(
+        "volumes:", "healthcheck: {test: test -e /ready}\n    volumes:"
+    )
+    stack.write(
+        f"{listens}  job:\n    image: IMAGE\n    command: [sh, -c, 'echo done; exit 5']\n"
+        "    depends_on: {db: {condition: service_healthy}}\n"
+    )
     done = stack.try_run("up", "--abort-on-container-exit")
     assert done.code == 5
     assert "Aborting on container exit..." in done.err
@@ -304,7 +313,7 @@ def test_up_of_one_service_shows_and_stops_only_that_one(stack: Stack) -> None:
     with stack.start("up", "--attach-dependencies", "web") as process:
         Lines(process.stdout).expect("db-1   | hello")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(MOMENT) == 130
     assert states(stack) == {"web": "exited", "db": "running"}
     with stack.start("up", "web") as process:
         assert Lines(process.stdout).expect("Attaching to") == "Attaching to web-1"

@@ -136,7 +136,7 @@ services:
         stack.up("--scale", "box=2")
         assert lines.expect("I am") == "box-2  | I am"
         stack.run("kill", "box")
-        assert process.wait(20) == 0
+        assert process.wait(MOMENT) == 0
     finally:
         process.kill()
         process.communicate()

@@ -8,8 +8,8 @@ import socket
 import urllib.request
 from typing import TYPE_CHECKING
 
-from tests.e2e.test_up_down import free_port
 from tests.support.patience import MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -60,7 +60,7 @@ services:
     command: [httpd, -f, -p, "80", -h, /www]
     volumes: ["./who:/www/cgi-bin/who:ro"]
     ports: ["{port}:80"]
-    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 20}}
+    healthcheck: {{test: netstat -tln | grep -q ':80 ', interval: 1s, retries: 300}}
 """)
     stack.run("up", "--wait")
     gateway = stack.shell("web", "ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'")
@@ -78,7 +78,7 @@ services:
     stack.up()
     with (
         contextlib.suppress(ConnectionResetError),
-        socket.create_connection(("127.0.0.1", port), 10) as client,
+        socket.create_connection(("127.0.0.1", port), MOMENT) as client,
     ):
         assert client.recv(1) == b""
 

@@ -18,6 +18,7 @@ import pytest
 from compose.runtime import cgroups
 from compose.runtime.container import apparmor
 from tests.support.bundles import Bundle, Caller, Runtime
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +144,7 @@ def test_signals_reach_what_runs_in_the_foreground(runtime: Runtime, bundle: Bun
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 9
+        assert process.wait(MOMENT) == 9
 
 
 CONFIGURED = """

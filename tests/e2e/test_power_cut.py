@@ -9,6 +9,7 @@ not in it. Then all processes end, and the copy is mounted in the place of the o
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
 import os
 import random
@@ -81,6 +82,20 @@ class Disk:
     def copy(self, source: str, target: str) -> None:
         command("cp", "--sparse=always", source, target)
 
+    def cut(self) -> str:
+        """A copy of what the disk holds at one moment.
+
+        Nobody writes any more, but the kernel may be writing back: when two copies are the same, no block has
+        changed from the end of the first to the beginning of the second.
+        """
+        first, second = f"{self.file}-cut", f"{self.file}-cut-again"
+        self.copy(self.file, first)
+        self.copy(self.file, second)
+        while not filecmp.cmp(first, second, shallow=False):
+            os.rename(second, first)
+            self.copy(self.file, second)
+        return first
+
 
 def command(*arguments: str) -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -133,7 +148,7 @@ def stop_everything() -> list[int]:
 def cut_the_power(stack: Stack, disk: Disk) -> None:
     """Nothing runs any more, nothing is in memory, and the disk holds what had been written."""
     pids = stop_everything()
-    disk.copy(disk.file, disk.file + "-cut")
+    held = disk.cut()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -146,7 +161,7 @@ def cut_the_power(stack: Stack, disk: Disk) -> None:
     shutil.rmtree(stack.paths.run)
     os.mkdir(stack.paths.run, mode=0o700)
     disk.unmount()
-    os.rename(disk.file + "-cut", disk.file)
+    os.rename(held, disk.file)
     disk.mount()
 
 

@@ -22,7 +22,7 @@ from tests.support.command import Lines
 from tests.support.containers import wait_for_end
 from tests.support.network_lab import in_thread
 from tests.support.patience import MOMENT
-from tests.support.ports import quiet_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Ports(NamedTuple):
 @pytest.fixture
 def ports(stack: Stack) -> Ports:
     """A stack that is up and answers."""
-    found = Ports(quiet_port(), quiet_port(socket.SOCK_DGRAM))
+    found = Ports(free_port(), free_port(socket.SOCK_DGRAM))
     stack.write(STACK.format(tcp=found.tcp, udp=found.udp))
     stack.up()
     until(lambda: answers(found.tcp), "web does not answer")

@@ -186,7 +186,7 @@ def test_a_terminal_is_joined_with_that_of_the_command(stack: Stack) -> None:
         terminal.type("stty size; tty\n")
         terminal.expect("31 97")
         terminal.resize(20, 60)
-        terminal.type("sh -c 'trap \"stty size; exit\" WINCH USR1; echo ready $((1+1)); kill -USR1 $$'\n")
+        terminal.type('until stty size | grep "20 6$((0))"; do sleep 0.05; done\n')
         terminal.expect("20 60")
         terminal.type("sh -c 'echo begin $((40 + 1)); exec sleep 600'\n")
         terminal.expect("begin 41")
@@ -252,7 +252,7 @@ def test_an_interrupt_goes_to_the_command_or_ends_one_that_would_not_hear_it(
     with stack.start("run", "--rm", "--no-deps", "-T", "web", "sh", "-c", script) as process:
         Lines(process.stdout).expect("ready")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == code
+        assert process.wait(MOMENT) == code
     assert stack.ps("--all") == {}
 
 
@@ -262,7 +262,7 @@ def test_a_reader_that_goes_ends_the_command(stack: Stack) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "y\n"
         process.stdout.close()
-        assert process.wait(20) == 128 + signal.SIGPIPE
+        assert process.wait(MOMENT) == 128 + signal.SIGPIPE
     assert stack.ps("--all") == {}
 
 
@@ -304,5 +304,5 @@ def test_down_ends_a_run_that_tidies_up_as_if_nothing_had_been(stack: Stack) -> 
     with stack.start("run", "--rm", "--no-deps", "web", "sh", "-c", "echo ready; exec sleep 600") as process:
         Lines(process.stdout).expect("ready")
         stack.run("down", "--remove-orphans")
-        assert process.wait(20) == 137
+        assert process.wait(MOMENT) == 137
     assert not os.path.exists(f"{stack.paths.locks}/{stack.name}.lock")

@@ -30,6 +30,8 @@ volumes: {data: {}, spare: {}}
 def busy(stack: Stack) -> Stack:
     stack.write(BUSY)
     stack.up()
+    stack.shell("busy", "until pidof sleep; do :; done")
+    stack.try_run("wait", "off")  # until its end is written down; an error where it is already
     return stack
 
 

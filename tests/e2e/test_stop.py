@@ -58,11 +58,12 @@ def test_nothing_is_left_of_a_tree_of_processes(stack: Stack, command: tuple[str
 
 
 def test_containers_stop_at_the_same_time(stack: Stack) -> None:
-    service = "{image: IMAGE, stop_grace_period: 1s, command: [sh, -c, \"trap 'echo' TERM; %s\"]}"
+    service = "{image: IMAGE, stop_grace_period: 1s, command: [sh, -c, \"trap 'echo' TERM; echo ready; %s\"]}"
     loop = "while :; do sleep 0.1; done"
     names = ("a", "b", "c", "d")
     stack.write("services:\n" + "".join(f"  {name}: {service % loop}\n" for name in names))
     stack.up()
+    stack.until_written("ready", times=len(names))
     said = stack.try_run("stop").err.splitlines()
     first_done = next(place for place, line in enumerate(said) if line.endswith("Stopped"))
     assert sum(line.endswith("Stopping") for line in said[:first_done]) == len(names)
@@ -79,7 +80,7 @@ services:
   deaf: {{image: IMAGE, stop_grace_period: 10m, command: [sh, -c, "{command}"]}}
 """)
     stack.up()
-    stack.run("stop", patience=30)
+    stack.run("stop", patience=300)
     (found,) = stack.ps("--all").values()
     assert (found["State"], found["ExitCode"]) == ("exited", 137)
 
@@ -91,14 +92,15 @@ services:
     image: IMAGE
     stop_signal: SIGUSR1
     stop_grace_period: 10m
-    command: [sh, -c, "trap 'exit 4' USR1; trap 'echo' TERM; while :; do sleep 0.1; done"]
+    command: [sh, -c, "trap 'exit 4' USR1; trap 'echo' TERM; echo ready; while :; do sleep 0.1; done"]
   slow:
     image: IMAGE
     stop_grace_period: 10m
-    command: [sh, -c, "trap 'echo' TERM; while :; do sleep 0.1; done"]
+    command: [sh, -c, "trap 'echo' TERM; echo ready; while :; do sleep 0.1; done"]
 """)
     stack.up()
-    stack.run("stop", "-t", "1", patience=30)
+    stack.until_written("ready", times=2)
+    stack.run("stop", "-t", "2", patience=300)
     codes = {str(one["Service"]): one["ExitCode"] for one in stack.ps("--all").values()}
     assert codes == {"polite": 4, "slow": 137}
 

@@ -128,7 +128,7 @@ def test_a_health_check_may_be_written_in_every_form(stack: Stack) -> None:
         "FROM IMAGE\nHEALTHCHECK --interval=1h CMD test -e /of-image && echo of the image\n", "Dockerfile"
     )
     stack.write("""
-x-quick: &quick {interval: 1h, timeout: 10s}
+x-quick: &quick {interval: 1h, timeout: 5m}
 services:
   text: {image: IMAGE, command: sleep 1000, healthcheck: {<<: *quick, test: 'echo text | cat'}}
   shell: {image: IMAGE, command: sleep 1000, healthcheck: {<<: *quick, test: [CMD-SHELL, 'echo shell | cat']}}
@@ -158,7 +158,7 @@ services:
   web:
     image: IMAGE
     command: sh -c 'test -e /was && touch /well; touch /was; sleep 1000'
-    healthcheck: {test: test -e /well, interval: 0.1s, retries: 2}
+    healthcheck: {test: test -e /well, interval: 0.1s, retries: 5}
     x-restart-on-unhealthy: true
 """)
     stack.up()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from compose.runtime.cgroups import common
 from compose.state.files import read_json
 from tests.e2e.conftest import tiny_image
 from tests.e2e.test_resources import parent_of
-from tests.support.command import Stack
+from tests.support.command import Lines, Stack
 from tests.support.patience import MOMENT
+from tests.support.ports import answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ networks: {front: {}, back: {}}
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and what was said."""
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=MOMENT)
     assert "Traceback" not in err, err
     return process.returncode, out + err
 
@@ -87,6 +87,8 @@ def test_a_container_that_is_taken_away_ends_what_is_done_in_it(stack: Stack) ->
         stack.start("logs", "--follow") as following,
     ):
         stack.run("exec", "-T", "web", "sh", "-c", "until pidof sleep | grep -q ' '; do sleep 0.01; done")
+        stack.shell("db", "echo said > /proc/1/fd/1")
+        Lines(following.stdout).expect("said")
         stack.run("down", "-t", "0")
         assert end(inside)[0] != 0
         assert end(following)[0] == 0
@@ -171,7 +173,5 @@ def test_the_same_project_of_two_data_directories(stack: Stack, twin: Stack, mon
     assert "1 packets received" in twin.shell("web", f"ping -c 1 {gateway}")
     if not monitors:  # else the listening sockets died with their last holder
         port = int(twin.run("port", "web", "80").strip().rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), MOMENT) as connection:
-            connection.sendall(b"GET /busybox HTTP/1.0\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert answer(port, b"GET /true HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
     twin.run("down", "-t", "0")

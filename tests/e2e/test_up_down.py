@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.patience import MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.command import Stack
@@ -27,11 +28,6 @@ services:
 volumes:
   data: {}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_up_starts_every_service_and_down_takes_them_away(stack: Stack) -> None:
@@ -178,7 +174,7 @@ services:
     image: IMAGE
     command: [sh, -c, "sleep 1; touch /shared/ready; exec sleep infinity"]
     volumes: [shared:/shared]
-    healthcheck: {test: [CMD, test, -e, /shared/ready], interval: 1s, retries: 10}
+    healthcheck: {test: [CMD, test, -e, /shared/ready], interval: 1s, retries: 300}
 volumes: {shared: {}}
 """)
     stack.up()
@@ -215,7 +211,7 @@ volumes: {shared: {}}
             "command: [sleep, infinity]\n    healthcheck: {test: 'false', interval: 1s, retries: 1}",
             "unhealthy",
         ),
-        ("service_healthy", "command: [sh, -c, 'exit 4']\n    healthcheck: {test: 'true'}", "4"),
+        ("service_healthy", "command: [sh, -c, 'exit 4']\n    healthcheck: {test: 'false'}", "4"),
     ],
 )
 def test_a_service_whose_condition_fails_is_not_started(
@@ -242,7 +238,7 @@ services:
   web:
     image: IMAGE
     command: [sh, -c, "sleep 1; touch /ready; exec sleep infinity"]
-    healthcheck: {test: [CMD, test, -e, /ready], interval: 1s, retries: 10}
+    healthcheck: {test: [CMD, test, -e, /ready], interval: 1s, retries: 300}
 """)
     stack.run("up", "--wait")
     assert stack.ps()[f"{stack.name}-web-1"]["Health"] == "healthy"
@@ -256,7 +252,7 @@ services:
     image: IMAGE
     command: [sh, -c, "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"]
     ports: ["127.0.0.1:{port}:80"]
-    healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/, interval: 1s, retries: 10}}
+    healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/, interval: 1s, retries: 300}}
 """)
     stack.run("up", "--wait")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=MOMENT) as answer:

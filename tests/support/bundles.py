@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.runtime.container.oci import default_oci
 from tests.support.command import PROGRAM, Done
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ class Runtime:
     def run(self, *arguments: str, **options: Any) -> Done:
         """Carry out an operation to its end, whatever its exit code."""
         with self.start(*arguments, **options) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=MOMENT)
         assert "Traceback" not in (err or ""), err
         return Done(process.returncode, out or "", err or "")
 
@@ -97,7 +98,7 @@ class Caller:
             # Not a pipe: the container keeps it, and there would be no end to it.
             with open(bundle.directory / f"{identity}.err", "w+") as errors:
                 with runtime.start(*options, identity, stdout=writer, stderr=errors) as process:
-                    self.code = process.wait(60)
+                    self.code = process.wait(MOMENT)
                 errors.seek(0)
                 self.error = errors.read()
         finally:

@@ -128,15 +128,26 @@ class Stack:
         """The output of a shell script in a service's container, without the last line's end."""
         return self.run("exec", "-T", service, "sh", "-c", script).rstrip("\n")
 
+    def until_written(self, text: str, *services: str, times: int = 1) -> None:
+        """Wait until containers, of some services or of all, have written `text` in so many lines."""
+        with self.start("logs", "-f", *services) as process:
+            try:
+                lines = Lines(process.stdout)
+                for _ in range(times):
+                    lines.expect(text)
+            finally:
+                process.kill()
+
     @contextlib.contextmanager
     def terminal(self, *arguments: str, rows: int = 24, columns: int = 80) -> Iterator[Terminal]:
         """Run a command on a terminal of its own."""
         master, slave = pty.openpty()
         set_size(master, rows, columns)
+        attributes = termios.tcgetattr(master)
         options: dict[str, Any] = {name: slave for name in ("stdin", "stdout", "stderr")}
         process = self.start(*arguments, start_new_session=True, preexec_fn=_own_terminal, **options)
         os.close(slave)
-        terminal = Terminal(master, process)
+        terminal = Terminal(master, process, attributes)
         try:
             yield terminal
         finally:
@@ -158,9 +169,11 @@ def set_size(descriptor: int, rows: int, columns: int) -> None:
 class Terminal:
     """The other side of a command's terminal: what a person sees and types."""
 
-    def __init__(self, descriptor: int, process: subprocess.Popen[str]) -> None:
+    def __init__(self, descriptor: int, process: subprocess.Popen[str], attributes: list[Any]) -> None:
         self.descriptor = descriptor
         self.process = process
+        self.attributes = attributes
+        """As they were before the command began."""
         self.seen = ""
 
     def type(self, text: str) -> None:

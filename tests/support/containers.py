@@ -7,8 +7,10 @@ import os
 import secrets
 import select
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
+from compose.errors import ComposeError
 from compose.linux import inotify
 from compose.runtime import records
 from compose.runtime.attachment import Attachment
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 PROJECT = "testing"
 FAKE_NETD = "tests.support.fake_netd"
 PATIENCE = MOMENT
+_LOOK_AGAIN = 0.5
 
 ISOLATION = "compose.runtime.supervision.isolation"
 
@@ -131,7 +134,14 @@ class Stand:
         return int(self.keeper._ask("ping")["pid"])
 
     def close(self) -> None:
-        """End everything; wait for what was orphaned; remove the containers."""
+        """End everything; wait for what was orphaned; remove the containers.
+
+        What runs is stopped first: a keeper that has just begun may not know of it yet.
+        """
+        for identity in os.listdir(self.paths.containers) if os.path.isdir(self.paths.containers) else []:
+            with contextlib.suppress(ComposeError):
+                if self.state(identity).get("status") in records.RUNNING:
+                    self.keeper.stop(identity, grace=0)
         self.keeper.shutdown(force=True)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -140,16 +150,21 @@ class Stand:
 
 
 def wait_for(directory: str, look: Callable[[], object]) -> object:
-    """Look again whenever something changes in a directory, until there is something."""
+    """Look again whenever something changes in a directory, until there is something.
+
+    Now and then without a change too: some kernels say nothing when splice(2) writes.
+    """
     watch = inotify.Inotify()
+    deadline = time.monotonic() + PATIENCE
     try:
         watch.add(directory, inotify.MODIFY | inotify.MOVED_TO | inotify.CREATE | inotify.DELETE)
         poll = select.poll()
         poll.register(watch.descriptor, select.POLLIN)
         while not (found := look()):
-            if not poll.poll(PATIENCE * 1000):
-                raise TimeoutError(f"nothing has changed in {directory}")
-            watch.read()
+            if poll.poll(_LOOK_AGAIN * 1000):
+                watch.read()
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"it does not happen in {directory}")
         return found
     finally:
         watch.close()

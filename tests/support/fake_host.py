@@ -18,6 +18,7 @@ from compose.network import foreign, links, nft
 from compose.network.namespaces import get_sysctl, set_sysctl
 from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink
 from compose.network.pyroute import nftsocket
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +96,9 @@ class FakeHost:
     def sandbox(self, project: str) -> str:
         return self.paths.project_namespace(project)
 
-    def peer_of(self, client: int | str, server: int | str, address: str, port: int = 8000) -> str:
+    def peer_of(
+        self, client: int | str, server: int | str, address: str, port: int = 8000, patience: float = MOMENT
+    ) -> str:
         """Whom a server at `address` sees when the client has connected and sent it something.
 
         Raises `OSError` when no connection comes about.
@@ -107,23 +110,31 @@ class FakeHost:
             with self.within(client):
                 caller = socket.socket(family)
             with caller:
-                caller.settimeout(_SHORT)
+                caller.settimeout(patience)
                 caller.connect((address, port))
                 caller.sendall(b"hello")
-                listener.settimeout(_SHORT)
+                listener.settimeout(patience)
                 accepted, peer = listener.accept()
                 with accepted:
-                    accepted.settimeout(_SHORT)
+                    accepted.settimeout(patience)
                     assert accepted.recv(16) == b"hello"
         return str(peer[0])
 
     def reaches(self, client: int | str, server: int | str, address: str) -> bool:
-        """Whether a connection comes about."""
+        """Whether a connection comes about, sooner or later."""
         try:
             self.peer_of(client, server, address)
         except OSError:
             return False
         return True
+
+    def is_cut_off(self, client: int | str, server: int | str, address: str) -> bool:
+        """Whether no connection comes about."""
+        try:
+            self.peer_of(client, server, address, patience=_SHORT)
+        except OSError:
+            return True
+        return False
 
     def setting(self, name: str) -> str | None:
         return get_sysctl(name)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec, Process
 
 T = TypeVar("T")
-BASE = "pycompose/test-launch"
+BASE = f"pycompose/test-launch-{os.getpid()}"
 
 
 class Refused(Exception):  # noqa: N818

@@ -8,7 +8,8 @@ run-time and data directories. Only what can be ours counts, because other peopl
 * mounts, sockets and files are those below the directories that the test run made;
 * interfaces are those with our prefix, unless the namespace at their other end is someone else's, or their
   alias names a run-time directory that is;
-* control groups are those of our name, unless a process that is not ours was seen in the same project's;
+* control groups are those of our name, unless the project's name has the checksum of a run-time directory
+  that is not ours, or a process that is not ours was seen in it;
 * firewall objects are those in a table of our name, and rules about an interface of ours.
 
 The kernel takes down namespaces and links a little after their last user is gone. So a difference is given
@@ -20,7 +21,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
+import re
 import select
 import shutil
 import signal
@@ -28,6 +31,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from compose.state.paths import Paths
 from tests.support import netlink, processes
 
 if TYPE_CHECKING:
@@ -87,6 +91,7 @@ class Machine:
         self.patience = PATIENCE
         self._own_descriptors: set[str] = set()
         self._foreign_groups: set[str] = set()
+        self._checksums: set[str] = set()
 
     def look(self, *, also_foreign: bool = False) -> Found:
         """Everything of ours that exists now; `also_foreign`: and what would be ours without its users."""
@@ -152,6 +157,8 @@ class Machine:
     def _cgroups(self, foreign: Set[int], *, also_foreign: bool) -> Found:
         found: dict[Thing, str] = {}
         projects: dict[Thing, str] = {}
+        for home in itertools.chain(*map(_subdirectories, self.directories)):
+            self._checksums.add(Paths("", home).host_name("x").rpartition(".")[2])
         for root in cgroup_roots():
             for directory, _, files in os.walk(root):
                 parts = os.path.relpath(directory, root).split("/")
@@ -163,7 +170,7 @@ class Machine:
                     continue
                 top, project = parts[below[0]], "/".join(parts[below[0] :][:2])
                 members = _members(directory)
-                if members & foreign:
+                if members & foreign or not self._own(project):
                     self._foreign_groups |= {top, project}
                 thing = Thing("cgroup", directory)
                 found[thing] = f"control group {directory} {sorted(members)}"
@@ -173,6 +180,11 @@ class Machine:
             for thing, text in found.items()
             if also_foreign or projects[thing] not in self._foreign_groups
         }
+
+    def _own(self, group: str) -> bool:
+        """Whether the group of a project can be ours: its name ends with the checksum of a run directory."""
+        found = re.fullmatch(r".*\.([0-9a-f]{8})", group)
+        return found is None or found[1] in self._checksums
 
     def _descriptors(self) -> Found:
         """What the test run itself holds: sockets, namespaces, processes, files of ours."""
@@ -207,7 +219,7 @@ class Machine:
         yield
         left = self.wait_for(before)
         if left:
-            self.remove(left)
+            self.remove(left, before)
             raise AssertionError("left behind:\n  " + "\n  ".join(sorted(left.values())))
 
     def wait_for(self, before: Found) -> Found:
@@ -234,7 +246,7 @@ class Machine:
                 return left
             notices.wait(deadline - time.monotonic())
 
-    def remove(self, left: Found) -> None:
+    def remove(self, left: Found, before: Found) -> None:
         """Take away what can be taken away, so that the next test starts clean."""
         for thing in left:
             if thing.kind == "process":
@@ -243,7 +255,8 @@ class Machine:
                 if known is not None and known.start_time == start_time:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-        self.wait_for({thing: "" for thing in left if thing.kind != "process"})
+        self.patience = PATIENCE
+        self.wait_for(before | {thing: text for thing, text in left.items() if thing.kind != "process"})
         for thing in sorted(left, key=lambda thing: len(thing.key), reverse=True):
             if thing.kind == "cgroup":
                 with contextlib.suppress(OSError):

@@ -10,6 +10,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.support.patience import MOMENT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,7 +58,7 @@ def events() -> list[socket.socket]:
 def _request(protocol: int, kind: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
     """Send one request, yield the type and payload of each answer."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as netlink:
-        netlink.settimeout(10)
+        netlink.settimeout(MOMENT)
         header = struct.pack("=IHHII", 16 + len(body), kind, flags | NLM_F_REQUEST, 1, 0)
         netlink.sendto(header + body, (0, 0))
         while True:

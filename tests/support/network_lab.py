@@ -25,6 +25,7 @@ from compose.linux.namespaces import CLONE_NEWNET, setns, unshare
 from compose.network.setup import fork_setup
 from compose.network.types import Endpoint, NetworkSpec
 from compose.state.files import replace_json
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,7 @@ class Lab:
             return socket.socket(family, kind)
 
         made = in_thread(create)
-        made.settimeout(20)
+        made.settimeout(MOMENT)
         self._open.append(made)
         return made
 
@@ -314,7 +315,7 @@ class Server:
             if self._stop in ready:
                 return
             client, address = self._listener.accept()
-            client.settimeout(20)
+            client.settimeout(MOMENT)
             self.peers.append(address[0])
             thread = threading.Thread(target=self._one, args=(client,), daemon=True)
             self._threads.append(thread)
@@ -330,7 +331,7 @@ class Server:
     def close(self) -> None:
         os.close(self._stopping)
         for thread in [*self._threads]:
-            thread.join(20)
+            thread.join(MOMENT)
         os.close(self._stop)
 
 
@@ -342,7 +343,7 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def until(true: Callable[[], T], seconds: float = 10) -> T:
+def until(true: Callable[[], T], seconds: float = MOMENT) -> T:
     """Ask until the answer is true; for states that nothing announces."""
     end = time.monotonic() + seconds
     while True:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from compose.runtime import cgroups
 from compose.state.index import Index
+from tests.support.patience import COMMAND
 
 if TYPE_CHECKING:
     import random
@@ -62,7 +63,7 @@ CALLS = (
     *("epoll_wait", "poll", "prctl", "capset", "seccomp", "setresuid", "close_range", "memfd_create"),
 )
 ERRORS = ("ENOSPC", "EIO", "EPERM", "EMFILE", "ENOMEM")
-PATIENCE = 90.0
+PATIENCE = COMMAND
 
 
 class Point(NamedTuple):

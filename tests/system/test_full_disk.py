@@ -39,7 +39,8 @@ def fill(directory: str) -> str:
 
 def test_how_a_container_ended_is_known_although_the_disk_was_full(small: Paths, busybox_root: str) -> None:
     stand = Stand(small, busybox_root)
-    identity = stand.shell("trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    identity = stand.shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done")
+    stand.until_written(identity, b"ready")
     filler = fill(small.data)
     assert stand.keeper.stop(identity)["exit_code"] == 7
     os.unlink(filler)

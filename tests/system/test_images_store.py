@@ -21,6 +21,7 @@ from compose.images.store import ImageStore
 from compose.images.unpack import OPAQUE
 from compose.linux.mount import MNT_DETACH, mount, umount2
 from tests.support.images import add_directory, silent, store_image
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,7 +307,7 @@ def test_a_known_distribution_is_made_once_by_many(
 
     def fake(reference: str, into: str, **options: object) -> Bootstrapped:
         made.append(reference)
-        assert waiting.wait(30)
+        assert waiting.wait(MOMENT)
         with open(f"{into}/made", "w", encoding="utf-8") as file:
             file.write(reference)
         return Bootstrapped(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.runtime.container import hardening, oci
-from tests.support.launching import Box, Running, in_monitor
+from tests.support.launching import BASE, Box, Running, in_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -278,9 +278,9 @@ from compose.runtime.container.enter import enter
 from compose.runtime.container.launch import Stdio, launch
 reexec.forget_environment()
 spec = json.loads(sys.argv[2])
-group = cgroups.create("pycompose/test-launch", spec["id"], {})
+group = cgroups.create(sys.argv[3], spec["id"], {})
 launched = launch(spec, Stdio(0, 1, 2), group)
-if len(sys.argv) > 3:
+if len(sys.argv) > 4:
     enter(launched.pid, {**spec["oci"]["process"], "args": ["/evil"]}, Stdio(0, 1, 2), cgroup=group)
 """
 
@@ -306,7 +306,7 @@ def test_the_interpreter_cannot_be_overwritten(
     spec = box.spec(*(["/evil"] if way == "launch" else ["sleep", "1000"]))
     if not clone:
         monkeypatch.setattr(reexec, "_clone", refuse)
-    arguments = [sys.executable, "-I", "-S", "-c", LAUNCHER, ROOT, json.dumps(spec)]
+    arguments = [sys.executable, "-I", "-S", "-c", LAUNCHER, ROOT, json.dumps(spec), BASE]
     reader, writer = os.pipe()
     with reexec.interpreter(copy) as program:
         actions = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, writer, 2)]
@@ -324,11 +324,11 @@ def test_the_interpreter_cannot_be_overwritten(
         assert part, found
         found += part
     os.close(reader)
-    group = cgroups.find("pycompose/test-launch", spec["id"])
+    group = cgroups.find(BASE, spec["id"])
     group.kill()
     reap_all()
     group.remove()
-    cgroups.remove_base("pycompose/test-launch")
+    cgroups.remove_base(BASE)
     assert b"ready" in found
     assert b"overwritten" not in found
     assert digest(copy) == before

@@ -73,7 +73,7 @@ def test_it_cannot_be_overwritten(box: Box) -> None:
 def test_orphans_are_reaped(box: Box) -> None:
     script = "for n in 1 2 3 4 5; do (sleep 0.0$n & echo $! >> /pids); done; for p in $(cat /pids); do "
     script += (
-        "tries=0; while [ -e /proc/$p ] && [ $tries -lt 500 ]; do sleep 0.01; tries=$((tries+1)); done; "
+        "tries=0; while [ -e /proc/$p ] && [ $tries -lt 5000 ]; do sleep 0.01; tries=$((tries+1)); done; "
     )
     script += "test -e /proc/$p && cat /proc/$p/stat; done; wc -l < /pids"
     assert run(box, script).output.split() == ["5"]
@@ -158,8 +158,8 @@ def test_the_terminal_is_the_childs(box: Box) -> None:
 
 
 def test_where_it_is_not_process_1_it_gets_its_own_orphans(box: Box) -> None:
-    script = "(sleep 0.05 & echo $! > /pid); p=$(cat /pid); cut -d ' ' -f 4 /proc/$p/stat; echo $PPID; "
-    script += "while [ -e /proc/$p ]; do :; done"
+    script = "(sleep 1000 & echo $! > /pid); p=$(cat /pid); cut -d ' ' -f 4 /proc/$p/stat; echo $PPID; "
+    script += "kill $p; while [ -e /proc/$p ]; do :; done"
     first, second = run(box, script, pid="host").output.split()
     assert first == second != "1"
 

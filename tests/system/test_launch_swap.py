@@ -16,6 +16,7 @@ from compose.runtime.loop import Loop
 from compose.runtime.supervision import follow
 from compose.runtime.supervision.follow import Follower
 from tests.support.launching import Box, Running, in_monitor
+from tests.support.patience import MOMENT
 from tests.system.test_launch_hostile import trap, watch_everything
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def test_a_follower_and_its_successor(box: Box, monkeypatch: pytest.MonkeyPatch,
                 seen.append(running.exec("cat", "/etc/deep/file").output.strip())
                 os.close(save(box, f"after {number}"))
                 assert follower._inotify is not None
-                select.select([follower._inotify.descriptor], [], [], 5)
+                select.select([follower._inotify.descriptor], [], [], MOMENT)
                 follower._changed()
                 seen.append(running.exec("cat", "/etc/deep/file").output.strip())
                 paths = follower.paths()

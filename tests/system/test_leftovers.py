@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.linux.namespaces import CLONE_NEWNET, setns, unshare
 from tests.support.leftovers import Machine, cgroup_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Territory
@@ -25,6 +26,18 @@ def _left(machine: Machine, make: Callable[[], object]) -> str:
         kept = make()
     del kept
     return str(caught.value)
+
+
+@pytest.fixture
+def own_network() -> Iterator[None]:
+    """A network namespace for the test: what it changes is nobody else's."""
+    host = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        unshare(CLONE_NEWNET)
+        yield
+    finally:
+        setns(host, CLONE_NEWNET)
+        os.close(host)
 
 
 @pytest.fixture
@@ -65,12 +78,12 @@ def test_a_mount_is_found_and_removed(machine: Machine, tmp_path: Path) -> None:
 
 
 def test_a_control_group_is_found_and_removed(machine: Machine) -> None:
-    path = f"{cgroup_roots()[0]}/pycompose-leftover-test"
+    path = f"{cgroup_roots()[0]}/pycompose-leftover-test-{os.getpid()}"
     assert path in _left(machine, lambda: os.mkdir(path))
     assert not os.path.exists(path)
 
 
-def test_an_interface_is_found(machine: Machine) -> None:
+def test_an_interface_is_found(own_network: None, machine: Machine) -> None:
     add = ["ip", "link", "add", "pc-lefttest", "type", "bridge"]
     try:
         assert "interface pc-lefttest" in _left(machine, lambda: subprocess.run(add, check=True))
@@ -78,27 +91,28 @@ def test_an_interface_is_found(machine: Machine) -> None:
         subprocess.run(["ip", "link", "del", "pc-lefttest"], check=True)
 
 
-def test_an_interface_into_another_ones_namespace_is_not_ours(machine: Machine) -> None:
+def test_an_interface_into_another_ones_namespace_is_not_ours(own_network: None, machine: Machine) -> None:
     """Somebody else's experiment on this machine: a namespace that is pinned elsewhere."""
-    name = "pc-notours"
+    name, namespace = "pc-notours", f"notours{os.getpid()}"
     try:
         with machine.watch():
-            subprocess.run(["ip", "netns", "add", "notours"], check=True)
+            subprocess.run(["ip", "netns", "add", namespace], check=True)
             subprocess.run(
-                ["ip", "link", "add", name, "type", "veth", "peer", "eth0", "netns", "notours"], check=True
+                ["ip", "link", "add", name, "type", "veth", "peer", "eth0", "netns", namespace],
+                check=True,
             )
     finally:
-        subprocess.run(["ip", "netns", "del", "notours"], check=True)
+        subprocess.run(["ip", "netns", "del", namespace], check=True)
 
 
-def test_an_interface_that_goes_with_its_namespace_is_waited_for(machine: Machine) -> None:
+def test_an_interface_that_goes_with_its_namespace_is_waited_for(own_network: None, machine: Machine) -> None:
     """The kernel removes the host's end after the namespace of the other end has lost its last process."""
     with machine.watch():
         script = "ip link add eth0 type veth peer pc-goes netns $PPID"
         subprocess.run(["unshare", "--net", "sh", "-c", script], check=True)
 
 
-def test_firewall_objects_are_found_by_name_and_by_interface(machine: Machine) -> None:
+def test_firewall_objects_are_found_by_name_and_by_interface(own_network: None, machine: Machine) -> None:
     add = (
         "add table ip pycompose_lefttest; add table ip lefttest;"
         'add chain ip lefttest forward; add rule ip lefttest forward iifname "pc-lefttest" counter accept'
@@ -144,7 +158,7 @@ def test_files_of_a_container_are_found(machine: Machine, territory: Territory) 
     assert not os.path.exists(f"{home.data}/containers/abc")
 
 
-def test_a_changed_setting_is_found(machine: Machine) -> None:
+def test_a_changed_setting_is_found(own_network: None, machine: Machine) -> None:
     path = "/proc/sys/net/ipv4/conf/lo/rp_filter"
     with open(path, encoding="ascii") as file:
         former = file.read()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.containers import Stand, wait_for_end
+from tests.support.patience import MOMENT
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +53,7 @@ class Collector:
         """At least so many lines, without the head that each has."""
         found: list[bytes] = []
         while len(found) < count:
-            assert select.select([self._socket], [], [], 20)[0], f"{len(found)} of {count} lines"
+            assert select.select([self._socket], [], [], MOMENT)[0], f"{len(found)} of {count} lines"
             lines = self.more()
             assert lines is not None, f"{len(found)} of {count} lines"
             found += lines
@@ -117,8 +119,7 @@ def test_nobody_waits_for_a_collector_that_does_not_read(stand: Stand) -> None:
 
 
 def test_lines_wait_for_a_collector_that_comes_later(stand: Stand) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
+    address = ("127.0.0.1", free_port())
     identity = stand.shell("seq 50 | sed 's/^/line /'; sleep 1000", logging=logging([*address], stream=True))
     stand.until_written(identity, b"line 50")
     with socket.create_server(address, reuse_port=False) as server:

@@ -15,6 +15,7 @@ import pytest
 from compose.network import names
 from compose.network.resolvers import PATIENCE
 from tests.support.network_lab import CONTAINER, NETWORK, PROJECT, TARGET, Lab, Server, private_memory, until
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ class Resolver:
     def close(self) -> None:
         self._closing = True
         self._udp.sendto(b"", self._udp.getsockname())
-        self._thread.join(10)
+        self._thread.join(MOMENT)
         self._tcp.close()
 
 

@@ -196,7 +196,7 @@ def test_a_reset_is_passed_on_both_ways(lab: Lab) -> None:
                 client.recv(1)
         client = connect(lab, "client", HOST, port)
         client.sendall(b"x")
-        ready.wait(10)
+        assert ready.wait(MOMENT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         until(lambda: seen)
@@ -282,7 +282,7 @@ def test_who_does_not_read_holds_up_the_sender_and_nobody_else(lab: Lab) -> None
             while True:
                 sent[0] += client.send(bytes(1 << 18))
         held_up.set()
-        client.settimeout(20)
+        client.settimeout(MOMENT)
         read_all(client)
 
     with contextlib.closing(Server(lab.listen("container", TARGET, 80), serve)):
@@ -291,7 +291,7 @@ def test_who_does_not_read_holds_up_the_sender_and_nobody_else(lab: Lab) -> None
         slow = lab.make("client")
         slow.connect((HOST, port))
         slow.sendall(b"b")
-        assert held_up.wait(20)
+        assert held_up.wait(MOMENT)
         with connect(lab, "client", HOST, port) as client:
             client.sendall(b"a")
             assert client.recv(10) == b"ok"
@@ -328,14 +328,14 @@ def test_netd_outlives_its_keeper_until_the_next_one(lab: Lab, echo: Server) -> 
     assert ask(lab, "client", HOST, port) == b"hello"
     with open(keeper, "w") as file:
         file.write('{"pid": 2}')
-    assert lab.netd.wait(10) == 0
+    assert lab.netd.wait(MOMENT) == 0
 
 
 def test_netd_ends_with_its_project(lab: Lab) -> None:
     lab.start()
     assert lab.control and lab.netd
     lab.control.close()
-    assert lab.netd.wait(10) == 0
+    assert lab.netd.wait(MOMENT) == 0
 
 
 def test_nonsense_from_the_keeper_ends_nothing(lab: Lab, echo: Server) -> None:

@@ -17,6 +17,7 @@ from compose.images.bootstrap import bootstrap, make
 from compose.images.bootstrap.fetch import Fetcher, NotFoundError
 from compose.images.bootstrap.sources import Location, Mirrors
 from compose.images.bootstrap.tree import Tree
+from tests.support.patience import MOMENT
 from tests.unit.debian_archive import Mirror, deb_of, entry_of, index_of, new_signer, serve
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_many_threads_each_have_a_connection(mirror: Mirror) -> None:
     barrier = threading.Barrier(4)
 
     def get(_: int) -> bytes:
-        barrier.wait(10)
+        barrier.wait(MOMENT)
         return found.get(f"{mirror.address}/file", sha256=DIGEST)
 
     with fetcher() as found, ThreadPoolExecutor(4) as pool:

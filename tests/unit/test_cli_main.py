@@ -185,7 +185,7 @@ def test_closed_standard_streams_are_no_error(directory: Path, arguments: list[s
 
 @pytest.mark.parametrize("arguments", [["ps"], ["config"], ["--help"], ["version"]])
 def test_a_reader_that_has_gone_ends_a_command_quietly(directory: Path, arguments: list[str]) -> None:
-    code, said = command(directory, *arguments, script='(sleep 0.1; "$@") | true')
+    code, said = command(directory, *arguments, script='exec 3> >(:); wait $!; "$@" >&3')
     assert (code, said) == (141, "")
 
 
@@ -195,7 +195,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(directory: Path) -> None
 
 
 def test_nobody_has_to_read_the_errors(directory: Path) -> None:
-    code, said = command(directory, "nosuch", script='(sleep 0.1; "$@" 2>&1) | true')
+    code, said = command(directory, "nosuch", script='exec 3> >(:); wait $!; "$@" 2>&3')
     assert (code, said) == (2, "")
 
 

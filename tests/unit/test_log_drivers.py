@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from compose.engine.embedded.spec.logging import About, logging
 from compose.errors import ContainerError
 from compose.runtime.output.shipping import fluentd, gelf, journald, syslog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ABOUT = About(
     "a" * 64, "shop-web-1", "sha256:" + "b" * 64, "web:1", "run it", {"team": "x"}, ["TZ=UTC", "A=b=c"]
@@ -33,22 +37,32 @@ def wanted(driver: str, **options: str) -> Any:
     return logging({"logging": {"driver": driver, "options": named}}, ABOUT)
 
 
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time zone of the test, wherever it is run."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.mark.parametrize(
     ("options", "pattern"),
     [
-        ({}, rb"<30>Nov 14 \d\d:13:20 a{12}\[\d+\]: hello"),
-        ({"syslog_format": "rfc3164", "tag": "t"}, rb"<30>Nov 14 \d\d:13:20 \S+ t\[\d+\]: hello"),
+        ({}, rb"<30>Nov 14 22:13:20 a{12}\[\d+\]: hello"),
+        ({"syslog_format": "rfc3164", "tag": "t"}, rb"<30>Nov 14 22:13:20 \S+ t\[\d+\]: hello"),
         (
             {"syslog_format": "rfc5424", "syslog_facility": "local3", "tag": "t"},
-            rb"<158>1 2023-11-14T\d\d:13:20(Z|[+-]\d\d:\d\d) \S+ t \d+ t - hello",
+            rb"<158>1 2023-11-14T22:13:20(Z|\+00:00) \S+ t \d+ t - hello",
         ),
         (
             {"syslog_format": "rfc5424micro", "syslog_facility": "0"},
-            rb"<6>1 2023-11-14T\d\d:13:20\.123456(Z|[+-]\d\d:\d\d) \S+ a{12} \d+ a{12} - hello",
+            rb"<6>1 2023-11-14T22:13:20\.123456(Z|\+00:00) \S+ a{12} \d+ a{12} - hello",
         ),
     ],
 )
-def test_syslog_has_dockers_formats(options: dict[str, str], pattern: bytes) -> None:
+def test_syslog_has_dockers_formats(utc: None, options: dict[str, str], pattern: bytes) -> None:
     (packet,) = syslog.Driver(SPEC, wanted("syslog", **options)).packets(TIME, 0, b"hello")
     assert re.fullmatch(pattern, packet), packet
     (error,) = syslog.Driver(SPEC, wanted("syslog", **options)).packets(TIME, 1, b"hello")

@@ -20,6 +20,7 @@ from compose.runtime.output.follower import Follower
 from compose.runtime.spec import health_of
 from tests.support import fake_isolation
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
+from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -290,7 +291,7 @@ def test_there_is_never_a_second_monitor(paths: Paths, monkeypatch: pytest.Monke
     stand.ensure()
     connection = sockets.connect(stand.paths.project_run(PROJECT), protocol.KEEPER_SOCKET)
     protocol.request(connection, "start", id=identity)
-    connection.settimeout(10)
+    connection.settimeout(MOMENT)
     answer = protocol.receive(connection)[0]
     connection.close()
     assert answer is not None and answer["reason"] == protocol.RUNNING

@@ -15,7 +15,7 @@ from compose.runtime import protocol, records
 from compose.runtime.supervision.revival import Revival
 from tests.support.containers import PROJECT, Stand, wait_for_end
 from tests.support.patience import MOMENT
-from tests.support.ports import quiet_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Published:
     def __init__(self, stand: Stand, identity: str) -> None:
         self.stand = stand
         self.identity = identity
-        self.address = ("127.0.0.1", quiet_port())
+        self.address = ("127.0.0.1", free_port())
         with socket.create_server(self.address) as listening:
             self.name = f"listen/{identity}/tcp/127.0.0.1/{self.address[1]}/10.0.0.2/80"
             stand.keeper.put(self.name, [listening.fileno()])
