@@ -32,9 +32,11 @@ def start(paths: Paths, project: str, identity: str) -> None:
 def wait(data: str, run: str, project: str, identity: str, interpreter: str) -> None:
     """In that process: wait for the end, then be ``python -m compose.cli.waiter``."""
     from compose.errors import ComposeError
+    from compose.linux.files import close_range
     from compose.runtime.client import Keeper
     from compose.state.paths import Paths
 
+    close_range(3)  # what the caller's shell has open for its children
     try:
         Keeper(Paths(data, run), project).wait(identity)
     except ComposeError:

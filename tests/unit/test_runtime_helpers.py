@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -85,6 +86,20 @@ def test_a_container_runs_and_its_records_can_be_read(stand: Stand) -> None:
     assert read_state(stand.paths, identity) == state
     with open(f"{stand.paths.container(identity)}/state.json") as file:
         assert '\n "status": "exited",\n' in file.read()
+
+
+def test_helpers_keep_nothing_open_of_who_started_them(paths: Paths) -> None:
+    """As ``flock FILE pycompose up -d``: the lock goes with the command."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    stand = Stand(paths, "/", isolation="tests.support.fake_isolation")
+    try:
+        stand.run("sleep", "1000")
+        os.close(writer)
+        assert select.select([reader], [], [], 0)[0]  # nobody has the other end
+    finally:
+        os.close(reader)
+        stand.close()
 
 
 def test_the_keeper_holds_descriptors_by_name(stand: Stand) -> None:

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 KEEPER_FILE = "keeper.json"
 
 _ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
+_SOCKET = 3
 _CODE = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; "
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from compose.linux.files import close_range; "
+    f"close_range({_SOCKET + 1}); from {{module}} import main; "
     "from compose.runtime.protocol import loads; main(loads(sys.argv.pop(1).encode()))"
 )
+"""Whatever the caller's shell has open for its children, a lock perhaps, is none of a helper's."""
 _PASSED_ON = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS")
 _ANSWER_TIME = 30.0
 _LAST_BREATH = 1.0
@@ -330,13 +333,12 @@ def _spawn(module: str, options: dict[str, Any], socket: int) -> int:
     """Execute `module`.main with options and one socket, in a session of its own; its process number."""
     from compose.runtime.container.reexec import interpreter
 
-    target = 3
     arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(module=module), _ROOT]
-    arguments.append(protocol.dumps({**options, "socket": target}).decode())
+    arguments.append(protocol.dumps({**options, "socket": _SOCKET}).decode())
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     actions: list[tuple[Any, ...]] = [
         *((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in range(3)),
-        (os.POSIX_SPAWN_DUP2, socket, target),
+        (os.POSIX_SPAWN_DUP2, socket, _SOCKET),
     ]
     try:
         with interpreter() as program:
