@@ -25,6 +25,12 @@ TEXT_OF_A_NODE = 256
 _CORE = "tag:yaml.org,2002:"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = object()
+_ATTEMPTS = 5
+"""How often a file is read at most, each time without the comments at which libyaml stumbled."""
+_STUMBLES = ("cannot start any token", "violates indentation")
+"""How libyaml says so before a value and after one."""
+_TRIED_AGAIN = 1 << 18
+"""Characters of the largest file that is read more than once."""
 
 
 class _Frame:
@@ -49,10 +55,9 @@ def documents(data: bytes, file: str, budget: Budget | None = None) -> list[tupl
         budget.read(data, file)
     text = _decode(data, file)
     _refuse_inner_marks(text, file)
-    builder = _Builder(file, budget.written if budget else MAX_WRITTEN)
+    limit = budget.written if budget else MAX_WRITTEN
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            builder.feed(event)
+        builder = _built(text, file, limit)
     except yaml.MarkedYAMLError as problem:
         raise _syntax_error(problem, file, text) from None
     except yaml.reader.ReaderError as problem:
@@ -68,6 +73,40 @@ def documents(data: bytes, file: str, budget: Budget | None = None) -> list[tupl
     if budget is not None:
         budget.parsed(builder.nodes)
     return builder.documents
+
+
+def _built(text: str, file: str, limit: int) -> _Builder:
+    attempts = _ATTEMPTS if len(text) <= _TRIED_AGAIN else 1
+    while True:
+        attempts -= 1
+        builder = _Builder(file, limit)
+        try:
+            for event in yaml.parse(text, Loader=_LOADER):
+                builder.feed(event)
+            return builder
+        except yaml.MarkedYAMLError as problem:
+            cured = _without_tabbed_comments(text, problem)
+            if cured == text or not attempts:
+                raise
+            text = cured
+
+
+def _without_tabbed_comments(text: str, problem: yaml.MarkedYAMLError) -> str:
+    """The text without the comments at which libyaml stumbled, because a tab indents the first of them.
+
+    YAML and docker compose allow that. Where it stumbled there is no block of text, so that the lines which
+    follow and begin with # are comments as well.
+    """
+    if problem.problem_mark is None or not (problem.problem or "").endswith(_STUMBLES):
+        return text
+    lines = text.split("\n")
+    number = problem.problem_mark.line
+    if number >= len(lines) or "\t" not in lines[number].partition("#")[0]:
+        return text
+    while number < len(lines) and lines[number].lstrip(" \t").startswith("#"):
+        lines[number] = ""
+        number += 1
+    return "\n".join(lines)
 
 
 def _code(problem: yaml.reader.ReaderError) -> int:

@@ -348,6 +348,22 @@ def test_dates_in_keys_of_ones_own_are_written_in_full(
         ]
 
 
+def test_tabs_may_indent_comments(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "compose.yaml").write_text(
+        "# first\n\t# second\n \t # third\nservices:\n\t#\n  a:\n    image: x\n    labels:\n"
+        "      one: |\n        text\n        \t# more\n      two: b\n\t\t# last\n      # of all\n"
+    )
+    shown = yaml.safe_load(output(capfd, "config"))
+    assert shown["services"]["a"]["labels"] == {"one": "text\n\t# more\n", "two": "b"}
+    for text, message in (
+        ("services:\n\ta: {image: x}\n", "compose.yaml:2:1: is not YAML: a tab is used for indentation"),
+        ("services:\n  a:\n    image: |\n     \t# x\n", "compose.yaml:4:6: is not YAML"),
+    ):
+        (project / "compose.yaml").write_text(text)
+        assert main(["config"]) == 1
+        assert message in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("switch", [(), ("--no-interpolate",)])
 def test_what_is_no_number_is_not_written_as_json(
     project: Path, capfd: pytest.CaptureFixture[str], switch: tuple[str, ...]
