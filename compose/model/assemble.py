@@ -177,6 +177,8 @@ def _assemble(loading: Loading, watch: Callable[[Map, Path], None] | None) -> tu
         for key in [key for key in warned.get(kind) or () if key not in tree.get(kind, ())]:
             del warned[kind][key]
     warn_of_unsupported(warned, loading.warn)
+    for text, at in loading.inputs.unset.items():
+        loading.warn(at, text)
     return _project(loading, tree, disabled, profiles, order), loading.inputs
 
 

@@ -259,7 +259,8 @@ def _amounts(one: _Check) -> None:
     ):
         value = one.service.get(key)
         if value is not None and float(value) < (-1 if key in ("memswap_limit", "pids_limit") else 0):
-            raise one.error(key, f"{value} is less than 0", "write 0 or more, or remove the key")
+            also = ", -1 for no limit" if key == "pids_limit" else ""
+            raise one.error(key, f"{value} is less than 0", f"write 0 or more{also}, or remove the key")
 
 
 def _devices_and_limits(one: _Check) -> None:

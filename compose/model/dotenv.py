@@ -12,7 +12,14 @@ import re
 from typing import TYPE_CHECKING
 
 from compose.model.budget import Budget
-from compose.model.interpolate import MAX_TOTAL, InvalidTemplate, MissingVariable, Template, TooLong
+from compose.model.interpolate import (
+    MAX_TOTAL,
+    InvalidTemplate,
+    MissingVariable,
+    Template,
+    TooLong,
+    unset_text,
+)
 from compose.model.tree import Position, error, not_utf_8
 
 if TYPE_CHECKING:
@@ -51,12 +58,15 @@ def parse(
     known: dict[str, str] | None = None,
     note: Note | None = None,
     budget: Budget | None = None,
+    warn: Callable[[Position, str], None] | None = None,
 ) -> dict[str, str]:
-    """The variables of a file; added to `known`, which later values may refer to."""
+    """The variables of a file; added to `known`, which later values may refer to. `warn` hears of those that
+    are used and not set."""
     budget = budget or Budget()
     text = _content(data, file, budget).decode("utf-8", "surrogateescape")
     parser = _Parser(text, file, lookup, {} if known is None else known, budget)
     parser.note = note
+    parser.warn = warn
     return parser.parse()
 
 
@@ -121,13 +131,21 @@ class _Parser:
         self.known = known
         self.index = 0
         self.note: Note | None = None
+        self.warn: Callable[[Position, str], None] | None = None
+        self.start = 0
+        self.told: set[str] = set()
         self.budget = budget
         self.line, self.counted, self.total = 1, 0, 0
-        self.template = Template(self._value_of, budget=budget)
+        self.template = Template(self._value_of, self._unset, budget)
 
     def _value_of(self, name: str) -> str | None:
         found = self.lookup(name)
         return self.known.get(name) if found is None else found
+
+    def _unset(self, name: str) -> None:
+        if self.warn is not None and name not in self.told:
+            self.told.add(name)
+            self.warn(self._next_place(self.start), unset_text(name))
 
     def _at(self, index: int) -> Position:
         line = self.text.count("\n", 0, index) + 1
@@ -144,7 +162,7 @@ class _Parser:
 
     def parse(self) -> dict[str, str]:
         while self._to_statement():
-            start = self.index
+            start = self.start = self.index
             name, inherited = self._name()
             if " " in name:
                 raise self._error(start, f"`{name}` is not a name: it contains a space", "write NAME=value")

@@ -69,7 +69,8 @@ def _read(
     if kind == "raw":
         dotenv.parse_raw(inputs.read(file), inputs.shown(file), lookup, known, note, inputs.budget)
     elif kind == "":
-        dotenv.parse(inputs.read(file), inputs.shown(file), lookup, known, note, inputs.budget)
+        content, shown = inputs.read(file), inputs.shown(file)
+        dotenv.parse(content, shown, lookup, known, note, inputs.budget, inputs.note_unset)
     else:
         raise error(
             at, path, f"`{kind}` is not a format", similar(kind, ["raw"]) or "write `raw`, or leave it out"
@@ -87,7 +88,7 @@ def read_label_files(service: Map, name: str, inputs: Inputs) -> None:
             path = ("services", name, "label_file", index)
             raise error(at, path, f"{inputs.shown(str(file))} is not there", "create it, or remove the entry")
         data, shown = inputs.read(str(file)), inputs.shown(str(file))
-        dotenv.parse(data, shown, known.get, known, budget=inputs.budget)
+        dotenv.parse(data, shown, known.get, known, budget=inputs.budget, warn=inputs.note_unset)
     own = service.get("labels")
     result = Map(files.start)
     for key, value in known.items():

@@ -187,4 +187,6 @@ def read_dotenv(
         inputs.assignments.append((name, at, value))
 
     lookup = lookup_in(above, inputs.variable) if above else inputs.variable
-    dotenv.parse(inputs.read(path), inputs.shown(path), lookup, variables, note, inputs.budget)
+    dotenv.parse(
+        inputs.read(path), inputs.shown(path), lookup, variables, note, inputs.budget, inputs.note_unset
+    )

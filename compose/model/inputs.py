@@ -26,7 +26,10 @@ MAX_FILE_SIZE = 2 << 20
 class Inputs:
     """Files and variables as seen from one directory; `files` and `variables` record what was asked for."""
 
-    __slots__ = ("assignments", "budget", "contents", "cwd", "environment", "files", "included", "variables")
+    __slots__ = (
+        *("assignments", "budget", "contents", "cwd", "environment", "files", "included", "unset"),
+        "variables",
+    )
 
     def __init__(self, environment: Mapping[str, str], cwd: str) -> None:
         self.environment = environment
@@ -37,6 +40,8 @@ class Inputs:
         self.budget = Budget()
         self.included = 0
         """How many times a file was included."""
+        self.unset: dict[str, Position] = {}
+        """What there is to say of variables that are not set and files of variables use, with the place."""
         self.assignments: list[tuple[str, Position, str]] = []
         """What the .env files set, for interpolation: name, place, value; later ones win."""
 
@@ -45,6 +50,10 @@ class Inputs:
         self.variables.add(name)
         found = self.environment.get(name)
         return self.cwd if found is None and name == "PWD" else found
+
+    def note_unset(self, at: Position, text: str) -> None:
+        """Keep a warning for the end of the load; the first place of a variable is enough."""
+        self.unset.setdefault(text, at)
 
     def kind(self, path: str) -> str:
         """``file``, ``dir`` or ``none``; what is there now is part of the record."""

@@ -150,6 +150,11 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+def unset_text(name: str) -> str:
+    """What there is to say of a variable that is used and not set."""
+    return f"the variable {name} is not set, an empty string is used; `${{{name}:-}}` says so quietly"
+
+
 class Interpolator:
     """Interpolates a tree in place and remembers which unset variables it has warned of."""
 
@@ -176,10 +181,7 @@ class Interpolator:
     def _unset(self, name: str) -> None:
         if name not in self._warned and self._at is not None:
             self._warned.add(name)
-            self._warn(
-                self._at,
-                f"the variable {name} is not set, an empty string is used; `${{{name}:-}}` says so quietly",
-            )
+            self._warn(self._at, unset_text(name))
 
     def text(self, text: str, at: Position, path: Path) -> str:
         """One string interpolated."""

@@ -142,6 +142,18 @@ def test_an_unset_variable_is_warned_of_once(tmp_path: Path) -> None:
     assert found.startswith("compose.yaml:2:26: the variable A is not set")
 
 
+def test_an_unset_variable_of_a_file_of_variables_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nD=${NO}\nE=$NO-${NO3:-x}${NO4-}\n")
+    (tmp_path / "a.env").write_text("F=$A${NO5}\nG=$F$F\n")
+    (tmp_path / "a.labels").write_text("L=${NO7}x\n")
+    found = warnings(tmp_path, "services: {a: {image: x, env_file: a.env, label_file: a.labels}}\n")
+    assert [text.partition(" is not set")[0] for text in found] == [
+        ".env:2:1: the variable NO",
+        "a.env:1:1: the variable NO5",
+        "a.labels:1:1: the variable NO7",
+    ]
+
+
 @pytest.mark.parametrize("case", cases(), ids=lambda case: str(case.name))
 def test_every_warning_has_its_place(case: Any) -> None:
     project = load(case.files, cwd=str(case.directory), environment=case.environment, profiles=case.profiles)
