@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from compose.runtime.supervision.revival import Revival
     from compose.state.index import ContainerRow
     from compose.state.paths import Paths
     from compose.ui.logs import LogPrinter
@@ -57,6 +58,7 @@ class Following:
         self._ended = ended
         self._since = since
         self._until = until
+        self._revival: Revival | None = None
         self._news = events.Reader(paths, project, from_now=True)
         self._follower = Follower(paths)
         self._rows: dict[str, ContainerRow] = {}
@@ -95,7 +97,9 @@ class Following:
         for identity in self._follower.unwatched():
             from compose.runtime.supervision.revival import Revival
 
-            Revival(self._paths, self._project).bring_back(identity)
+            if self._revival is None:
+                self._revival = Revival(self._paths, self._project)
+            self._revival.bring_back(identity)
 
     def _goes_on(self, awaited: Callable[[ContainerRow], bool]) -> bool:
         while True:
