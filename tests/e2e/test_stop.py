@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,3 +148,65 @@ def test_a_container_that_stops_all_that_enters_it_holds_nobody_up(
         entering.communicate(timeout=PATIENCE)
     states = {one["State"] for one in stack.ps("--all").values()}
     assert states == {"kill": {"exited"}, "restart": {"running"}, "stop": {"exited"}, "down": set()}[command]
+
+
+# Whoever is born in its pid namespace is stopped on his way, before he has executed his program.
+SHARING = """
+services:
+  owner:
+    image: IMAGE
+    command: [sh, -c, "while :; do kill -STOP -1 2>/dev/null; done"]
+    stop_grace_period: 0s
+  guest:
+    image: IMAGE
+    command: [sleep, infinity]
+    pid: service:owner
+    stop_grace_period: 0s
+"""
+
+
+def wait_until_stopped(group: str) -> None:
+    """Until a process that has a word in the name of its control group is stopped, or traced."""
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/cgroup") as groups, open(f"/proc/{name}/stat") as status:
+                    if group in groups.read() and status.read().rpartition(")")[2].split()[0] in "Tt":
+                        return
+            except OSError:
+                continue
+    raise AssertionError("nobody was stopped")
+
+
+@pytest.mark.parametrize("command", [("stop", "guest"), ("down",), ("kill", "owner")])
+def test_a_container_that_shares_processes_with_one_that_stops_them_holds_nobody_up(
+    stack: Stack, command: tuple[str, ...]
+) -> None:
+    """Its start may wait for ever, but not its monitor."""
+    stack.write(SHARING)
+    stack.up("owner")
+    with stack.start("up", "-d", "guest") as starting:
+        identity = ""
+        while not identity:
+            found = (str(one["ID"]) for one in stack.ps("--all").values() if one["Service"] == "guest")
+            identity = next(found, "")
+        wait_until_stopped(identity[:12])
+        starting.terminate()  # a project's commands wait for each other
+        stack.run(*command)
+        starting.communicate(timeout=PATIENCE)
+    states = {str(one["Service"]): one["State"] for one in stack.ps("--all").values()}
+    assert states.get("guest") in (None, "exited", "created")
+
+
+def test_a_container_that_shares_processes_with_a_paused_one_starts(stack: Stack) -> None:
+    stack.write("""
+services:
+  owner: {image: IMAGE, command: [sleep, infinity]}
+  guest: {image: IMAGE, command: [sleep, infinity], pid: service:owner, stop_grace_period: 0s}
+""")
+    stack.up("owner")
+    stack.run("pause", "owner")
+    stack.up("--no-deps", "guest")
+    assert stack.shell("guest", "cat /proc/1/comm") == "sleep"
+    stack.run("unpause", "owner")

@@ -146,14 +146,19 @@ class Box:
 class Running:
     """A container that runs; only inside `in_monitor`."""
 
-    def __init__(self, spec: ContainerSpec, files: dict[int, list[int]] | None = None) -> None:
+    def __init__(
+        self,
+        spec: ContainerSpec,
+        files: dict[int, list[int]] | None = None,
+        joined: dict[str, int] | None = None,
+    ) -> None:
         self.spec = spec
         resources = spec["oci"]["linux"].get("resources")
         self.cgroup = cgroups.create(BASE, spec["id"], resources)
         self._reader, writer = os.pipe()
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.launched = launch(spec, Stdio(null, writer, writer), self.cgroup, files=files)
+            self.launched = launch(spec, Stdio(null, writer, writer), self.cgroup, joined, files)
         except BaseException:
             self.cgroup.remove()
             cgroups.remove_base(BASE)

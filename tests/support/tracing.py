@@ -152,6 +152,8 @@ def _inspect(proc: int, pid: int, secret: bytes) -> dict[str, Any]:
         _note(proc, pid, found)
         if not stop:
             found["has_secret"] = _holds(proc, pid, secret)
+        if stop == _MOST_STOPS - 1:
+            break
         _libc.ptrace(_SYSCALL, pid, None, None)
     _libc.ptrace(_DETACH, pid, None, None)
     return found if found["roots"] else {}

@@ -28,6 +28,7 @@ ENTRIES, MANY = 40, 200
 OWN = ("pipe:", "socket:", "/dev/null", "/dev/pts/", "/pts/")
 """What the descriptors 0 to 2 and that of the report are."""
 MEMORY = "the monitor's memory"
+SHARED = {"pid": "pid", "proc": "mnt"}
 
 
 @pytest.fixture
@@ -86,12 +87,12 @@ def traced(
     return in_monitor(monitor)
 
 
-def problems(catch: Catch, own: int, root: os.stat_result) -> list[str]:
-    """What the process had that its container has not."""
+def problems(catch: Catch, own: int, root: os.stat_result | None) -> list[str]:
+    """What the process had that its container has not; with `root` other roots as well."""
     found: list[str] = []
     more = catch.permitted & ~own
     found += [f"CAP_{name}" for place, name in enumerate(capabilities.NAMES) if more >> place & 1]
-    if strange := catch.roots - {(root.st_dev, root.st_ino)}:
+    if root is not None and (strange := catch.roots - {(root.st_dev, root.st_ino)}):
         found.append(f"roots {strange}")
     for number, name in catch.descriptors.items():
         if int(number) > 3 or not name.startswith(OWN):
@@ -99,6 +100,41 @@ def problems(catch: Catch, own: int, root: os.stat_result) -> list[str]:
     if catch.has_secret:
         found.append(MEMORY)
     return found
+
+
+def launched(box: Box, *args: str) -> list[str]:
+    """What a tracer in the pid namespace of one container gets of process 1 of others that share it, and what
+    the last one of those has written."""
+
+    def monitor() -> list[str]:
+        secret = secrets.token_hex(32).encode()
+        first = box.spec("sleep", "1000")
+        with Running(first) as owner:
+            pid, own = owner.launched.pid, first["oci"]["process"]["capabilities"]["bounding"]
+            joined = {name: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for name, kind in SHARED.items()}
+            written = ""
+
+            def one() -> None:
+                nonlocal written
+                spec = box.spec(*args)
+                spec["oci"]["linux"]["namespaces"] = [
+                    entry for entry in spec["oci"]["linux"]["namespaces"] if entry["type"] != "pid"
+                ]
+                spec["shared"] = {"pid": first["id"]}
+                with Running(spec, joined=joined) as running:
+                    running.wait()
+                    written = running.output()
+
+            with Tracer(owner.launched.pidfd, {*own, "CAP_SYS_PTRACE"}, secret) as tracer:
+                for _ in range(ENTRIES):
+                    one()
+                tracer.wait_for_a_catch(one)
+            mask = capabilities.mask(own)
+            roots = {root for catch in tracer.catches for root in catch.roots}
+            assert (os.stat("/").st_dev, os.stat("/").st_ino) not in roots
+            return [*{text for catch in tracer.catches for text in problems(catch, mask, None)}, written]
+
+    return in_monitor(monitor)
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
@@ -120,4 +156,10 @@ def test_with_a_user_and_few_rights(box: Box) -> None:
 
 def test_what_cannot_be_written_down_has_no_more_than_its_memory(box: Box) -> None:
     found = traced(box, again=False, forked=True, cap_add=["SYS_PTRACE"])
+    assert set(found) <= {MEMORY}
+
+
+def test_nor_from_process_1_of_a_container_that_shares_it(box: Box) -> None:
+    *found, written = launched(box, "sh", "-c", "test -d /proc/$$/ns && ls /proc/self/fd && cat /proc/1/comm")
+    assert written.split()[-2:] == ["3", "sleep"]
     assert set(found) <= {MEMORY}

@@ -19,6 +19,7 @@ import os
 from compose.linux import mount as m
 from compose.linux import signals
 from compose.linux.beneath import openat2
+from compose.linux.cradle import Cradle
 from compose.linux.files import PROC_SUPER_MAGIC, file_system_type
 from compose.linux.namespaces import (
     CLONE_NEWCGROUP,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
-    from compose.linux.cradle import Cradle
     from compose.runtime.cgroups.common import Cgroup
     from compose.runtime.container.gate import Gate
     from compose.runtime.container.hooks import Hooks
@@ -110,27 +110,37 @@ def launch(
     joined: Mapping[str, int] | None = None,
     files: Mapping[int, Sequence[int]] | None = None,
     gate: Gate | None = None,
+    birth: births.Birth | None = None,
 ) -> Launched:
     """Start process 1 of the container; returns when it has called execve, or waits at its `gate`.
 
     `joined` holds the namespaces of other containers (`sharing.open_all`), `files` the sources of mounts that
-    are open already (`Follower.open`). Single-threaded callers only. Afterwards the caller's children are
-    born in the container's pid namespace, if it has one of its own. Raises LaunchError (a ContainerError)
-    with the step in words.
+    are open already (`Follower.open`). Afterwards the calling thread's children are born in the container's
+    pid namespace, if it has one of its own. Those who are in the pid namespace of another container can hold
+    it up there, so that only somebody who has its `birth` ends the waiting. Raises LaunchError (a
+    ContainerError) with the step in words.
     """
     setup = Setup(spec, stdio, cgroup, joined or {}, files or {})
     if gate is not None:
         setup.gate = gate
-    own, foreign = setup.pid_namespace()
-    if foreign is not None or own:
-        reset_pid_namespace()  # a restart needs a second unshare
+    terminal = bool(setup.process.get("terminal"))
     try:
+        own, foreign = setup.pid_namespace()
+        if foreign is not None or own:
+            reset_pid_namespace()  # a restart needs a second unshare
+        if foreign is not None and setup.may_go_on():
+            setup.cradle = Cradle()
+            try:
+                return fork_and_wait(setup.run, setup.items, birth, cradle=setup.cradle, terminal=terminal)
+            except LaunchError as error:
+                if error.number != steps.NO_PROC:
+                    raise
+            setup.cradle = None
         if foreign is not None:
             setns(foreign, CLONE_NEWPID)
-            os.close(foreign)
         elif own:
             unshare(CLONE_NEWPID)
-        return fork_and_wait(setup.run, setup.items, terminal=bool(setup.process.get("terminal")))
+        return fork_and_wait(setup.run, setup.items, birth, terminal=terminal)
     finally:
         setup.close()
 
@@ -280,6 +290,9 @@ class Setup:
             if not path and kind not in ("pid", "user"):
                 self.flags |= NAMESPACES[kind]
         self.shared_shm = shared.get("shm", -1)
+        self.shared_proc = shared.get("proc", -1)
+        self.cradle: Cradle | None = None
+        """With it the child is born last of all into the pid namespace of another container."""
         self.joined: list[tuple[str, int]] = []
         self.process = oci["process"]
         self.program = Program(self.process, spec.get("seccomp") or "")
@@ -338,11 +351,16 @@ class Setup:
             os.close(self.program.init)
             self.program.init = -1
 
+    def may_go_on(self) -> bool:
+        """Whether everything can be made from outside of the pid namespace that the container shares."""
+        simple = self.hooks is None and self.gate is None and self.shared_proc >= 0
+        return simple and self.program.may_go_on()
+
     def pid_namespace(self) -> tuple[bool, int | None]:
         """Whether the container gets its own pid namespace, and a descriptor of the one it joins instead."""
         for kind, descriptor in self.joined:
             if kind == "pid":
-                return False, os.dup(descriptor)
+                return False, descriptor
         return "pid" in self.namespaces, None
 
     # From here on: in the child
@@ -350,7 +368,8 @@ class Setup:
     def run(self, progress: Progress) -> NoReturn:
         """The child's whole way to execve."""
         prctl(PR_SET_DUMPABLE, 0)
-        os.setsid()
+        if self.cradle is None:
+            os.setsid()
         os.umask(0)  # nodes and directories get the modes that we say; 0022 before exec
         progress.at(steps.CONFINE)
         modules.confine(self.process)
@@ -362,6 +381,10 @@ class Setup:
         sources = mounts.open_sources(self.mounts, self.files, progress)
         if self.shared_shm >= 0:
             sources.update(mounts.open_shared(self.mounts, self.shared_shm, progress))
+        if self.cradle is not None:
+            foreign = self.pid_namespace()[1]
+            assert foreign is not None
+            sources.update(mounts.open_proc(self.mounts, self.shared_proc, foreign, progress))
         null = mounts.open_null()
         if self.hooks is not None:
             self.hooks.prepare()
@@ -391,14 +414,21 @@ class Setup:
         )
         with_terminal = terminal is not None
         become(
-            self.program, identity, stdio, progress, terminal=with_terminal, gate=self.gate, hooks=self.hooks
+            self.program,
+            identity,
+            stdio,
+            progress,
+            terminal=with_terminal,
+            gate=self.gate,
+            hooks=self.hooks,
+            cradle=self.cradle,
         )
 
     def _enter_namespaces(self, progress: Progress) -> None:
         order = list(NAMESPACES)
         for kind, descriptor in self.joined:
             progress.at(steps.NAMESPACE, order.index(kind))
-            if kind != "pid":
+            if kind != "pid" or self.cradle is not None:
                 setns(descriptor, NAMESPACES[kind])
         progress.at(steps.NAMESPACE)
         unshare(self.flags | CLONE_NEWNS)

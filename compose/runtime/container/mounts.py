@@ -17,6 +17,7 @@ import stat
 
 from compose.linux import mount as m
 from compose.linux.beneath import open_beneath
+from compose.linux.files import PROC_SUPER_MAGIC, file_system_type
 from compose.linux.namespaces import CLONE_NEWNS, setns
 from compose.runtime.container.rootfs import open_plain, open_target
 from compose.runtime.container.steps import (
@@ -27,6 +28,7 @@ from compose.runtime.container.steps import (
     MOUNT,
     MOUNT_SOURCE,
     MOUNT_TARGET,
+    NO_PROC,
     NOT_SHARED,
     READ_ONLY,
     Failure,
@@ -233,6 +235,41 @@ def open_shared(mounts: Sequence[dict[str, Any]], namespace: int, progress: Prog
                 setns(own, CLONE_NEWNS)
     os.close(own)
     return found
+
+
+def open_proc(
+    mounts: Sequence[dict[str, Any]], namespace: int, pid_namespace: int, progress: Progress
+) -> dict[int, int]:
+    """Detached clones of /proc of another container, whose mount and pid namespace are given, by place in
+    `mounts`: whoever is not in that pid namespace can make no such file system. Raises Failure with NO_PROC
+    when there is another one at its place.
+    """
+    found = {}
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    for index, mount in enumerate(mounts):
+        if mount.get("type") == "proc":
+            progress.at(MOUNT_SOURCE, index)
+            setns(namespace, CLONE_NEWNS)
+            try:
+                place = open_plain(m.AT_FDCWD, "proc", os.O_PATH | os.O_DIRECTORY)
+                if not _shows(place, pid_namespace):
+                    raise Failure(MOUNT_SOURCE, NO_PROC, index)
+                found[index] = m.clone_tree(place)
+                os.close(place)
+            except OSError:
+                raise Failure(MOUNT_SOURCE, NO_PROC, index) from None
+            finally:
+                setns(own, CLONE_NEWNS)
+    os.close(own)
+    return found
+
+
+def _shows(place: int, pid_namespace: int) -> bool:
+    """Whether a directory is the root of the procfs of a pid namespace."""
+    if file_system_type(place) != PROC_SUPER_MAGIC:
+        return False
+    wanted, there = os.fstat(pid_namespace), os.stat("1/ns/pid", dir_fd=place)
+    return (wanted.st_dev, wanted.st_ino) == (there.st_dev, there.st_ino)
 
 
 def attach_all(

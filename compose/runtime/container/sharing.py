@@ -2,6 +2,7 @@
 
     network     nothing to open: the namespace is pinned, and its path stands in the spec
     pid, ipc    those of the owner's process 1, which must be running: they end with it
+    proc        for pid also the owner's mount namespace, where its /proc is looked up (launch.py)
     shm         for ipc also the owner's mount namespace, where its /dev/shm is looked up (launch.py)
 
 They are opened whenever the container starts, so that a restart finds those that its owner has then.
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec
     from compose.state.paths import Paths
 
-_FILES = {"pid": {"pid": "pid"}, "ipc": {"ipc": "ipc", "shm": "mnt"}}
+_FILES = {
+    "pid": {"pid": "pid", "proc": "mnt"},
+    "ipc": {"ipc": "ipc", "shm": "mnt"},
+}
 
 
 def open_all(paths: Paths, spec: ContainerSpec) -> dict[str, int]:
-    """Descriptors of the namespaces ``pid``, ``ipc`` and ``shm``, as far as the container shares them.
+    """Descriptors of the namespaces ``pid``, ``proc``, ``ipc`` and ``shm``, as far as they are shared.
 
     The caller closes them. Raises `ContainerError` when an owner does not run.
     """

@@ -104,6 +104,7 @@ NOT_RUNNING = 10008
 FILE_AND_DIRECTORY = 10009
 NOT_PROC = 10010
 NOT_GIVEN = 10020
+NO_PROC = 10021
 LEADS_OUT = 10011
 NOT_SHARED = 10012
 HOOK_FAILED = 10013
@@ -122,6 +123,7 @@ _REASONS = {
     NOT_SHARED: "lies on a mount of the host that is not shared, so no mounts come and go with it",
     HOOK_FAILED: "it failed; see the container's log",
     HOOK_LATE: "no end within its timeout",
+    NO_PROC: "the container whose pid namespace is shared has not its own proc file system there",
     NOT_RUNNING: "it does not run any more",
     NOT_GIVEN: "this host gives less, and the most that it gives is set; see 'ulimit -Ha' and fs.nr_open",
 }

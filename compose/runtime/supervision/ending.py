@@ -45,11 +45,16 @@ class Ending:
             monitor.finish_for_good()
         elif monitor.pidfd >= 0:
             self._begin(number, grace)
+        elif monitor.entering is not None:
+            monitor.entering.kill()
 
     def end_run(self, grace: float | None = None) -> None:
         """Stop the container for its restarter, which starts it again."""
-        if self._monitor.pidfd >= 0 and self._stopper is None:
+        monitor = self._monitor
+        if monitor.pidfd >= 0 and self._stopper is None:
             self._begin(self._stop_signal(), grace)
+        elif monitor.entering is not None:
+            monitor.entering.kill()
 
     def end_now(self) -> None:
         """The project is shut down by force."""

@@ -47,13 +47,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.linux.sockets import Socket
-    from compose.runtime.cgroups.common import Cgroup
     from compose.runtime.container.birth import Birth
     from compose.runtime.output.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
     from compose.runtime.supervision.door import Arrived, Entering
     from compose.state.paths import Paths
 
+_REFUSALS = (ComposeError, OSError, KeyError, TypeError, ValueError)
+"""What is the fault of a spec, or of the host, and told to whoever wanted the container started."""
 _KEPT_HERE = ("json-file", "local", "none")
 """Log drivers of which nothing is sent anywhere."""
 _RETRY_WRITE = 1.0
@@ -119,6 +120,8 @@ class Monitor:
         self._hooks = HookRunner(self)
         self._shipper: Shipper | None = None
         self._closed = False
+        self.entering: Entering | None = None
+        """Process 1, as long as others can hold it up on its way."""
 
     # beginning ----------------------------------------------------------------------------------------------
 
@@ -136,20 +139,26 @@ class Monitor:
                 self._refuse_second_start(connection)
                 takeover.go_on(self, former)
                 return
-            warnings = self.launch()
-        except (ComposeError, OSError, KeyError, TypeError, ValueError) as error:
-            self.failed(error)
-            protocol.refuse(connection, error)
-            connection.close()
-            self.close()
+        except _REFUSALS as error:
+            self._start_failed(connection, error)
             return
-        pid = self.pid
 
-        def tell(told: list[str]) -> None:
-            protocol.answer(connection, pid=pid, warnings=told)
-            connection.close()
+        def begun(warnings: list[str]) -> None:
+            pid = self.pid
 
-        self.begun(warnings, tell)
+            def tell(told: list[str]) -> None:
+                protocol.answer(connection, pid=pid, warnings=told)
+                connection.close()
+
+            self.begun(warnings, tell)
+
+        self.launch(begun, lambda error: self._start_failed(connection, error))
+
+    def _start_failed(self, connection: Socket, error: Exception) -> None:
+        self.failed(error)
+        protocol.refuse(connection, error)
+        connection.close()
+        self.close()
 
     def _refuse_second_start(self, connection: Socket) -> None:
         text = f"container {self.identity[:12]} is running already"
@@ -180,10 +189,69 @@ class Monitor:
 
     # a run --------------------------------------------------------------------------------------------------
 
-    def launch(self) -> list[str]:
-        """Start process 1; returns warnings. Raises `ContainerError`, `OSError`; nothing of it runs then."""
-        cgroup = self.group.make(self.spec)
-        launched, fresh = self._execute(cgroup)
+    def launch(self, begun: Callable[[list[str]], None], failed: Callable[[Exception], None]) -> None:
+        """Start process 1. `begun` is called with warnings when it runs, or `failed` with why it does not.
+
+        Who shares the pid namespace of another container can be stopped in there on his way, so that he is
+        waited for in a thread, until he has arrived or `entering` is killed.
+        """
+        isolation = self.context.isolation
+        descriptors: Sequence[int] = ()
+        fresh: dict[str, list[int]] = {}
+        joined: dict[str, int] = {}
+
+        def arrived(launched: Any, error: Exception | None) -> None:
+            self.entering = None
+            sharing.close_all(joined)
+            for number in set(descriptors):
+                os.close(number)
+            if error is not None:
+                self._clean_after_launch(fresh)
+            elif launched is not None:
+                try:
+                    warnings = self._launched(launched, fresh)
+                except _REFUSALS as late:
+                    error = late
+                else:
+                    begun(warnings)
+                    return
+            if not isinstance(error, _REFUSALS):
+                raise error or AssertionError
+            failed(error)
+
+        try:
+            cgroup = self.group.make(self.spec)
+        except _REFUSALS as error:
+            failed(error)
+            return
+        try:
+            descriptors, fresh = self.streams.open()
+            joined = sharing.open_all(self.paths, self.spec)
+            files = self.files.open(self.spec["oci"].get("mounts") or ())
+            stdio = isolation.Stdio(*descriptors)
+            if "pid" in (self.spec.get("shared") or ()):
+                self.entering = self.door.enter(
+                    lambda birth: isolation.launch(self.spec, stdio, cgroup, joined, files, birth=birth),
+                    arrived,
+                )
+                return
+            launched = isolation.launch(self.spec, stdio, cgroup, joined, files)
+        except Exception as error:
+            arrived(None, error)
+            return
+        arrived(launched, None)
+
+    def _clean_after_launch(self, fresh: dict[str, list[int]]) -> None:
+        """Nothing of it runs; `fresh` are the descriptors that were made for it."""
+        self.group.end_stragglers()
+        self.files.end()
+        self.streams.drain()  # what hooks have said
+        for number in fresh.get("stdin", ()):
+            os.close(number)
+        self._hooks.run_at_once("poststop")
+
+    def _launched(self, launched: Any, fresh: dict[str, list[int]]) -> list[str]:
+        """Process 1 has executed its program; returns warnings."""
         self.pid, self.pidfd = launched.pid, launched.pidfd
         fresh["process"] = [launched.pidfd]
         if launched.master is not None:
@@ -194,29 +262,6 @@ class Monitor:
             self.streams.read_terminal(launched.master)
         not_followed = self.watch(resumed=False)
         return [*launched.warnings, *self.group.warnings(), *not_followed]
-
-    def _execute(self, cgroup: Cgroup) -> tuple[Any, dict[str, list[int]]]:
-        """The launched process, and the descriptors of ours that it has come with."""
-        isolation = self.context.isolation
-        descriptors, fresh = self.streams.open()
-        joined: dict[str, int] = {}
-        try:
-            joined = sharing.open_all(self.paths, self.spec)
-            files = self.files.open(self.spec["oci"].get("mounts") or ())
-            stdio = isolation.Stdio(*descriptors)
-            return isolation.launch(self.spec, stdio, cgroup, joined, files), fresh
-        except BaseException:
-            self.group.end_stragglers()
-            self.files.end()
-            self.streams.drain()  # what hooks have said
-            for number in fresh.get("stdin", ()):
-                os.close(number)
-            self._hooks.run_at_once("poststop")
-            raise
-        finally:
-            sharing.close_all(joined)
-            for number in set(descriptors):
-                os.close(number)
 
     def _record_start(self) -> None:
         started, kills = records.start_time(self.pid), self.group.kills_before

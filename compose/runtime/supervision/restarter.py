@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from compose.errors import ComposeError
 from compose.runtime.supervision import account, restart, spawn
 
 TYPE_CHECKING = False
@@ -105,11 +104,11 @@ class Restarter:
             return
         self._was_healthy = False
         account.restart_began(monitor.state)
-        try:
-            monitor.begun(monitor.launch(), self._answer)
-        except (ComposeError, OSError) as error:
-            self._refuse(error)
-            self.ended(account.restart_failed(monitor.state, error))
+        monitor.launch(lambda warnings: monitor.begun(warnings, self._answer), self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self._refuse(error)
+        self.ended(account.restart_failed(self._monitor.state, error))
 
     def _answer(self, warnings: list[str]) -> None:
         """It runs again."""
