@@ -266,6 +266,7 @@ def sweep_once() -> None:
         if records.lives(int(pid), int(started)):
             continue
         leftovers.end("pycompose", name)
+        cgroups.remove_base(f"pycompose/{name}")
 
 
 def wait_for_end(pidfd: int) -> None:
