@@ -191,3 +191,25 @@ def test_a_container_that_has_ended_meanwhile_is_not_entered(box: Box) -> None:
             return ["entered"]
 
     assert in_monitor(work) == [0, 0, "enter the container: it does not run any more"]
+
+
+@pytest.mark.parametrize("traces", [False, True])
+def test_a_container_with_room_for_one_more_process(box: Box, traces: bool) -> None:
+    """It is entered all the same, unless it could trace what is born before it has given up its rights."""
+
+    def work() -> list[Any]:
+        options: dict[str, Any] = {"cap_add": ["SYS_PTRACE"]} if traces else {}
+        spec = box.spec("sleep", "1000", **options)
+        spec["oci"]["linux"]["resources"] = {"pids": {"limit": 2}}
+        with Running(spec) as running:
+            probe = Probe(running, "true")
+            found: list[Any] = []
+            for _ in range(5):
+                try:
+                    found.append(probe.run()[0])
+                except Exception as error:
+                    found.append(str(error))
+            return found
+
+    refused = "fork: Resource temporarily unavailable"
+    assert in_monitor(work) == [refused if traces else 0] * 5

@@ -62,12 +62,19 @@ def enter(
         launched = repeat.spawn(entry.identity, stdio, cgroup, held, root, birth)
         if launched is not None:
             return launched
+        terminal = bool(process.get("terminal"))
         if program.may_go_on():
             entry.cradle = Cradle()
-        else:
-            setns(held, CLONE_NEWPID)
-        terminal = bool(process.get("terminal"))
-        return fork_and_wait(entry.run, program.items(), birth, cradle=entry.cradle, terminal=terminal)
+            try:
+                return fork_and_wait(
+                    entry.run, program.items(), birth, cradle=entry.cradle, terminal=terminal
+                )
+            except LaunchError as error:
+                if not program.may_be_born_first(error):
+                    raise
+            entry.cradle = None
+        setns(held, CLONE_NEWPID)
+        return fork_and_wait(entry.run, program.items(), birth, terminal=terminal)
     finally:
         reset_pid_namespace()
         if root != -1:

@@ -49,7 +49,7 @@ ON_JOINED: Callable[[], None] | None = None
 """Called in the child once it is inside the container's root; tests install an audit hook here."""
 
 _SIGKILL = 9
-_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+_ENOENT, _EAGAIN, _EACCES, _ENOTDIR = 2, 11, 13, 20
 _HERE = -100  # AT_FDCWD: the working directory
 _REPORT = 3  # the descriptor of the report socket from `_arrange_descriptors` on
 _INIT = 4  # that of the init
@@ -108,6 +108,13 @@ class Program:
             (SYS_ioctl, 0, TIOCSCTTY),
         ]
         return all(self.filter.allows(*call) for call in needed)
+
+    def may_be_born_first(self, error: LaunchError) -> bool:
+        """Whether the process may be born into the container before it is no more than that, because going on
+        as another one needs room for two and there is room for one (``pids_limit``): not where it could be
+        traced."""
+        bounding = (self.process.get("capabilities") or {}).get("bounding", ())
+        return (error.step, error.number) == (steps.FORK, _EAGAIN) and "CAP_SYS_PTRACE" not in bounding
 
     def resize(self, terminal: int) -> None:
         """Give the terminal the size that the configuration asks for, if it does."""

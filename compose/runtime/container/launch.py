@@ -133,7 +133,7 @@ def launch(
             try:
                 return fork_and_wait(setup.run, setup.items, birth, cradle=setup.cradle, terminal=terminal)
             except LaunchError as error:
-                if error.number != steps.NO_PROC:
+                if error.number != steps.NO_PROC and not setup.program.may_be_born_first(error):
                     raise
             setup.cradle = None
         if foreign is not None:

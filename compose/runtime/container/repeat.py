@@ -114,8 +114,9 @@ class Repeat:
             launched = self._calls.spawn(descriptors, pidfd, birth or births.Birth())
             launched.master, master = master, None
             return launched
-        except (Failure, OSError):
-            self._failures += 1
+        except (Failure, OSError) as error:
+            if not isinstance(error, BlockingIOError):  # else there is no room for one more process
+                self._failures += 1
             return None
         finally:
             for number in [*held, *([master] if master is not None else [])]:
