@@ -205,7 +205,8 @@ services:
     image: IMAGE
     command: httpd -f -p 80 -h /bin
     ports: ["127.0.0.1:{port}:80"]
-    healthcheck: {{test: wget -q -O /dev/null http://127.0.0.1/true, interval: 1s, retries: 300}}
+    healthcheck:
+      {{test: wget -q -O /dev/null http://127.0.0.1/true, start_period: 300s, start_interval: 100ms}}
 """)
     stack.run("up", "--wait")  # a server that does not listen yet resets the first connection
     ((_name, one),) = stack.ps("--no-trunc").items()

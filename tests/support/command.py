@@ -15,6 +15,7 @@ import termios
 import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from tests.support import processes
 from tests.support.patience import COMMAND, MOMENT
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Stack:
         directory = "/" if elsewhere else self.directory
         with self.start(*arguments, stdin=source, cwd=directory) as process:
             try:
-                out, err = process.communicate(stdin, timeout=patience)
+                out, err = _communicate(process, stdin, patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 out, err = process.communicate()
@@ -154,6 +155,19 @@ class Stack:
             process.kill()
             process.wait()
             os.close(master)
+
+
+def _communicate(process: subprocess.Popen[str], stdin: str | None, patience: float) -> tuple[str, str]:
+    """`Popen.communicate` for a command that may wait for containers of killed helpers to end."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return process.communicate(stdin, timeout=1.0)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                raise
+            processes.reap_adopted()
+            stdin = None  # it has been taken
 
 
 def _own_terminal() -> None:

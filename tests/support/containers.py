@@ -17,6 +17,7 @@ from compose.runtime.attachment import Attachment
 from compose.runtime.client import Keeper
 from compose.runtime.container.oci import default_oci
 from compose.runtime.output import logs
+from tests.support import processes
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
@@ -171,12 +172,14 @@ def wait_for(directory: str, look: Callable[[], object]) -> object:
 
 
 def wait_for_end(pids: Sequence[int], seconds: float = PATIENCE) -> None:
-    """Wait until processes have ended."""
+    """Wait until processes have ended, those of containers whose helpers were killed too."""
+    deadline = time.monotonic() + seconds
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             pidfd = os.pidfd_open(pid)
             try:
-                ready, _, _ = select.select([pidfd], [], [], seconds)
-                assert ready, f"process {pid} runs on"
+                while not select.select([pidfd], [], [], 1.0)[0]:
+                    processes.reap_adopted()
+                    assert time.monotonic() < deadline, f"process {pid} runs on"
             finally:
                 os.close(pidfd)
