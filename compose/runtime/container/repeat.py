@@ -4,7 +4,7 @@ What is to be done is found out beforehand, and written down as the system calls
 (linux/vfork.py), in the order of `hardening.become`. A process of ours makes them outside of the container's
 pid namespace, with nothing in its memory but that list; in there is born what executes the program, when it
 has no more rights than that is to have and no descriptors but its own (birth.py). So it does not matter who
-may trace it: nothing can be got from it that the container has not. It takes a third of what a fork takes.
+may trace it: nothing can be got from it that the container has not. It takes half of what a fork takes.
 
 Whatever does not go as written down is left to `enter`, which forks and does the same, and can say what is
 wrong.
