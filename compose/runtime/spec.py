@@ -239,6 +239,10 @@ PORTS_FILE = "ports.json"
 """The published ports that were got: a list of host_ip, published, target, protocol."""
 SOCKETS_FILE = "sockets.json"
 """Where its sockets are bound: name -> a list of family, type, address (supervision/reopening.py)."""
+SHARED_SHM = "shared-shm"
+"""The type of a mount that shows /dev/shm of the container whose ipc namespace is shared."""
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for when neither the image nor the user says it."""
 
 
 def health_of(state: ContainerState) -> str:

@@ -30,6 +30,7 @@ from compose.linux.terminal import TIOCSCTTY, set_controlling_terminal, set_wind
 from compose.runtime import oom
 from compose.runtime.container import capabilities, steps
 from compose.runtime.container.steps import Failure, LaunchError
+from compose.runtime.spec import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from compose.runtime.container.steps import Progress
     from compose.runtime.container.users import Identity
     from compose.runtime.spec import Process
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 ON_JOINED: Callable[[], None] | None = None
 """Called in the child once it is inside the container's root; tests install an audit hook here."""

@@ -33,6 +33,7 @@ from compose.runtime.container.steps import (
     READ_ONLY,
     Failure,
 )
+from compose.runtime.spec import SHARED_SHM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +66,6 @@ _PEERS = frozenset({"shared", "rshared", "slave", "rslave"})
 _EXDEV = 18
 _TEMPORARY = 0o1777
 """What a tmpfs looks like where the image has no directory of its place; so it does after a restart too."""
-SHARED_SHM = "shared-shm"
-"""The type of a mount that shows /dev/shm of the container whose ipc namespace is shared."""
 _IGNORED = frozenset({"defaults", "async", "norelatime", "nostrictatime", "atime", "bind", "rbind"})
 
 

@@ -6,8 +6,7 @@ import os
 import stat
 
 from compose.runtime.container import capabilities
-from compose.runtime.container.hardening import DEFAULT_PATH
-from compose.runtime.container.mounts import SHARED_SHM
+from compose.runtime.spec import DEFAULT_PATH, SHARED_SHM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

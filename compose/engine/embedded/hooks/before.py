@@ -16,8 +16,8 @@ from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
 from compose.runtime import records
 from compose.runtime.client import run_once
-from compose.runtime.container.mounts import SHARED_SHM
 from compose.runtime.container.oci import device_rules, environment, tmpfs
+from compose.runtime.spec import SHARED_SHM
 from compose.state.files import read_json, replace_json
 
 from .common import HookError, Output, adapt, failure
