@@ -36,6 +36,37 @@ def reset_pid_namespace() -> None:
         os.close(own)
 
 
+class in_network:  # noqa: N801 - used as a verb
+    """While it lasts, this thread makes its sockets in the network namespace that a path leads to.
+
+    `flags` are more ones of open(2) for the path. Raises OSError.
+    """
+
+    __slots__ = ("_flags", "_own", "_path")
+
+    def __init__(self, path: str, flags: int = 0) -> None:
+        self._path = path
+        self._flags = os.O_RDONLY | os.O_CLOEXEC | flags
+
+    def __enter__(self) -> None:
+        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            there = os.open(self._path, self._flags)
+            try:
+                setns(there, CLONE_NEWNET)
+            finally:
+                os.close(there)
+        except BaseException:
+            os.close(self._own)
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            setns(self._own, CLONE_NEWNET)
+        finally:
+            os.close(self._own)
+
+
 def initial_user_namespace() -> bool:
     """Whether the caller's ids are the machine's."""
     with open("/proc/self/uid_map", "rb") as file:

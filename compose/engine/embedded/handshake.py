@@ -20,7 +20,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from compose.linux.namespaces import CLONE_NEWNET, setns
+from compose.linux.namespaces import in_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,19 +61,8 @@ def _socket_in(namespace: str, ipv6: bool) -> socket.socket:
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     if not namespace:
         return socket.socket(family)
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        there = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(there, CLONE_NEWNET)
-        finally:
-            os.close(there)
-        try:
-            return socket.socket(family)
-        finally:
-            setns(own, CLONE_NEWNET)
-    finally:
-        os.close(own)
+    with in_network(namespace):
+        return socket.socket(family)
 
 
 class _Talk:

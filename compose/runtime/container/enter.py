@@ -19,7 +19,7 @@ from compose.runtime.container import modules, steps, terminals, users
 from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.container.repeat import JOINED, Repeat
-from compose.runtime.container.steps import Failure, LaunchError
+from compose.runtime.container.steps import LaunchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,32 +110,6 @@ def open_root(pid: int, pidfd: int) -> int:
         os.close(root)
         raise _gone()
     return root
-
-
-def open_terminal(pid: int, *, pidfd: int | None = None) -> tuple[int, int]:
-    """A new terminal (master, slave) of the devpts instance inside the container of `pid`.
-
-    Nothing in the container is followed: /dev/pts/ptmx must be character device 5:2 on a devpts, and the
-    slave is opened through the master.
-    """
-    own = pidfd is None
-    held = _open_pid(pid) if pidfd is None else pidfd
-    try:
-        root = open_root(pid, held)
-        try:
-            return terminals.open_inside(root)
-        except Failure as failure:
-            raise LaunchError(
-                failure.step, failure.number, steps.words(failure.step, failure.number, 0, "")
-            ) from None
-        except OSError as error:
-            number = error.errno or 0
-            raise LaunchError(steps.TERMINAL, number, steps.words(steps.TERMINAL, number, 0, "")) from None
-        finally:
-            os.close(root)
-    finally:
-        if own:
-            os.close(held)
 
 
 class _Entry:

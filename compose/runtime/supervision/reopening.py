@@ -138,33 +138,9 @@ class Reopening:
             if not self._at_home:
                 raise OSError(errno.EADDRNOTAVAIL, "we were started in another network namespace")
             return _bind_all(places)
-        with _Visit(self._monitor.paths.container_namespace(self._monitor.identity)):
+        there = self._monitor.paths.container_namespace(self._monitor.identity)
+        with namespaces.in_network(there, os.O_NOFOLLOW):
             return _bind_all(places)
-
-
-class _Visit:
-    """While it lasts, this thread makes its sockets in another network namespace."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            there = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                namespaces.setns(there, namespaces.CLONE_NEWNET)
-            finally:
-                os.close(there)
-        except BaseException:
-            os.close(self._own)
-            raise
-
-    def __exit__(self, *_error: object) -> None:
-        try:
-            namespaces.setns(self._own, namespaces.CLONE_NEWNET)
-        finally:
-            os.close(self._own)
 
 
 def _host() -> str:

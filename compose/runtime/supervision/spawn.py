@@ -153,11 +153,7 @@ class outside_of_the_container:  # noqa: N801 - used as a verb
             self._former = os.open("/proc/self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:  # its process 1 has ended
             self._former = -1
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            namespaces.setns(own, namespaces.CLONE_NEWPID)
-        finally:
-            os.close(own)
+        namespaces.reset_pid_namespace()
 
     def __exit__(self, *_error: object) -> None:
         if self._former >= 0:
