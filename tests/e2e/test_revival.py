@@ -8,7 +8,6 @@ import functools
 import os
 import signal
 import socket
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -20,13 +19,11 @@ from compose.runtime.client import Keeper
 from compose.state.files import read_json
 from tests.support.command import Lines
 from tests.support.containers import wait_for_end
-from tests.support.network_lab import in_thread
+from tests.support.network_lab import in_thread, until
 from tests.support.patience import MOMENT
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from compose.runtime.spec import ContainerState
     from tests.support.command import Stack
 
@@ -55,14 +52,6 @@ def ports(stack: Stack) -> Ports:
     stack.up()
     until(lambda: answers(found.tcp), "web does not answer")
     return found
-
-
-def until(look: Callable[[], object], complaint: str) -> None:
-    """Wait for what only the other side of a socket, or the kernel, can tell."""
-    deadline = time.monotonic() + MOMENT
-    while not look():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.02)
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

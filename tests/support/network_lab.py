@@ -343,13 +343,13 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def until(true: Callable[[], T], seconds: float = MOMENT) -> T:
+def until(true: Callable[[], T], complaint: str = "it did not happen") -> T:
     """Ask until the answer is true; for states that nothing announces."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + MOMENT
     while True:
         if value := true():
             return value
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, complaint
         select.select([], [], [], 0.005)
 
 

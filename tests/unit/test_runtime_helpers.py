@@ -44,15 +44,6 @@ MOST_MODULES = 24
 """Those of the standard library; our own are not counted."""
 
 
-@pytest.fixture
-def stand(paths: Paths) -> Iterator[Stand]:
-    made = Stand(paths, "/", isolation="tests.support.fake_isolation")
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 @pytest.mark.parametrize("driver", ["syslog", "journald", "gelf", "fluentd"])
 def test_log_drivers_load_little(driver: str) -> None:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

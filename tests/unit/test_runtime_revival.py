@@ -6,9 +6,6 @@ import os
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
-
-import pytest
 
 from compose.linux import sockets
 from compose.runtime import protocol, records
@@ -16,20 +13,6 @@ from compose.runtime.supervision.revival import Revival
 from tests.support.containers import PROJECT, Stand, wait_for_end
 from tests.support.patience import MOMENT
 from tests.support.ports import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from compose.state.paths import Paths
-
-
-@pytest.fixture
-def stand(paths: Paths) -> Iterator[Stand]:
-    made = Stand(paths, "/", isolation="tests.support.fake_isolation")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def kill_together(*pids: int) -> None:
