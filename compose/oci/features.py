@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from compose.oci.bundle import VERSION
-from compose.runtime.container import capabilities, mounts, seccomp
+from compose.runtime.container import capabilities, seccomp
 from compose.runtime.container.launch import NAMESPACES
+from compose.runtime.container.mounts.options import option_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def features(cgroup_version: int) -> dict[str, Any]:
             *("prestart", "createRuntime", "createContainer"),
             *("startContainer", "poststart", "poststop"),
         ],
-        "mountOptions": mounts.option_names(),
+        "mountOptions": option_names(),
         "linux": {
             "namespaces": sorted(set(NAMESPACES) - {"user", "time"}),
             "capabilities": [f"CAP_{name}" for name in capabilities.NAMES],

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.runtime import cgroups
-from compose.runtime.container import mounts, oci, rootfs
+from compose.runtime.container import oci, rootfs
+from compose.runtime.container.mounts.masks import open_null
 from tests.support.launching import BASE, Box, Running, in_monitor
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def test_a_device_of_the_host(box: Box) -> None:
 
 
 def test_masks_use_the_real_null_device() -> None:
-    os.close(mounts.open_null())
+    os.close(open_null())
 
 
 # control groups

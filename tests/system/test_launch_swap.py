@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.linux import mount as m
-from compose.runtime.container import oci, swap
+from compose.runtime.container import oci
+from compose.runtime.container.mounts import swap
 from compose.runtime.loop import Loop
 from compose.runtime.supervision import follow
 from compose.runtime.supervision.follow import Follower

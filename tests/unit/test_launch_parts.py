@@ -13,7 +13,8 @@ from compose.linux import mount as m
 from compose.runtime.cgroups import devices, v1, v2
 from compose.runtime.container import capabilities, oci, steps, users
 from compose.runtime.container.hardening import _candidates, _environment
-from compose.runtime.container.mounts import Options, in_order
+from compose.runtime.container.mounts.attach import in_order
+from compose.runtime.container.mounts.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path

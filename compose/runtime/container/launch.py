@@ -45,8 +45,9 @@ from compose.linux.terminal import open_peer
 from compose.linux.vfork import forking
 from compose.runtime import oom
 from compose.runtime.container import birth as births
-from compose.runtime.container import image_mounts, modules, mounts, rootfs, steps, users
+from compose.runtime.container import modules, rootfs, steps, users
 from compose.runtime.container.hardening import Program, become, join_keyring
+from compose.runtime.container.mounts import attach, devices, images, masks, sources
 from compose.runtime.container.steps import RECORD, Failure, LaunchError, Progress
 
 TYPE_CHECKING = False
@@ -315,7 +316,7 @@ class Setup:
         return {
             **self.program.items(),
             steps.LAYER: rootfs.layer_paths(root) if root else (),
-            steps.MOUNT_SOURCE: [mounts.source_path(mount) for mount in self.mounts],
+            steps.MOUNT_SOURCE: [sources.source_path(mount) for mount in self.mounts],
             steps.MOUNT: destinations,
             steps.MOUNT_TARGET: destinations,
             steps.DEVICE: [device["path"] for device in self.devices],
@@ -378,28 +379,28 @@ class Setup:
         if self.program.oom_score is not None:
             progress.at(steps.OOM_SCORE)
             oom.write(self.program.oom_score)
-        sources = mounts.open_sources(self.mounts, self.files, progress)
+        trees = sources.open_sources(self.mounts, self.files, progress)
         if self.shared_shm >= 0:
-            sources.update(mounts.open_shared(self.mounts, self.shared_shm, progress))
+            trees.update(sources.open_shared(self.mounts, self.shared_shm, progress))
         if self.cradle is not None:
             foreign = self.pid_namespace()[1]
             assert foreign is not None
-            sources.update(mounts.open_proc(self.mounts, self.shared_proc, foreign, progress))
-        null = mounts.open_null()
+            trees.update(sources.open_proc(self.mounts, self.shared_proc, foreign, progress))
+        null = masks.open_null()
         if self.hooks is not None:
             self.hooks.prepare()
         self._enter_namespaces(progress)
-        sources.update(image_mounts.open_images(self.mounts, progress))
+        trees.update(images.open_images(self.mounts, progress))
         root = self._make_root(progress)
         groups = self.cgroup.open_mounts() if any(e.get("type") == "cgroup" for e in self.mounts) else None
-        mounts.attach_all(root, self.mounts, sources, groups, progress, self.floors)
-        mounts.make_devices(root, self.devices, progress)
+        attach.attach_all(root, self.mounts, trees, groups, progress, self.floors)
+        devices.make_devices(root, self.devices, progress)
         if self.hooks is not None:
             self.hooks.run(progress)
         terminal = self._terminal(root, progress)
         self._write_proc(root, progress)
-        mounts.make_read_only(root, self.read_only, progress)
-        mounts.Masks(null).cover(root, self.masked, progress)
+        masks.make_read_only(root, self.read_only, progress)
+        masks.Masks(null).cover(root, self.masked, progress)
         progress.at(steps.USER)
         identity = users.resolve(self.process.get("user") or {}, root)
         self._make_working_directory(root, progress)

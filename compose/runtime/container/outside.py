@@ -18,7 +18,10 @@ from compose.linux import mount as m
 from compose.linux.private_mounts import in_private_mounts
 from compose.linux.process import pidfd_open
 from compose.runtime import records
-from compose.runtime.container import enter, image_mounts, mounts, rootfs, steps
+from compose.runtime.container import enter, rootfs, steps
+from compose.runtime.container.mounts.attach import attach_all
+from compose.runtime.container.mounts.images import IMAGE, open_images
+from compose.runtime.container.mounts.sources import is_bind, open_source
 from compose.runtime.container.steps import Failure, Progress
 
 TYPE_CHECKING = False
@@ -66,8 +69,8 @@ def _of_process(state: ContainerState) -> int:
 def _mounted(spec: ContainerSpec) -> tuple[int, int]:
     """The root, mounted anew, and what keeps it mounted: a descriptor of its mount namespace."""
     everything = spec["oci"].get("mounts") or ()
-    binds = [mount for mount in everything if mounts.is_bind(mount)]
-    images = [mount for mount in everything if mount.get("type") == image_mounts.IMAGE]
+    binds = [mount for mount in everything if is_bind(mount)]
+    images = [mount for mount in everything if mount.get("type") == IMAGE]
     progress = Progress(-1)
     found = [
         (mount, source) for index, mount in enumerate(binds) if (source := _source(mount, index)) is not None
@@ -78,11 +81,11 @@ def _mounted(spec: ContainerSpec) -> tuple[int, int]:
     def work() -> tuple[int, int]:
         keep = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            trees = image_mounts.open_images(images, progress)
+            trees = open_images(images, progress)
             sources.update({len(found) + index: tree for index, tree in trees.items()})
             plain = (spec["oci"].get("root") or {}).get("path") or ""
             root = rootfs.make_root(spec.get("rootfs"), plain, progress)
-            mounts.attach_all(root, shown, sources, None, progress)
+            attach_all(root, shown, sources, None, progress)
             if (spec["oci"].get("root") or {}).get("readonly"):
                 m.mount_setattr(root, "", flags=m.AT_EMPTY_PATH, attr_set=m.MOUNT_ATTR_RDONLY)
         except BaseException:
@@ -105,6 +108,6 @@ def _words(step: int, number: int, spec: ContainerSpec) -> str:
 def _source(mount: dict[str, object], index: int) -> int | None:
     """What a bind shows; None when it is not there any more."""
     try:
-        return mounts.open_source(mount, index)
+        return open_source(mount, index)
     except (OSError, Failure):
         return None

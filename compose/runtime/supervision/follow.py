@@ -1,7 +1,7 @@
 """Files of the host that are mounted one by one, and follow what their editors do.
 
 A mount holds on to the file that was there, whereas most programs save by writing another file and renaming
-it over the first. The directories of such files are watched, and the mount is replaced (swap.py).
+it over the first. The directories of such files are watched, and the mount is replaced (mounts/swap.py).
 
     the host's side     the path is resolved once, when the container starts. From then on no link is followed
                         on it, since a container may have the directory as well, and write to it
@@ -17,8 +17,8 @@ import stat
 from compose.linux import mount as m
 from compose.linux.beneath import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from compose.linux.inotify import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONLYDIR, OVERFLOW, Inotify
-from compose.runtime.container import swap
-from compose.runtime.container.mounts import Options
+from compose.runtime.container.mounts import swap
+from compose.runtime.container.mounts.options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

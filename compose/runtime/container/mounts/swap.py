@@ -15,7 +15,7 @@ from compose.linux import mount as m
 from compose.linux.namespaces import CLONE_NEWNS, reset_pid_namespace, setns
 from compose.linux.process import PR_SET_DUMPABLE, prctl
 from compose.linux.vfork import forking
-from compose.runtime.container.mounts import open_null
+from compose.runtime.container.mounts.masks import open_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
