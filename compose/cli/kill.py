@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Send a signal to containers, those of ``run`` too."""
     from compose.cli.changing import change
     from compose.plan.life import plan_kill
-    from compose.runtime.supervision.stop import signal_number
+    from compose.runtime.supervision.monitor.stop import signal_number
 
     signal_number(arguments.signal)
 

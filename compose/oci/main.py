@@ -17,7 +17,7 @@ from compose.oci import create
 from compose.oci.container import Container, all_in
 from compose.runtime import cgroups
 from compose.runtime.container import host_hooks
-from compose.runtime.supervision.stop import signal_number
+from compose.runtime.supervision.monitor.stop import signal_number
 from compose.state import files
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ import pytest
 from compose.linux.process import pidfd_send_signal
 from compose.runtime.container import init
 from compose.runtime.container.hardening import INIT_NAME
-from compose.runtime.supervision.stop import hears
+from compose.runtime.supervision.monitor.stop import hears
 from tests.support.launching import Box, Done, Running, in_monitor
 
 if TYPE_CHECKING:

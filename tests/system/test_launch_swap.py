@@ -14,8 +14,8 @@ from compose.linux import mount as m
 from compose.runtime.container import oci
 from compose.runtime.container.mounts import swap
 from compose.runtime.loop import Loop
-from compose.runtime.supervision import follow
-from compose.runtime.supervision.follow import Follower
+from compose.runtime.supervision.monitor import follow
+from compose.runtime.supervision.monitor.follow import Follower
 from tests.support.launching import Box, Running, in_monitor
 from tests.support.patience import MOMENT
 from tests.system.test_launch_hostile import trap, watch_everything

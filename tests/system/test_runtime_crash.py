@@ -18,7 +18,7 @@ from compose.linux import sockets
 from compose.runtime import records
 from compose.runtime.client import Keeper
 from compose.runtime.container.oci import default_oci
-from compose.runtime.supervision import exits
+from compose.runtime.supervision.monitor import exits
 from tests.support.containers import PROJECT, Stand, wait_for, wait_for_end
 from tests.support.network_lab import until
 from tests.support.patience import MOMENT

@@ -15,8 +15,8 @@ from compose.errors import ContainerError, StateError
 from compose.linux import sockets
 from compose.linux.process import exit_code
 from compose.runtime import protocol, records
-from compose.runtime.supervision import health, restart, stop
-from compose.runtime.supervision.health import HealthMachine
+from compose.runtime.supervision.monitor import health, restart, stop
+from compose.runtime.supervision.monitor.health import HealthMachine
 
 # restart policies
 # --------------------------------------------------------------------------------------------

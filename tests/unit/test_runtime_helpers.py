@@ -33,7 +33,8 @@ LIGHT = r"""
 import sys
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
-from compose.runtime.supervision import isolation, keeper, monitor, once
+from compose.runtime.supervision import isolation, keeper, once
+from compose.runtime.supervision.monitor import monitor
 print("\n".join(set(sys.modules) - before))
 """
 FORBIDDEN = {

@@ -134,11 +134,20 @@ LAYERS = {
         ("records", "cgroups"),
         ("spec", "protocol", "loop", "oom"),
     ),
+    "compose.runtime.supervision": (
+        ("keeper",),
+        ("helpers",),
+        ("heir", "revival"),
+        ("monitor", "asking"),
+        ("spawn",),
+        ("lost", "leftovers", "orphans"),
+        ("hold", "children", "once", "isolation"),
+    ),
 }
 """The modules and folders of a package, from the top down: each imports only from rows below its own."""
 
 
-WHOLES_AND_PARTS = {"compose.runtime.supervision.monitor"}
+WHOLES_AND_PARTS = {"compose.runtime.supervision.monitor.monitor"}
 """Modules whose parts, each in a module of its own, share the state of the whole: they may name its type."""
 
 

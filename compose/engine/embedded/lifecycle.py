@@ -8,7 +8,7 @@ from compose.errors import ContainerError
 from compose.runtime import protocol, records
 from compose.runtime.client import Keeper
 from compose.runtime.container import apparmor
-from compose.runtime.supervision.stop import SIGKILL, signal_number
+from compose.runtime.supervision.monitor.stop import SIGKILL, signal_number
 from compose.state import events
 
 from . import networks, ports, service_record, volumes

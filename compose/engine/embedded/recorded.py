@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from compose.errors import StateError
 from compose.plan.target import Target, Wanted, WantedNetwork
 from compose.runtime import records
-from compose.runtime.supervision.restart import wanted as is_restarted
+from compose.runtime.supervision.monitor.restart import wanted as is_restarted
 
 from . import networks, service_record
 

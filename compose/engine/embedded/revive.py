@@ -1,9 +1,9 @@
 """What running containers have lost with helpers that were all killed at once: given back before a plan is
 carried out.
 
-Their monitors open ports and name sockets again by themselves (supervision/reopening.py). This is for what
-those cannot: name sockets whose place somebody else has, ports of which no record says where they were. It
-also says which port another program has taken.
+Their monitors open ports and name sockets again by themselves (supervision/monitor/reopening.py). This is for
+what those cannot: name sockets whose place somebody else has, ports of which no record says where they were.
+It also says which port another program has taken.
 """
 
 from __future__ import annotations

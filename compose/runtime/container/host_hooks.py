@@ -6,7 +6,7 @@
 They see the host's namespaces, and the container's state as JSON on their standard input. One that fails is
 told of and the others are run all the same: what it should have followed has happened. Those before the
 program are the launcher's (hooks.py). A monitor runs them beside its other work
-(supervision/hook_runner.py).
+(supervision/monitor/hook_runner.py).
 """
 
 from __future__ import annotations

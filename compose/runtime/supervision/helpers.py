@@ -227,7 +227,7 @@ class Helpers:
     def _fork_monitor(self, identity: str, connection: Socket | None, task: str) -> None:
         def become(channel: Socket, own: dict[str, list[int]]) -> None:
             process.set_name(f"pc-{identity}")
-            from compose.runtime.supervision import monitor
+            from compose.runtime.supervision.monitor import monitor
 
             to = self._settings
             context = monitor.Context(to.paths, to.project, identity, to.isolation, to.base)

@@ -246,7 +246,7 @@ def main(options: dict[str, Any]) -> None:
 
 def share_memory() -> None:
     """Load what monitors need, and put it where the collector of the forked processes will not touch it."""
-    __import__("compose.runtime.supervision.monitor")
+    __import__("compose.runtime.supervision.monitor.monitor")
     __import__("compose.runtime.container.capabilities", fromlist=["available"]).available()
     gc.collect()
     gc.freeze()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from compose.errors import ContainerError
 from compose.model.values import duration
-from compose.runtime.supervision.stop import signal_number
+from compose.runtime.supervision.monitor.stop import signal_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -61,7 +61,8 @@ class Source(NamedTuple):
 class Mounts(NamedTuple):
     """`oci` is complete but for the volumes and given files, whose directories the caller knows.
 
-    ``follow`` in an entry asks for a file to stay the one that its path names (supervision/follow.py).
+    ``follow`` in an entry asks for a file to stay the one that its path names
+    (supervision/monitor/follow.py).
     """
 
     oci: list[dict[str, Any]]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from compose.runtime.container.host_hooks import Hook
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
     Then = Callable[[list[str]], None]
 

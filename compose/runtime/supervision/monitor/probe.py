@@ -7,7 +7,7 @@ import time
 
 from compose.errors import ContainerError
 from compose.linux.files import readable
-from compose.runtime.supervision import exits, health
+from compose.runtime.supervision.monitor import exits, health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from compose.runtime.loop import Loop, Timer
     from compose.runtime.spec import Healthcheck, Process
-    from compose.runtime.supervision.door import Arrived, Entering
+    from compose.runtime.supervision.monitor.door import Arrived, Entering
 
     Enter = Callable[[Process, Sequence[int], Arrived], Entering]
 

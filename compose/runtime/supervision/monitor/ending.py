@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from compose.errors import ContainerError
 from compose.linux import process
-from compose.runtime.supervision.stop import DEFAULT_GRACE, SIGKILL, SIGTERM, Stopper, signal_number
+from compose.runtime.supervision.monitor.stop import DEFAULT_GRACE, SIGKILL, SIGTERM, Stopper, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.runtime.loop import Timer
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
 _RETRY_KILL = 0.1
 _MOST_KILLS = 100

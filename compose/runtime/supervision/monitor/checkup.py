@@ -6,16 +6,16 @@ import time
 
 from compose.linux import process
 from compose.runtime.spec import health_of
-from compose.runtime.supervision.health import same_health
-from compose.runtime.supervision.probe import Prober
+from compose.runtime.supervision.monitor.health import same_health
+from compose.runtime.supervision.monitor.probe import Prober
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from compose.runtime.spec import Process
-    from compose.runtime.supervision.door import Arrived, Entering
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.door import Arrived, Entering
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
 _SIGKILL = 9
 _WRITTEN = 10.0

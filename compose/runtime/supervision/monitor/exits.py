@@ -16,7 +16,7 @@ from compose.runtime import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from compose.runtime.supervision.link import Link
+    from compose.runtime.supervision.monitor.link import Link
 
 _INFO_SIZE = 64  # PIDFD_INFO_SIZE_VER0
 _PIDFD_GET_INFO = 0xC000FF0B | _INFO_SIZE << 16

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from compose.runtime.supervision import account, restart, spawn
+from compose.runtime.supervision import spawn
+from compose.runtime.supervision.monitor import account, restart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.runtime.loop import Timer
     from compose.runtime.spec import Health, RestartPolicy
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
 _NEVER: RestartPolicy = {"name": "no", "max_attempts": 0}
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.runtime.loop import Loop
-    from compose.runtime.supervision.link import Link
+    from compose.runtime.supervision.monitor.link import Link
 
 _NO_LINKS = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _HERE = m.AT_FDCWD

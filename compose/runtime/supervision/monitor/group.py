@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from compose.errors import ComposeError, ContainerError
 from compose.runtime.supervision import children
-from compose.runtime.supervision.memory import MemoryWatch
+from compose.runtime.supervision.monitor.memory import MemoryWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

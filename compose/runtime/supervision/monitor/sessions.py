@@ -11,7 +11,7 @@ import os
 from compose.errors import ComposeError, ContainerError
 from compose.linux import process
 from compose.runtime import protocol, records
-from compose.runtime.supervision import exits
+from compose.runtime.supervision.monitor import exits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from compose.linux.sockets import Socket
     from compose.runtime.protocol import Message
-    from compose.runtime.supervision.door import Entering
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.door import Entering
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
 
 class Session:

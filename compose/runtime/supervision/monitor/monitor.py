@@ -28,17 +28,18 @@ from compose.runtime.loop import Loop
 from compose.runtime.output.attachments import Attachments
 from compose.runtime.output.streams import Streams
 from compose.runtime.spec import VERSION
-from compose.runtime.supervision import account, children, exits, takeover
-from compose.runtime.supervision.checkup import Checkup
-from compose.runtime.supervision.control import Control
-from compose.runtime.supervision.door import Door
-from compose.runtime.supervision.ending import Ending
-from compose.runtime.supervision.follow import Follower
-from compose.runtime.supervision.group import Group
-from compose.runtime.supervision.hook_runner import HookRunner
-from compose.runtime.supervision.link import Link
-from compose.runtime.supervision.reopening import Reopening
-from compose.runtime.supervision.restarter import Restarter
+from compose.runtime.supervision import children
+from compose.runtime.supervision.monitor import account, exits, takeover
+from compose.runtime.supervision.monitor.checkup import Checkup
+from compose.runtime.supervision.monitor.control import Control
+from compose.runtime.supervision.monitor.door import Door
+from compose.runtime.supervision.monitor.ending import Ending
+from compose.runtime.supervision.monitor.follow import Follower
+from compose.runtime.supervision.monitor.group import Group
+from compose.runtime.supervision.monitor.hook_runner import HookRunner
+from compose.runtime.supervision.monitor.link import Link
+from compose.runtime.supervision.monitor.reopening import Reopening
+from compose.runtime.supervision.monitor.restarter import Restarter
 from compose.state import events
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from compose.runtime.container.birth import Birth
     from compose.runtime.output.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
-    from compose.runtime.supervision.door import Arrived, Entering
+    from compose.runtime.supervision.monitor.door import Arrived, Entering
     from compose.state.paths import Paths
 
 _REFUSALS = (ComposeError, OSError, KeyError, TypeError, ValueError)

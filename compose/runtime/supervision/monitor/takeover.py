@@ -20,7 +20,7 @@ from compose.runtime.supervision import hold, spawn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.runtime.spec import ContainerState
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
 _LAST_BREATH = 2.0
 _RUNNING = ("running", "paused")

@@ -11,13 +11,13 @@ import os
 from compose.errors import ComposeError, ContainerError
 from compose.linux import sockets
 from compose.runtime import protocol
-from compose.runtime.supervision.sessions import Sessions
+from compose.runtime.supervision.monitor.sessions import Sessions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.linux.sockets import Socket
     from compose.runtime.protocol import Message
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
 
 class Control:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compose.runtime.loop import Timer
-    from compose.runtime.supervision.monitor import Monitor
+    from compose.runtime.supervision.monitor.monitor import Monitor
 
     Place = list[Any]
     """Family, type, and an address as bind(2) wants it."""
