@@ -97,6 +97,12 @@ ROWS = [
     ),
     Row("read_only", "read_only: true", "touch /x 2>&1 | grep -o 'Read-only.*'", "Read-only file system"),
     Row(
+        "read_only files of ours",
+        "read_only: true",
+        "for f in hosts hostname resolv.conf; do (echo >> /etc/$f) 2>/dev/null || echo $f; done",
+        "hosts\nhostname\nresolv.conf",
+    ),
+    Row(
         "tmpfs",
         "tmpfs: ['/t:size=1m,mode=700']",
         MOUNTED.format("/t", "tmpfs|size|mode|nosuid|noexec"),
@@ -148,6 +154,12 @@ ROWS = [
         "77\n55",
     ),
     Row("sysctls as paths", "sysctls: {net/core/somaxconn: 78}", "cat /proc/sys/net/core/somaxconn", "78"),
+    Row(
+        "mem_limit as a user sees it",
+        "mem_limit: 32m, user: app",
+        LIMIT.format("memory.max", "memory/memory.limit_in_bytes"),
+        "33554432",
+    ),
     Row(
         "mem_limit", "mem_limit: 32m", LIMIT.format("memory.max", "memory/memory.limit_in_bytes"), "33554432"
     ),

@@ -147,7 +147,8 @@ class Creation:
             hostname = sharing.hostname_of(service, self.id)
             directory = self.directory
             self._write_own_files(endpoints, hostname)
-        written = [WrittenFile(source, target, read_only=False) for source, target in files.given(directory)]
+        fixed = bool(service.get("read_only"))
+        written = [WrittenFile(source, target, read_only=fixed) for source, target in files.given(directory)]
         for number, file in enumerate(found.files):
             source = f"{self.directory}/files/given-{number}"
             replace(source, file.content.encode("utf-8", "surrogateescape"), mode=file.mode, durable=False)

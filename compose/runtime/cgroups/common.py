@@ -105,13 +105,19 @@ def refuse_open_devices(why: str) -> None:
 
 
 def make_group(directory: str) -> bool:
-    """Make a group, and those above it that are missing; whether it was not there."""
+    """Make a group, and those above it that are missing; whether it was not there.
+
+    Everybody may read it, whatever the umask is: programs that are no root in a container look their limits up.
+    """
+    former = os.umask(0o022)
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
         return False
     except FileNotFoundError:
         os.makedirs(directory, 0o755, exist_ok=True)
+    finally:
+        os.umask(former)
     return True
 
 

@@ -54,7 +54,7 @@ def enter(parent: str, project: str, identity: str) -> None:
         description = f"pycompose container {identity[:12]} of project {project}"
         systemd.enter_scope(_scope(identity), os.getpid(), description, OWN_LEAF, parent.strip("/"))
         leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
-        os.makedirs(leaf, 0o755, exist_ok=True)
+        common.make_group(leaf)
         write(f"{leaf}/cgroup.procs", "0")
     except OSError as error:
         raise ContainerError(f"cgroup_parent: {parent}: {error.strerror or error}") from None
@@ -106,9 +106,8 @@ def _make(root: str, base: str) -> None:
     for part in base.split("/"):
         directory = f"{directory}/{part}"
         try:
-            os.mkdir(directory, 0o755)
-        except FileExistsError:
-            continue
+            if not common.make_group(directory):
+                continue
         except OSError:  # not ours to use: the container's group will say so
             return
         for mark in _MARKS:

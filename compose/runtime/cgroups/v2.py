@@ -63,9 +63,9 @@ def prepare(project: str) -> tuple[str, list[str]]:
             base = ""
     if not base:
         base = f"pycompose/{project}"
-        os.makedirs(f"{common.ROOT}/{base}", 0o755, exist_ok=True)
+        make_group(f"{common.ROOT}/{base}")
     leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
-    os.makedirs(leaf, 0o755, exist_ok=True)
+    make_group(leaf)
     write(f"{leaf}/cgroup.procs", "0")
     return base, [name for name in _NEEDED if name not in enable_controllers(base)]
 
