@@ -374,6 +374,7 @@ def reap_all() -> None:
         "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk",
         "mknod /dev/mem c 1 1 && head -c 1 /dev/mem",
         "mknod /dev/fuse c 10 229 && : < /dev/fuse",
+        "mknod /dev/tun c 10 200 && : < /dev/tun",
         "test -s /proc/kcore && head -c 1 /proc/kcore | grep -q .",
         'test -n "$(cat /proc/keys)"',
         "mount -t tmpfs x /mnt",
