@@ -1,6 +1,6 @@
 """The whole matrix of the default seccomp profile: every call x capabilities x arguments x architecture.
 
-The tables are facts about the newest Docker Engine (its profile of June 2026), computed apart from our compiler:
+The tables are facts about the newest Docker Engine (its profile of June 2026), found apart from our compiler:
 from the profile's rules, and for x86_64, i386 and x32 from the very programs that runc installs for it under
 each capability, read back from the kernel. Where ours answers otherwise, `STRICTER` says so.
 """

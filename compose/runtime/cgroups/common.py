@@ -107,7 +107,7 @@ def refuse_open_devices(why: str) -> None:
 def make_group(directory: str) -> bool:
     """Make a group, and those above it that are missing; whether it was not there.
 
-    Everybody may read it, whatever the umask is: programs that are no root in a container look their limits up.
+    Everybody may read it, whatever the umask is: programs without root in a container look limits up.
     """
     former = os.umask(0o022)
     try:
