@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compose.engine.embedded.context import Context
     from compose.model import Project
     from compose.network.setup import SetupClient
-    from compose.plan.observed import Observed
+    from compose.plan.observed import Observed, ObservedContainer
     from compose.plan.plan import Plan
     from compose.state.paths import Paths
     from compose.ui.progress import Plain, Terminal
@@ -107,6 +107,8 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 sys.stdout.write("\n")
                 return 0
             _mention_staying(observed, plan)
+            if arguments.volumes and not arguments.services:
+                _mention_volumes(observed, plan, _external(project.volumes) if project else set())
             engine.prepare(plan)
             code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
             code = _take_down_outside(arguments, paths, project, name, progress) or code
@@ -187,6 +189,22 @@ def _mention_staying(observed: Observed, plan: Plan) -> None:
     staying = [one.name for one in observed.containers if one.oneoff and one.name not in leaving]
     if staying:
         warn(f"started by run, and still running: {', '.join(staying)}; --remove-orphans removes them")
+
+
+def _mention_volumes(observed: Observed, plan: Plan, external: set[str]) -> None:
+    """Say which volumes of the project stay, and for whom."""
+    from compose.cli.project import warn
+
+    leaving = {operation.action.target for operation in plan.operations}
+    for volume in observed.volumes:
+        if volume.name in leaving or volume.name in external:
+            continue
+        own = [c.name for c in observed.containers if c.name not in leaving and _may_use(c, volume.name)]
+        warn(f"volume {volume.name} stays: in use by {', '.join([*own, *volume.users])}")
+
+
+def _may_use(container: ObservedContainer, volume: str) -> bool:
+    return container.volumes is None or volume in container.volumes
 
 
 def _check_services(arguments: argparse.Namespace, paths: Paths, name: str, project: Project | None) -> None:

@@ -21,7 +21,7 @@ from compose.images.removal import Removal
 from compose.images.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from compose.state.paths import Paths
 
@@ -65,14 +65,19 @@ class ImageStore(Catalogue):
         with self.session() as session:
             session.add_names(self.manifest_of(found.id), [name])
 
-    def remove(self, reference: str, *, force: bool = False) -> list[str]:
+    def remove(
+        self, reference: str, *, force: bool = False, warn: Callable[[str], None] | None = None
+    ) -> list[str]:
         """Remove a name, and with its last name the image; what went, one word or digest each.
 
         An image that a container uses keeps its layers and is an `ImageError`; `force` takes only its names
-        away.
+        away. `warn` hears why layers stay that nobody may need any more.
         """
         with self._removal() as removal:
-            return removal.remove(reference, force=force)
+            gone = removal.remove(reference, force=force)
+        if removal.unsure and warn is not None:
+            warn(removal.unsure)
+        return gone
 
     def prune(self, *, cache: bool = False) -> list[str]:
         """Remove images without a name and layers that nothing names; with `cache` the build cache too."""
@@ -82,4 +87,4 @@ class ImageStore(Catalogue):
     @contextlib.contextmanager
     def _removal(self) -> Iterator[Removal]:
         with self.session() as session, self.layout.locked():
-            yield Removal(self, self.paths.containers, session.path)
+            yield Removal(self, self.paths, session.path)

@@ -8,8 +8,9 @@ A record of another boot or namespace says nothing about this one. The caller ho
 set-up, so that nobody else reads or writes the record meanwhile.
 
 Somebody with another run directory has a record and a lock of his own, but the same host. So each shows his
-former values in RUN/former.json, and is found by the aliases of his uplinks. Who finds a setting changed that
-another has changed takes the former value over, and who goes leaves it as it is as long as another needs it.
+own in RUN/former.json too (which is also what is read where DATA/uplink.json is damaged), and is found by the
+aliases of his uplinks. Who finds a setting changed that another has changed takes the former value over, and
+who goes leaves it as it is as long as another needs it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 from typing import Any
 
 from compose.errors import NetworkError
+from compose.linux.beneath import remove_path
 from compose.network import labels, links
 from compose.network.namespaces import Namespaces, get_sysctl, set_sysctl
 from compose.network.netlink import ROUTE, Netlink
@@ -28,7 +30,7 @@ _SHOWN = "former.json"
 
 
 class Record:
-    """DATA/uplink.json and RUN/former.json; `save` before the change that it describes."""
+    """DATA/uplink.json and its copy, RUN/former.json; `save` before the change that it describes."""
 
     def __init__(self, namespaces: Namespaces) -> None:
         self._path = f"{namespaces.paths.data}/uplink.json"
@@ -36,14 +38,20 @@ class Record:
         with open("/proc/sys/kernel/random/boot_id") as file:
             self._valid = {"boot_id": file.read().strip(), "host": namespaces.host_identity}
         self.content: dict[str, Any] = {**self._valid, "projects": {}, "former": {}}
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-            found = read_json(self._path)
-            if self._is_valid(found):
-                self.content["projects"] = dict(found["projects"])
-                self.content["former"] = dict(found["former"])
+        for path in (self._path, f"{self._run}/{_SHOWN}"):
+            try:
+                found = read_json(path)
+                if self._is_valid(found):
+                    projects, former = dict(found["projects"]), dict(found["former"])
+                    self.content |= {"projects": projects, "former": former}
+                return
+            except FileNotFoundError:
+                return
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                continue  # damaged: the other one says the same
 
     def _is_valid(self, found: dict[str, Any]) -> bool:
-        return all(found.get(key) == value for key, value in self._valid.items())
+        return all(found[key] == value for key, value in self._valid.items())
 
     @property
     def projects(self) -> dict[str, dict[str, Any]]:
@@ -77,16 +85,12 @@ class Record:
         self.remove_remains()
         if self.projects or self.former:
             # not synced: a power cut takes away all that it tells about
-            replace_json(self._path, self.content, durable=False)
+            for path in (self._path, f"{self._run}/{_SHOWN}"):
+                _make_way(path)
+                replace_json(path, self.content, durable=False)
         else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
-        if self.former:
-            shown = {**self._valid, "former": self.former}
-            replace_json(f"{self._run}/{_SHOWN}", shown, durable=False)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._run}/{_SHOWN}")
+            remove_path(self._path)
+            remove_path(f"{self._run}/{_SHOWN}")
 
     def restore(self) -> list[str]:
         """Put former values back but what somebody else needs or has changed after us; returns failures."""
@@ -114,8 +118,14 @@ class Record:
         runs = {alias.split(" ", 3)[3] for alias in found if alias.count(" ") >= 3} - {self._run}
         former: dict[str, str] = {}
         for run in sorted(runs):
-            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
                 shown = read_json(f"{run}/{_SHOWN}")
                 if self._is_valid(shown):
                     former |= shown["former"]
         return former
+
+
+def _make_way(path: str) -> None:
+    """Remove a directory that lies in a record's place."""
+    if os.path.isdir(path):
+        remove_path(path)

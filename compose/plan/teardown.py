@@ -111,7 +111,7 @@ def plan_down(
         if not network.users and not staying:
             removed.append(plan.add(RemoveNetwork(network.name), after=removals))
     if options.volumes:
-        used = {name for c in observed.containers if c not in containers for name in c.volumes or ()}
+        used = _volumes_of([c for c in observed.containers if c not in containers], observed)
         for volume in observed.volumes:
             if not volume.users and volume.name not in used and volume.name not in external_volumes:
                 plan.add(RemoveVolume(volume.name), after=removals)
@@ -121,6 +121,13 @@ def plan_down(
     elif not staying and not users and (observed.sandbox or containers or observed.networks):
         plan.add(RemoveSandbox(project), after=removals + removed)
     return plan
+
+
+def _volumes_of(containers: list[ObservedContainer], observed: Observed) -> set[str]:
+    """The volumes that containers use; one whose record is damaged may use any."""
+    if any(container.volumes is None for container in containers):
+        return {volume.name for volume in observed.volumes}
+    return {name for container in containers for name in container.volumes or ()}
 
 
 def plan_abandoned(project: str, observed: Observed, *, leaving: str = "") -> Plan:

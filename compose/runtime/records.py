@@ -111,6 +111,23 @@ def read_spec(paths: Paths, identity: str) -> ContainerSpec:
     return spec
 
 
+def is_half_made(paths: Paths, identity: str) -> bool:
+    """Whether a container has neither spec.json nor state.json, as while it is made or removed: nothing of it
+    has run yet, or ever will. Any other one whose spec cannot be read may use whatever there is."""
+    directory = paths.container(identity)
+    return _is_missing(f"{directory}/{SPEC_FILE}") and _is_missing(f"{directory}/{STATE_FILE}")
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # nobody knows
+        return False
+    return False
+
+
 def find_spec(paths: Paths, identity: str) -> ContainerSpec | None:
     """A container's spec.json; None when there is none that can be read, as in one that is half-made."""
     try:

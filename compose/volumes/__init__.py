@@ -24,7 +24,7 @@ from compose.linux.beneath import remove_path
 from compose.linux.files import syncfs
 from compose.linux.mount import MNT_DETACH, umount2
 from compose.state.files import read_json, replace_json
-from compose.volumes.local import Local, is_mounted
+from compose.volumes.local import Local, is_mounted, mounted_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,14 +129,18 @@ class VolumeStore:
             _move_in(place)
 
     def remove(self, name: str) -> None:
-        """Remove the volume and its content; a missing one is none. What it only shows is unmounted.
+        """Remove the volume and its content; a missing one is none. What it only shows is unmounted, whatever
+        its options say by now: that is not its content.
 
         Several may do so at once, as when the containers that share it go together.
         """
-        parent = os.path.dirname(self.directory(name))
+        data = self.directory(name)
+        parent = os.path.dirname(data)
         try:
             with _locked(parent):
-                self._place(name).unmount()
+                _unmount(data)
+                for path in mounted_below(parent):
+                    raise VolumeError(f"volume {name}: {path} is mounted in it", hint=f"umount {path}")
                 remove_path(parent)
         except FileNotFoundError:
             return
@@ -147,9 +151,11 @@ class VolumeStore:
         data = self.directory(name)
         try:
             options = read_json(f"{os.path.dirname(data)}/{_OPTIONS}")
+            if not isinstance(options, dict) or not all(isinstance(one, str) for one in options.values()):
+                raise ValueError
         except FileNotFoundError:
             return _Place(data, None)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise VolumeError(f"volume {name}: {_OPTIONS} is damaged", hint="remove the volume") from None
         return _Place(data, Local(name, options))
 
@@ -180,8 +186,12 @@ class _Place:
     def unmount(self) -> None:
         """Nothing of the volume's own is lost by that, but a tmpfs."""
         if self.local is not None and not self.local.is_bind:
-            while is_mounted(self.data):
-                umount2(self.data, MNT_DETACH)
+            _unmount(self.data)
+
+
+def _unmount(directory: str) -> None:
+    while is_mounted(directory):
+        umount2(directory, MNT_DETACH)
 
 
 def _move_in(place: _Place) -> None:

@@ -114,9 +114,18 @@ class Local:
 
 def is_mounted(directory: str) -> bool:
     """Whether something is mounted on exactly this directory."""
-    wanted = os.path.realpath(directory)
+    return os.path.realpath(directory) in _mount_points()
+
+
+def mounted_below(directory: str) -> list[str]:
+    """The mount points in a directory, at any depth."""
+    start = f"{os.path.realpath(directory)}/"
+    return [path for path in _mount_points() if path.startswith(start)]
+
+
+def _mount_points() -> list[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return any(_unescaped(line.split(" ", 5)[4]) == wanted for line in file)
+        return [_unescaped(line.split(" ", 5)[4]) for line in file]
 
 
 def _unescaped(text: str) -> str:

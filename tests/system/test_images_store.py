@@ -109,6 +109,33 @@ def test_removal_takes_what_nothing_else_names(nothing_left: None, paths: Paths,
         store.remove("other")
 
 
+@pytest.mark.parametrize("what", ["a container's record", "an image's manifest", "an image's config"])
+def test_what_is_damaged_may_need_any_layer(nothing_left: None, paths: Paths, tree: str, what: str) -> None:
+    kept = store_image(paths, "kept", tree)
+    store_image(paths, "gone", changed(tree, "2"))
+    store = ImageStore(paths)
+    path = f"{paths.containers}/{'a' * 64}/spec.json"
+    if what == "an image's manifest":
+        path = f"{paths.images}/blobs/sha256/{store.manifest_of(kept.id)['digest'][7:]}"
+    elif what == "an image's config":
+        path = f"{paths.images}/blobs/sha256/{kept.id[7:]}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    shutil.copyfile(path, f"{path}.whole") if os.path.exists(path) else None
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("{")
+    before = layers_in(paths)
+    said: list[str] = []
+    store.remove("gone", force=True, warn=said.append)
+    assert layers_in(paths) == before and len(before) == 2
+    assert len(said) == 1 and ("kept" if "image" in what else path) in said[0], said
+    if os.path.exists(f"{path}.whole"):
+        os.rename(f"{path}.whole", path)
+        assert store.find("kept") == kept
+    shutil.rmtree(paths.containers, ignore_errors=True)
+    store.prune()
+    assert len(layers_in(paths)) == 1
+
+
 def test_removal_by_id_takes_all_names(nothing_left: None, paths: Paths, tree: str) -> None:
     image = store_image(paths, "a", tree)
     store = ImageStore(paths)
@@ -122,7 +149,8 @@ def test_an_image_that_a_container_uses_stays(nothing_left: None, paths: Paths, 
     directory = f"{paths.containers}/{'a' * 64}"
     os.makedirs(directory)
     with open(f"{directory}/spec.json", "w", encoding="utf-8") as file:
-        json.dump({"name": "proj-web-1", "image": image.id, "rootfs": {"lower": image.layers}}, file)
+        spec = {"version": 1, "name": "proj-web-1", "image": image.id, "oci": {"process": {}}}
+        json.dump({**spec, "rootfs": {"lower": image.layers}}, file)
     os.makedirs(f"{paths.containers}/{'b' * 64}")  # one without a spec must not be in the way
     store = ImageStore(paths)
     with pytest.raises(ImageError, match="used by container proj-web-1"):

@@ -199,6 +199,29 @@ def test_a_record_that_a_killed_process_left_is_undone(
     assert not os.path.exists(f"{paths.data}/uplink.json")
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b'{"projects": 5}', None])
+def test_a_damaged_record_takes_nothing_from_others(
+    host: FakeHost, setup: SetupClient, paths: Paths, content: bytes | None
+) -> None:
+    """The host's setting stays while another project needs it, and is put back by the last one."""
+    other = "b" * 64
+    create(setup)
+    create(setup, "blog", 1, other)
+    path = f"{paths.data}/uplink.json"
+    os.unlink(path)
+    if content is None:
+        os.mkdir(path)
+    else:
+        with open(path, "wb") as file:
+            file.write(content)
+    assert setup.remove_sandbox("shop", [WEB]) == []
+    assert host.reaches(host.container(other), host.outside, OUTSIDE)
+    assert host.setting(FORWARDING) == "1"
+    assert setup.remove_sandbox("blog", [other]) == []
+    assert host.setting(FORWARDING) == "0"
+    assert not os.path.exists(path)
+
+
 def test_a_record_of_another_boot_says_nothing(host: FakeHost, setup: SetupClient, paths: Paths) -> None:
     with open(f"{paths.data}/uplink.json", "w") as file:
         json.dump(

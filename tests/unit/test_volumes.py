@@ -10,7 +10,7 @@ import pytest
 
 from compose.errors import VolumeError
 from compose.state.paths import Paths
-from compose.volumes import VolumeStore
+from compose.volumes import VolumeStore, local
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +112,31 @@ def test_those_who_shared_a_volume_remove_it_at_once(store: VolumeStore) -> None
             for removal in [pool.submit(store.remove, "data") for _ in range(4)]:
                 removal.result()
         assert not os.path.lexists(os.path.dirname(directory))
+
+
+@pytest.mark.parametrize("options", ["", "{", "[]", '{"type": 5}'])
+def test_a_volume_whose_options_are_damaged_can_be_removed(store: VolumeStore, options: str) -> None:
+    store.define("data", {"type": "tmpfs", "device": "tmpfs"})
+    parent = os.path.dirname(store.directory("data"))
+    with open(f"{parent}/options.json", "w", encoding="utf-8") as file:
+        file.write(options)
+    with pytest.raises(VolumeError, match="damaged"):
+        store.create("data")
+    store.remove("data")
+    assert not os.path.exists(parent)
+
+
+def test_what_is_mounted_in_a_volume_is_not_emptied(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = store.create("data")
+    inside = f"{directory}/mounted here"
+    os.mkdir(inside)
+    line = "1 1 0:1 / {} rw - tmpfs tmpfs rw\n"
+    text = line.format("/") + line.format(inside.replace(" ", "\\040")) + line.format(f"{directory}2")
+    monkeypatch.setattr(
+        local, "_mount_points", lambda: [local._unescaped(one.split(" ")[4]) for one in text.splitlines()]
+    )
+    with pytest.raises(VolumeError, match="mounted here is mounted in it"):
+        store.remove("data")
+    assert os.path.isdir(inside)

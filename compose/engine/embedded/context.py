@@ -83,6 +83,8 @@ class Context:
         """Container name -> its open ports, until the keeper has them."""
         self.volumes_of: dict[str, frozenset[str]] = {}
         """Container id -> the names of its volumes, as far as that was asked."""
+        self.leaving: frozenset[str] = frozenset()
+        """The names of the containers that the plan removes."""
         self.identities: dict[str, str] = {}
         """Container name -> id, for those that the plan makes."""
         self.retired: dict[str, str] = {}

@@ -34,7 +34,7 @@ async def remove(context: Context, name: str) -> None:
     One that a container of another project uses is kept, which is no failure.
     """
     try:
-        await in_thread(context.images.remove, name)
+        await in_thread(lambda: context.images.remove(name, warn=context.warn))
     except ImageError as error:
         context.warn(f"{error.message}; it is kept")
 

@@ -10,7 +10,7 @@ from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, 
 from compose.runtime.records import read_spec, read_state
 from compose.runtime.spec import STATE_FILE, health_of
 
-from . import networks, service_record
+from . import networks, service_record, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def _container(
         spec = read_spec(context.paths, row.id)
         state = read_state(context.paths, row.id, context.revival.bring_back)
     except StateError:
-        return found
+        return found._replace(volumes=volumes.used_by(context, row))
     config = None
     if hashes is not None and hashes.get(row.service) != row.config_hash:
         config = service_record.find(context.paths, row.id)
@@ -145,17 +145,16 @@ def _volumes(context: Context) -> tuple[ObservedVolume, ...]:
 
 
 def _volumes_of_others(context: Context, names: set[str]) -> dict[str, list[str]]:
+    """Volume -> the containers of other projects that use it, or may use it."""
     used: dict[str, list[str]] = {}
     for row in context.index.containers():
         if row.project == context.name:
             continue
-        try:
-            spec = read_spec(context.paths, row.id)
-        except StateError:
-            continue
-        for use in spec.get("volumes") or ():
-            if use["name"] in names:
-                used.setdefault(use["name"], []).append(row.name)
+        had = volumes.used_by(context, row)
+        for name in names if had is None else names & had:
+            used.setdefault(name, []).append(
+                row.name if had is not None else volumes.unreadable(context, row)
+            )
     return used
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from compose.errors import StateError
@@ -69,8 +68,7 @@ def _wants_address(context: Context, row: ContainerRow) -> bool:
 
 def _spoil(context: Context, row: ContainerRow) -> None:
     """Make a container half-made, so that nobody starts what a killed removal has left of it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{context.paths.container(row.id)}/{STATE_FILE}")
+    remove_path(f"{context.paths.container(row.id)}/{STATE_FILE}")  # whatever lies there
 
 
 def _remove_files(context: Context, row: ContainerRow) -> None:

@@ -61,6 +61,7 @@ def reserve(context: Context, plan: Plan) -> None:
     elif not any(isinstance(action, LeaveSandbox) for action in actions):
         changing = {action.target for action in actions if isinstance(action, _CHANGING)}
         revive.sockets(context, changing | {action.replaces or "" for action in creations})
+    context.leaving = frozenset(one.target for one in actions if isinstance(one, RemoveContainer))
     services = sorted({action.service for action in creations})
     for service in services:
         _check(context, service)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from compose.errors import StateError
@@ -43,7 +41,10 @@ def mount(context: Context, spec: ContainerSpec | None) -> None:
 
 def release(context: Context) -> None:
     """Unmount what is mounted for volumes that no container has any more."""
-    context.volumes.release(_used(context, ""))
+    used = [used_by(context, row) for row in context.index.containers()]
+    known = [had for had in used if had is not None]
+    if len(known) == len(used):
+        context.volumes.release(frozenset().union(*known))
 
 
 async def remove(context: Context, name: str) -> None:
@@ -64,31 +65,46 @@ def unused(context: Context, row: ContainerRow, spec: ContainerSpec | None) -> l
         volume.name
         for volume in context.index.volumes()
         if volume.container == row.id
-        or (volume.container and volume.name in had and not _has_files(context, volume.container))
+        or (volume.container and volume.name in had and records.is_half_made(context.paths, volume.container))
     ]
-    used = _used(context, row.id) if found else set()
+    return _without_used(context, found, row.id) if found else []
+
+
+def _without_used(context: Context, found: list[str], owner: str) -> list[str]:
+    """Those volumes that no container but the `owner` has; none, of which the user is told, where a damaged
+    record may hide one, unless that goes as well."""
+    used: set[str] = set()
+    for row in context.index.containers():
+        if row.id == owner:
+            continue
+        had = used_by(context, row)
+        if had is None and row.name not in context.leaving:
+            context.warn(f"anonymous volumes stay: {unreadable(context, row)}")
+            return []
+        used |= had or frozenset()
     return [name for name in found if name not in used]
 
 
-def _has_files(context: Context, identity: str) -> bool:
-    return os.path.exists(f"{context.paths.container(identity)}/{SPEC_FILE}")
-
-
-def _used(context: Context, but: str) -> set[str]:
-    names: set[str] = set()
-    for row in context.index.containers():
-        if row.id != but and _has_files(context, row.id):
-            names |= _volumes_of(context, row.id)
-    return names
-
-
-def _volumes_of(context: Context, identity: str) -> frozenset[str]:
-    """The volumes of a container; each spec.json is read once a command, since none changes."""
-    found = context.volumes_of.get(identity)
+def used_by(context: Context, row: ContainerRow) -> frozenset[str] | None:
+    """The names of a container's volumes, none of one that is half-made; None where its record is damaged:
+    it may use any. Each spec.json is read once a command, since none changes."""
+    found = context.volumes_of.get(row.id)
     if found is None:
-        found = frozenset()
-        with contextlib.suppress(StateError):
-            spec = records.read_spec(context.paths, identity)
-            found = frozenset(use["name"] for use in spec.get("volumes") or ())
-            context.volumes_of[identity] = found
+        if records.is_half_made(context.paths, row.id):
+            return frozenset()
+        try:
+            spec = records.read_spec(context.paths, row.id)
+        except StateError:
+            return None
+        found = frozenset(use["name"] for use in spec.get("volumes") or ())
+        context.volumes_of[row.id] = found
     return found
+
+
+def unreadable(context: Context, row: ContainerRow) -> str:
+    """What to say of a container that may use anything, since its record is damaged."""
+    record = f"{context.paths.container(row.id)}/{SPEC_FILE}"
+    return (
+        f"container {row.name}, whose record {record} is damaged and may name any;"
+        f" 'pycompose -p {row.project} up -d' makes that container anew, 'rm -sf {row.service}' removes it"
+    )
