@@ -43,7 +43,7 @@ def _clear(paths: Paths, progress: str, owner: str) -> int:
     from compose.cli.running import carry_out
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
-    from compose.network.setup import fork_setup
+    from compose.network.setup.client import fork_setup
     from compose.plan.teardown import plan_abandoned
     from compose.state.lock import project_lock
     from compose.ui.progress import reporter

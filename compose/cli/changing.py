@@ -11,7 +11,7 @@ from compose.cli.running import carry_out
 from compose.engine.embedded.context import Context
 from compose.engine.embedded.engine import EmbeddedEngine
 from compose.errors import UsageError
-from compose.network.setup import fork_setup
+from compose.network.setup.client import fork_setup
 from compose.state.lock import project_lock
 from compose.state.paths import Paths
 from compose.ui.progress import reporter

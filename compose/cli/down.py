@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from compose.engine.embedded.context import Context
     from compose.model import Project
-    from compose.network.setup import SetupClient
+    from compose.network.setup.client import SetupClient
     from compose.plan.observed import Observed, ObservedContainer
     from compose.plan.plan import Plan
     from compose.state.paths import Paths
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Take away what the project has; what cannot be removed is reported and the rest goes on."""
     from compose.cli import abandoned
-    from compose.network.setup import fork_setup
+    from compose.network.setup.client import fork_setup
     from compose.state.paths import Paths
 
     paths = Paths.from_environment()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from compose.engine.embedded.engine import EmbeddedEngine
     from compose.model import Project
     from compose.model.oneoff import Changes
-    from compose.network.setup import SetupClient
+    from compose.network.setup.client import SetupClient
     from compose.plan.plan import Plan
     from compose.plan.target import OneOff, Target
     from compose.runtime.attachment import Attachment
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start what the service depends on, run one command in a container of its own, end as it ends."""
-    from compose.network.setup import fork_setup
+    from compose.network.setup.client import fork_setup
     from compose.state.paths import Paths
 
     if arguments.publish and arguments.service_ports:

@@ -122,7 +122,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, carry out the plan, and, without ``-d``, follow the logs until everything has ended."""
-    from compose.network.setup import fork_setup
+    from compose.network.setup.client import fork_setup
     from compose.state.paths import Paths
 
     _check(arguments)

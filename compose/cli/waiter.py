@@ -56,7 +56,7 @@ def remove(paths: Paths, project: str, identity: str) -> None:
 
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
-    from compose.network.setup import fork_setup
+    from compose.network.setup.client import fork_setup
     from compose.plan.actions import RemoveContainer
     from compose.state.lock import project_lock
 

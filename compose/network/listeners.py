@@ -1,7 +1,7 @@
 """Publishing ports: bind every listener of a command, or none and say who is in the way.
 
 For the engine, before anything is created. The sockets then go to the keeper under `Listener.name`
-(network/netd.py) and are closed here.
+(network/netd/process.py) and are closed here.
 
     published   target    what is bound (Compose specification, 05-services, ports)
     (empty)     80        a spare port, the same for IPv4 and IPv6

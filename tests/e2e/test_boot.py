@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.network.setup import fork_setup
+from compose.network.setup.client import fork_setup
 from compose.runtime import records
 from compose.state.index import Index
 from tests.support.containers import wait_for_end

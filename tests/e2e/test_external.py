@@ -12,7 +12,7 @@ import pytest
 
 from compose.engine.embedded.context import Context
 from compose.engine.embedded.engine import EmbeddedEngine
-from compose.network.setup import fork_setup
+from compose.network.setup.client import fork_setup
 from compose.plan.execute import execute
 from compose.plan.teardown import DownOptions, plan_down
 from compose.state.index import Index

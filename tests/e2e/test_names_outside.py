@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from compose.linux.namespaces import CLONE_NEWNET, setns
-from compose.network import names
+from compose.network.netd import names
 from tests.support.network_lab import in_thread
 
 if TYPE_CHECKING:

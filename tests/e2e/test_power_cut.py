@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.images.store import ImageStore
-from compose.network.setup import fork_setup
+from compose.network.setup.client import fork_setup
 from tests.e2e.conftest import NUMBERS, TINY, tiny_image
 from tests.e2e.test_boot import remove_groups
 from tests.support import processes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from compose.linux.namespaces import CLONE_NEWNET, setns
-from compose.network import names
+from compose.network.netd import names
 from compose.runtime import records
 from compose.runtime.client import Keeper
 from compose.state.files import read_json

@@ -14,10 +14,11 @@ import socket
 from typing import TYPE_CHECKING
 
 from compose.linux.namespaces import CLONE_NEWNET, setns, unshare
-from compose.network import foreign, links, nft
-from compose.network.namespaces import get_sysctl, set_sysctl
-from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink
-from compose.network.pyroute import nftsocket
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import NETFILTER, ROUTE, Message, Netlink
+from compose.network.kernel.pyroute import nftsocket
+from compose.network.setup import foreign
+from compose.network.setup.namespaces import get_sysctl, set_sysctl
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:

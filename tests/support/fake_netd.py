@@ -12,7 +12,7 @@ from compose.linux import sockets
 def main(
     control: int, descriptors: dict[str, list[int]], project: str, run_dir: str, *, give_back: object
 ) -> None:
-    """As `compose.network.netd.main`; ends when the keeper does."""
+    """As `compose.network.netd.process.main`; ends when the keeper does."""
     channel = sockets.adopt(control)
     held = {name: [socket.socket(fileno=number) for number in fds] for name, fds in descriptors.items()}
     while True:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from compose.linux import sockets
 from compose.linux.mount import MNT_DETACH, MS_BIND, mount, umount2
 from compose.linux.namespaces import CLONE_NEWNET, setns, unshare
-from compose.network.setup import fork_setup
+from compose.network.setup.client import fork_setup
 from compose.network.types import Endpoint, NetworkSpec
 from compose.state.files import replace_json
 from tests.support.patience import MOMENT
@@ -44,7 +44,7 @@ import sys, os
 sys.path.insert(0, sys.argv[1])
 from compose.linux.namespaces import CLONE_NEWNET, setns
 setns(os.open(sys.argv[2], os.O_RDONLY | os.O_CLOEXEC), CLONE_NEWNET)
-from compose.network import netd
+from compose.network.netd import process as netd
 named = {}
 for word in sys.argv[8:]:
     name, _, numbers = word.rpartition("=")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.network import names
-from compose.network.resolvers import PATIENCE
+from compose.network.netd import names
+from compose.network.netd.resolvers import PATIENCE
 from tests.support.network_lab import CONTAINER, NETWORK, PROJECT, TARGET, Lab, Server, private_memory, until
 from tests.support.patience import MOMENT
 

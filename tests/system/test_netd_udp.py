@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.network.loop import Loop
-from compose.network.udp import FIRST_IDLE, IDLE, UDPForwarder
+from compose.network.netd.loop import Loop
+from compose.network.netd.udp import FIRST_IDLE, IDLE, UDPForwarder
 from tests.support.network_lab import CLIENT, GATEWAY, HOST, HOST6, TARGET, Lab, until
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterator
 
-    from compose.network.inside import Place
+    from compose.network.netd.inside import Place
     from compose.state.paths import Paths
 
 

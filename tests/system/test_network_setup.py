@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import NetworkError
-from compose.network import labels, links
-from compose.network.namespaces import get_sysctl
-from compose.network.netlink import ROUTE, Netlink
-from compose.network.setup import SetupClient, fork_setup
+from compose.network import labels
+from compose.network.kernel import links
+from compose.network.kernel.netlink import ROUTE, Netlink
+from compose.network.setup.client import SetupClient, fork_setup
+from compose.network.setup.namespaces import get_sysctl
 from compose.network.types import ContainerLinks, Endpoint, NetworkSpec
 from tests.support.fake_host import OUTSIDE, FakeHost
 from tests.support.patience import MOMENT
@@ -220,7 +221,7 @@ def test_a_lost_namespace_whose_port_is_still_there_is_made_again(host: FakeHost
     setup.create_containers("shop", wanted)
     kept = os.open(host.container(WEB), os.O_RDONLY)  # somebody holds the old one
     try:
-        from compose.network.namespaces import Namespaces
+        from compose.network.setup.namespaces import Namespaces
 
         pins = Namespaces(host.paths)
         pins.remove(host.container(WEB))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.errors import NetworkError
-from compose.network import foreign, labels, links, nft
-from compose.network.namespaces import set_sysctl
-from compose.network.netlink import NETFILTER, ROUTE, Netlink, message
-from compose.network.pyroute import nftsocket
-from compose.network.setup import SetupClient, fork_setup
+from compose.network import labels
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import NETFILTER, ROUTE, Netlink, message
+from compose.network.kernel.pyroute import nftsocket
+from compose.network.setup import foreign
+from compose.network.setup.client import SetupClient, fork_setup
+from compose.network.setup.namespaces import set_sysctl
 from compose.network.types import Endpoint, NetworkSpec
 from compose.state.paths import Paths
 from tests.support.fake_host import HOST6, OUTSIDE, OUTSIDE6, FakeHost, docker_rules, firewalld_rules
@@ -24,7 +26,7 @@ from tests.support.patience import MOMENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from compose.network.netlink import Message
+    from compose.network.kernel.netlink import Message
 
 FORWARDING = "net/ipv4/conf/eth0/forwarding"
 WEB = "a" * 64

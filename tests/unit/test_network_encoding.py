@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from compose.network import labels, links, nft
-from compose.network.netlink import Message, Template, message
-from compose.network.pyroute import fibmsg, ifinfmsg, load, nftsocket, rtmsg
+from compose.network import labels
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import Message, Template, message
+from compose.network.kernel.pyroute import fibmsg, ifinfmsg, load, nftsocket, rtmsg
 from compose.network.types import Endpoint
 
 
@@ -121,7 +122,7 @@ def test_both_ways_to_import_pyroute2_encode_the_same() -> None:
 
 SCRIPT = """
 import sys
-from compose.network import pyroute
+from compose.network.kernel import pyroute
 assert "asyncio" not in sys.modules and "pyroute2" not in sys.modules, "all of pyroute2 was imported"
 import pyroute2
 from pyroute2.nftables.main import NFTables
@@ -140,7 +141,7 @@ LIGHT = f"""
 import sys
 sys.path.insert(0, {ROOT!r})
 before = set(sys.modules)
-import compose.network.setup
+import compose.network.setup.client
 print(*set(sys.modules) - before)
 """
 

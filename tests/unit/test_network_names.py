@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.network import names
+from compose.network.netd import names
 
 
 def read(message: bytes) -> names.Question:

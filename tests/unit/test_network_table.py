@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.network import names
-from compose.network.table import Table, answer, endpoint_from
+from compose.network.netd import names
+from compose.network.netd.table import Table, answer, endpoint_from
 from compose.state.files import replace_json
 
 if TYPE_CHECKING:

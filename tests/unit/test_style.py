@@ -93,10 +93,9 @@ def test_no_test_is_skipped_or_expected_to_fail() -> None:
 def light_modules() -> list[Path]:
     """What helper processes and the quick commands import: see the table in docs/dependencies.md."""
     found = [ROOT / "compose/errors.py"]
-    for name in ("linux", "runtime", "state"):
+    for name in ("linux", "runtime", "state", "network/netd"):
         found += (ROOT / "compose" / name).rglob("*.py")
-    found += [ROOT / f"compose/network/{name}.py" for name in ("netd", "names", "forward")]
-    return [path for path in found if path.exists()]
+    return found
 
 
 HEAVY = {"asyncio", "dataclasses", "enum", "inspect", "logging", "pathlib", "subprocess", "typing"}
@@ -133,6 +132,11 @@ LAYERS = {
         ("processes", "usage"),
         ("records", "cgroups"),
         ("spec", "protocol", "loop", "oom"),
+    ),
+    "compose.network": (
+        ("setup", "netd"),
+        ("kernel",),
+        ("addresses", "labels", "listeners", "types"),
     ),
     "compose.runtime.supervision": (
         ("keeper",),

@@ -11,7 +11,7 @@ from compose.errors import NetworkError, PlanError
 from compose.images.store import ImageStore
 from compose.linux.limits import raise_descriptor_limit
 from compose.network.listeners import close_all
-from compose.network.setup import fork_setup
+from compose.network.setup.client import fork_setup
 from compose.runtime.client import Keeper
 from compose.runtime.supervision.revival import Revival
 from compose.state.index import Index
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from compose.images.session import Session
     from compose.model import Project
     from compose.network.listeners import Listener
-    from compose.network.setup import SetupClient
+    from compose.network.setup.client import SetupClient
     from compose.network.types import ContainerLinks, NetworkSpec
     from compose.plan.target import Target, Wanted
     from compose.state.index import ContainerRow

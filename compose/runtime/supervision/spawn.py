@@ -105,7 +105,7 @@ def ensure_successor(paths: Paths, project: str) -> None:
         ensure_again(paths, project)
 
 
-DEFAULTS = {"netd": "compose.network.netd", "isolation": "compose.runtime.supervision.isolation"}
+DEFAULTS = {"netd": "compose.network.netd.process", "isolation": "compose.runtime.supervision.isolation"}
 
 
 def is_stopping(paths: Paths, project: str) -> bool:

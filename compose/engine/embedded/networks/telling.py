@@ -1,4 +1,4 @@
-"""What the name services know: one file an endpoint (network/table.py).
+"""What the name services know: one file an endpoint (network/netd/table.py).
 
 It is written as soon as the address is reserved, so every name of a network resolves before its container is
 there.

@@ -12,14 +12,16 @@ import hashlib
 import ipaddress
 from typing import TYPE_CHECKING
 
-from compose.network import foreign, labels, links, nft
-from compose.network.masquerade import make_table
-from compose.network.namespaces import get_sysctl, has_ipv6, set_sysctl
-from compose.network.netlink import ROUTE, Netlink
+from compose.network import labels
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import ROUTE, Netlink
+from compose.network.setup import foreign
+from compose.network.setup.masquerade import make_table
+from compose.network.setup.namespaces import get_sysctl, has_ipv6, set_sysctl
 
 if TYPE_CHECKING:
-    from compose.network.namespaces import Namespaces
-    from compose.network.record import Record
+    from compose.network.setup.namespaces import Namespaces
+    from compose.network.setup.record import Record
 
 _PREFIX = 126
 _RTF_GATEWAY = 0x2

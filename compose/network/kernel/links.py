@@ -14,7 +14,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from compose.network.netlink import (
+from compose.network.kernel.netlink import (
     CHANGE,
     CREATE,
     DUMP,
@@ -25,7 +25,7 @@ from compose.network.netlink import (
     Template,
     message,
 )
-from compose.network.pyroute import fibmsg, ifaddrmsg, ifinfmsg, rtmsg
+from compose.network.kernel.pyroute import fibmsg, ifaddrmsg, ifinfmsg, rtmsg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,12 +21,14 @@ import ipaddress
 import os
 
 from compose.errors import NetworkError
-from compose.network import foreign, labels, links, nft
+from compose.network import labels
 from compose.network.addresses import read_routes
-from compose.network.masquerade import make_table
-from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
-from compose.network.netlink import NETFILTER, ROUTE, Netlink
-from compose.network.record import Record
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import NETFILTER, ROUTE, Netlink
+from compose.network.setup import foreign
+from compose.network.setup.masquerade import make_table
+from compose.network.setup.namespaces import Namespaces, has_ipv6, set_sysctl
+from compose.network.setup.record import Record
 from compose.network.types import Uplink
 from compose.state.files import replace_json
 

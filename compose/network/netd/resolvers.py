@@ -17,15 +17,15 @@ import errno
 import os
 import time
 
-from compose.network import names
-from compose.network.loop import ERR, HUP, IN, OUT
+from compose.network.netd import names
+from compose.network.netd.loop import ERR, HUP, IN, OUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from compose.network.inside import Place
-    from compose.network.loop import Loop, Timer
+    from compose.network.netd.inside import Place
+    from compose.network.netd.loop import Loop, Timer
 
     Server = tuple[str, int, int, int] | tuple[str, int]
 

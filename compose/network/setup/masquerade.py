@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from compose.errors import NetworkError
-from compose.network import labels, nft
-from compose.network.netlink import NETFILTER, Netlink
+from compose.network import labels
+from compose.network.kernel import nft
+from compose.network.kernel.netlink import NETFILTER, Netlink
 
 
 def make_table(family: int, name: str, inside: str, *, known: bool) -> None:

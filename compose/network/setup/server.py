@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ComposeError
-from compose.network import containers, sandbox, sweep, uplink, uplink6
-from compose.network.namespaces import Namespaces
-from compose.network.record import Record
+from compose.network.setup import containers, sandbox, sweep, uplink, uplink6
+from compose.network.setup.namespaces import Namespaces
+from compose.network.setup.record import Record
 from compose.network.types import ContainerLinks, Endpoint, NetworkSpec
 from compose.state.lock import file_lock
 

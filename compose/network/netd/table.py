@@ -19,7 +19,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from compose.network import names
+from compose.network.netd import names
 from compose.state.files import read_json
 
 TYPE_CHECKING = False

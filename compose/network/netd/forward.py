@@ -16,15 +16,15 @@ import _socket
 import errno
 import os
 
-from compose.network.inside import KEEPALIVE, bind_as
-from compose.network.loop import ERR, HUP, IN, OUT
+from compose.network.netd.inside import KEEPALIVE, bind_as
+from compose.network.netd.loop import ERR, HUP, IN, OUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.network.inside import Place
-    from compose.network.loop import Loop
+    from compose.network.netd.inside import Place
+    from compose.network.netd.loop import Loop
 
 _CHUNK = 262144  # bytes a call
 _SMALL = 4096  # bytes a call while all connections together hold more than _HELD bytes

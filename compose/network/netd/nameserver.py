@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import _socket
 
-from compose.network import names
-from compose.network.loop import ERR, HUP, IN, OUT
-from compose.network.table import answer
+from compose.network.netd import names
+from compose.network.netd.loop import ERR, HUP, IN, OUT
+from compose.network.netd.table import answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from compose.network.loop import Loop
-    from compose.network.resolvers import Resolvers
-    from compose.network.table import Table
+    from compose.network.netd.loop import Loop
+    from compose.network.netd.resolvers import Resolvers
+    from compose.network.netd.table import Table
 
 _ROUND = 64  # datagrams of one container in one round
 _MOST_CLIENTS = 64  # TCP connections of one container

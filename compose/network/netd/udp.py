@@ -8,14 +8,14 @@ from __future__ import annotations
 import _socket
 import time
 
-from compose.network.inside import bind_as
+from compose.network.netd.inside import bind_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.network.inside import Place
-    from compose.network.loop import Loop
+    from compose.network.netd.inside import Place
+    from compose.network.netd.loop import Loop
 
     Key = tuple[object, bytes]
     Ancillary = list[tuple[int, int, bytes]]

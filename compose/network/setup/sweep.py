@@ -12,16 +12,18 @@ import os
 from typing import TYPE_CHECKING
 
 from compose.errors import NetworkError
-from compose.network import containers, foreign, labels, links, nft, sandbox, uplink
-from compose.network.netlink import NETFILTER, ROUTE, Netlink
-from compose.network.pyroute import nftsocket
-from compose.network.record import Record
+from compose.network import labels
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import NETFILTER, ROUTE, Netlink
+from compose.network.kernel.pyroute import nftsocket
+from compose.network.setup import containers, foreign, sandbox, uplink
+from compose.network.setup.record import Record
 from compose.network.types import SHARED, ContainerLinks, Leftover
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from compose.network.namespaces import Namespaces
+    from compose.network.setup.namespaces import Namespaces
 
 
 def sweep(

@@ -18,9 +18,10 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.errors import NetworkError
-from compose.network import encoded, labels, links
-from compose.network.namespaces import Namespaces, has_ipv6, set_sysctl
-from compose.network.netlink import NETFILTER, ROUTE, Message, Netlink, Template
+from compose.network import labels
+from compose.network.kernel import encoded, links
+from compose.network.kernel.netlink import NETFILTER, ROUTE, Message, Netlink, Template
+from compose.network.setup.namespaces import Namespaces, has_ipv6, set_sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from compose.network.netlink import (
+from compose.network.kernel.netlink import (
     DUMP,
     NLM_F_ACK,
     NLM_F_APPEND,
@@ -20,7 +20,7 @@ from compose.network.netlink import (
     Message,
     message,
 )
-from compose.network.pyroute import nftsocket
+from compose.network.kernel.pyroute import nftsocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

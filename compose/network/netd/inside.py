@@ -13,13 +13,13 @@ import _thread
 import os
 
 from compose.linux.namespaces import CLONE_NEWNET, setns
-from compose.network.loop import IN
+from compose.network.netd.loop import IN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.network.loop import Loop
+    from compose.network.netd.loop import Loop
 
     Kind = tuple[int, int]  # family, type
     Taker = Callable[[_socket.socket | None], None]

@@ -11,8 +11,9 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from compose.network import labels, links, nft
-from compose.network.netlink import Message, Template
+from compose.network import labels
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import Message, Template
 
 if TYPE_CHECKING:
     from compose.network.types import Endpoint

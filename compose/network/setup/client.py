@@ -221,7 +221,7 @@ def _serve(connection: _socket.socket, paths: Paths) -> None:
     for number in (_SIGINT, _SIGTERM, _SIGHUP):  # sent to the whole group; the command decides what it means
         signal.signal(number, signal.SIG_IGN)
     from compose.linux.limits import raise_descriptor_limit
-    from compose.network.server import Server
+    from compose.network.setup.server import Server
 
     raise_descriptor_limit()
     server = Server(paths)

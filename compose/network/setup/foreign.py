@@ -12,10 +12,10 @@ import errno
 from typing import Any, NamedTuple
 
 from compose.errors import NetworkError
-from compose.network import nft
+from compose.network.kernel import nft
+from compose.network.kernel.netlink import NETFILTER, Message, Netlink
+from compose.network.kernel.pyroute import nftsocket
 from compose.network.labels import UPLINK_PREFIX
-from compose.network.netlink import NETFILTER, Message, Netlink
-from compose.network.pyroute import nftsocket
 
 _FAMILIES = {nft.INET: "inet", nft.IPV4: "ip", nft.IPV6: "ip6"}
 _DIRECTIONS = {"NFT_META_IIFNAME": "in", "NFT_META_OIFNAME": "out"}

@@ -11,8 +11,8 @@ SANDBOX is the project in whose namespace the target's network lives; left out w
 
 All of its state can be made again from those and from the files below RUN: a successor goes on where it was
 killed, and only the connections in flight are lost. Its own thread stays in the host's network namespace, a
-second one makes sockets in the project's (network/inside.py). A failure in one connection, question or file
-is a line in ``errors.log`` in the project's run-time directory and ends nothing.
+second one makes sockets in the project's (inside.py). A failure in one connection, question or file is a line
+in ``errors.log`` in the project's run-time directory and ends nothing.
 
 When the control socket ends and ``keeper.json`` is gone, the project is over. While the file is there the
 keeper has died: netd goes on serving until a new keeper has written the file anew. Monitors start one and
@@ -30,13 +30,13 @@ import time
 from compose.linux import sockets
 from compose.linux.inotify import CREATE, DELETE, DELETE_SELF, IGNORED, MOVED_TO, ONLYDIR, OVERFLOW, Inotify
 from compose.linux.limits import raise_descriptor_limit
-from compose.network.forward import TCPForwarder
-from compose.network.inside import Inside
-from compose.network.loop import Loop
-from compose.network.nameserver import NameServer
-from compose.network.resolvers import Resolvers
-from compose.network.table import Table
-from compose.network.udp import UDPForwarder
+from compose.network.netd.forward import TCPForwarder
+from compose.network.netd.inside import Inside
+from compose.network.netd.loop import Loop
+from compose.network.netd.nameserver import NameServer
+from compose.network.netd.resolvers import Resolvers
+from compose.network.netd.table import Table
+from compose.network.netd.udp import UDPForwarder
 from compose.state.files import read_json
 from compose.state.paths import Paths
 
@@ -44,7 +44,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from compose.network.inside import Place
+    from compose.network.netd.inside import Place
 
     GiveBack = Callable[[Mapping[str, Sequence[int]]], bool]
 

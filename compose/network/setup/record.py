@@ -21,9 +21,10 @@ from typing import Any
 
 from compose.errors import NetworkError
 from compose.linux.beneath import remove_path
-from compose.network import labels, links
-from compose.network.namespaces import Namespaces, get_sysctl, set_sysctl
-from compose.network.netlink import ROUTE, Netlink
+from compose.network import labels
+from compose.network.kernel import links
+from compose.network.kernel.netlink import ROUTE, Netlink
+from compose.network.setup.namespaces import Namespaces, get_sysctl, set_sysctl
 from compose.state.files import read_json, replace_json
 
 _SHOWN = "former.json"

@@ -24,9 +24,10 @@ import socket
 from typing import TYPE_CHECKING
 
 from compose.errors import NetworkError
-from compose.network import labels, links, nft
-from compose.network.namespaces import Namespaces, get_sysctl, has_ipv6, set_sysctl
-from compose.network.netlink import NETFILTER, ROUTE, Failure, Message, Netlink
+from compose.network import labels
+from compose.network.kernel import links, nft
+from compose.network.kernel.netlink import NETFILTER, ROUTE, Failure, Message, Netlink
+from compose.network.setup.namespaces import Namespaces, get_sysctl, has_ipv6, set_sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
