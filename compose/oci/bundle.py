@@ -151,6 +151,9 @@ def _check_resources(resources: dict[str, Any]) -> None:
             raise ContainerError(f"linux.resources.{key}: not supported")
     if resources.get("unified") and cgroups.version() == 1:
         raise ContainerError("linux.resources.unified: this host has version 1 of control groups")
+    for file in resources.get("unified") or ():
+        if "/" in file or "." not in file.strip("."):
+            raise ContainerError(f"linux.resources.unified: {file}: not the name of a control file")
 
 
 def _check_own_namespaces(config: dict[str, Any]) -> None:

@@ -531,6 +531,31 @@ def test_limits_change_while_it_runs(runtime: Runtime, bundle: Bundle, tmp_path:
     os.close(caller.output)
 
 
+def test_files_of_version_2_by_their_names(runtime: Runtime, bundle: Bundle) -> None:
+    config = bundle.shell("cd /sys/fs/cgroup && cat memory.high memory.low pids.max cgroup.max.depth")
+    config["linux"]["resources"]["unified"] = {
+        "memory.high": "33554432",
+        "memory.low": "4194304",
+        "cgroup.max.depth": "3",
+        "pids.max": "9",
+    }
+    bundle.write(config)
+    arguments = ("run", "-b", str(bundle.directory), "one")
+    if cgroups.version() == 1:
+        assert "linux.resources.unified: this host has version 1" in runtime.fails(*arguments)
+        return
+    assert runtime.good(*arguments).split() == ["33554432", "4194304", "9", "3"]
+    for file, message in (
+        ("no.such", "unified: no.such: the controller no is not available"),
+        ("memory.such", "unified: memory.such: there is no such file in /sys/fs/cgroup/"),
+        ("../memory.max", "unified: ../memory.max: not the name of a control file"),
+    ):
+        config["linux"]["resources"]["unified"] = {file: "1"}
+        bundle.write(config)
+        assert message in runtime.fails(*arguments)
+    assert runtime.good("list", "--quiet") == ""
+
+
 def test_the_version_is_told(runtime: Runtime) -> None:
     assert runtime.good("--version").startswith("pycompose-oci version ")
 

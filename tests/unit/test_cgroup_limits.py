@@ -73,6 +73,18 @@ def test_version_2_says_what_only_version_1_has(tree: Path) -> None:
     assert all(";" in line for line in lines)  # what to do
 
 
+def test_version_2_keeps_files_by_their_names_or_refuses(tree: Path) -> None:
+    group = group_of_version_2(tree, "memory", "memory.high", "cgroup.max.depth")
+    group.update({"unified": {"memory.high": "1000", "cgroup.max.depth": "3"}})
+    assert (tree / "p/c/memory.high").read_text() == "1000"
+    assert (tree / "p/c/cgroup.max.depth").read_text() == "3"
+    with pytest.raises(ContainerError, match=r"unified: pids.max: the controller pids is not available"):
+        group.update({"unified": {"pids.max": "3"}})
+    with pytest.raises(ContainerError, match=r"unified: memory.highest: there is no such file in "):
+        group.update({"unified": {"memory.highest": "3"}})
+    assert group.unavailable == []
+
+
 CGROUPS = "#subsys_name hierarchy num_cgroups enabled\nmemory 0 1 {}\npids {} 1 1\n"
 
 

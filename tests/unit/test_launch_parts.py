@@ -224,7 +224,6 @@ def test_settings_of_version_2() -> None:
         "cpu": {"shares": 1024, "quota": 50000, "cpus": "0-1"},
         "pids": {"limit": 100},
         "blockIO": {"weight": 500, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1000}]},
-        "unified": {"memory.high": "1000"},
     }
     assert v2.settings(resources) == [
         ("memory", "memory.max", str(64 << 20)),
@@ -235,7 +234,6 @@ def test_settings_of_version_2() -> None:
         ("cpuset", "cpuset.cpus", "0-1"),
         ("pids", "pids.max", "100"),
         ("io", "io.max", "8:0 rbps=1000"),
-        ("memory", "memory.high", "1000"),
     ]
     assert v2.settings({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}}) == [
         ("memory", "memory.max", "max"),

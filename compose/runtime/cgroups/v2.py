@@ -133,6 +133,7 @@ class CgroupV2(Cgroup):
         for controller, file, value in settings(resources):
             self._set(controller, file, value, missing)
         self._share_blocks(resources.get("blockIO") or {}, missing)
+        self._unify(resources.get("unified") or {})
         if resources.get("devices"):
             try:
                 devices.attach(self._directory, resources["devices"])
@@ -151,6 +152,17 @@ class CgroupV2(Cgroup):
                 missing.append(file)
                 return
             raise ContainerError(f"set {file} to {value}: {os.strerror(error.errno or 0)}") from None
+
+    def _unify(self, files: dict[str, str]) -> None:
+        """Files by their own names: what is not there is an error (OCI config-linux.md, Unified)."""
+        for file, value in files.items():
+            absent: list[str] = []
+            self._set(file.partition(".")[0], file, value, absent)
+            if absent:
+                why = f"there is no such file in {self._directory}"
+                if absent != [file]:
+                    why = f"the controller {absent[0]} is not available"
+                raise ContainerError(f"linux.resources.unified: {file}: {why}")
 
     def _share_blocks(self, blocks: dict[str, Any], missing: list[str]) -> None:
         """Weights go to whoever shares the device: the BFQ scheduler (10 to 1000) or io.cost (1 to 10000)."""
@@ -287,7 +299,6 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, str]]:
     for page in resources.get("hugepageLimits") or ():
         found.append(("hugetlb", f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
     found += _block_settings(resources.get("blockIO") or {})
-    found += [(key.partition(".")[0], key, value) for key, value in (resources.get("unified") or {}).items()]
     return found
 
 
