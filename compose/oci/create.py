@@ -70,8 +70,7 @@ def _create(
     container.write()
     base, _, name = container.record["cgroup"].rpartition("/")
     group = cgroups.create(base, name, (config.get("linux") or {}).get("resources"))
-    for controller in group.unavailable:
-        warn(f"no limits for {controller} on this host")
+    explain(group, warn)
     listener = sockets.listen(container.directory, SOCKET)
     try:
         launched = launch.launch(spec, Stdio(0, 1, 2), group, gate=Gate(listener))
@@ -83,6 +82,15 @@ def _create(
     container.record.update(pid=launched.pid, start_time=records.start_time(launched.pid))
     container.write()
     return launched
+
+
+def explain(group: cgroups.Cgroup, warn: Warn) -> None:
+    """Say which limits cannot be kept here, and what to do."""
+    if group.unavailable:
+        from compose.runtime.cgroups import missing
+
+        for line in missing.explain(group.unavailable, group.path):
+            warn(line)
 
 
 def _record(identity: str, config: OciConfig, directory: str, process: Process) -> dict[str, Any]:

@@ -202,8 +202,7 @@ def _update(options: Options) -> int:
             raise ContainerError(f"container {container.id} cannot be updated: it is {status}")
         group = container.cgroup()
         group.update(resources)
-    for controller in group.unavailable:
-        _tell(options, "warning", f"no limits for {controller} on this host")
+    create.explain(group, _warner(options))
     return 0
 
 

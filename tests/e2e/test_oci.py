@@ -521,6 +521,11 @@ def test_limits_change_while_it_runs(runtime: Runtime, bundle: Bundle, tmp_path:
     below = "pids/" if cgroups.version() == 1 else ""
     with open(f"/sys/fs/cgroup/{below}{group}/pids.max", encoding="ascii") as file:
         assert file.read() == "7\n"
+    wanted.write_text(json.dumps({"hugepageLimits": [{"pageSize": "3MB", "limit": 1}]}))
+    done = runtime.run("update", "--resources", str(wanted), "one")
+    assert done.code == 0
+    no_pages, no_controller = "3MB.", "huge pages are not limited: "
+    assert f"warning: hugetlb.{no_pages}" in done.err or f"warning: {no_controller}" in done.err
     for value, message in (({"pids": 7}, "resources.pids: must be an object"), ([], "not an object")):
         wanted.write_text(json.dumps(value))
         assert message in runtime.fails("update", "-r", str(wanted), "one")
