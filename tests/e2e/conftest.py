@@ -11,6 +11,7 @@ import pytest
 
 from compose.images import platforms
 from compose.images.store import ImageStore
+from tests.support.bundles import Bundle, Runtime, reap
 from tests.support.command import Stack
 
 if TYPE_CHECKING:
@@ -59,3 +60,20 @@ def stack(nothing_left: None, home: Paths, tmp_path: Path) -> Iterator[Stack]:
     finally:
         if (directory / "compose.yaml").exists():
             found.try_run("down", "--volumes", "--remove-orphans", "--timeout", "0")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, busybox_root: str) -> Bundle:
+    directory = tmp_path / "bundle"
+    directory.mkdir()
+    return Bundle(directory, busybox_root)
+
+
+@pytest.fixture
+def runtime(nothing_left: None, paths: Paths, tmp_path: Path) -> Iterator[Runtime]:
+    """The runtime; containers that a test leaves are deleted after it."""
+    found = Runtime(tmp_path / "oci")
+    yield found
+    for name in found.good("list", "--quiet").split():
+        found.good("delete", "--force", name)
+    reap()

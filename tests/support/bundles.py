@@ -117,3 +117,12 @@ class Caller:
         """All that is written until everybody has closed the pipe."""
         with os.fdopen(self.output, "rb") as file:
             return file.read().decode()
+
+
+def reap() -> None:
+    """Wait for containers that have become our children."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return
