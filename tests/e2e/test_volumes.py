@@ -143,7 +143,7 @@ def copying(volume: str) -> bool:
         return False
 
 
-def test_each_container_has_anonymous_volumes_of_its_own_and_they_are_renewed_on_request(
+def test_each_container_has_anonymous_volumes_and_they_are_renewed_on_request(
     stack: Stack,
 ) -> None:
     stack.write(

@@ -28,9 +28,7 @@ _INTERFACES = "e2e/test_addresses.py::test_interfaces_their_order_names_and_rout
 _PORTS = "e2e/test_attributes_project.py::test_ports_in_every_form"
 _BINDS = "e2e/test_mounts.py::test_bind_mounts_with_mounts_below_them"
 _VOLUMES = "e2e/test_mounts.py::test_volumes_in_part_and_without_content"
-_ANONYMOUS = (
-    "e2e/test_volumes.py::test_each_container_has_anonymous_volumes_of_its_own_and_they_are_renewed_on_request"
-)
+_ANONYMOUS = "e2e/test_volumes.py::test_each_container_has_anonymous_volumes_and_they_are_renewed_on_request"
 _TMPFS = "e2e/test_mounts.py::test_tmpfs_options_short_and_long"
 
 TESTS: dict[str, str] = {

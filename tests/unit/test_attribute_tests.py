@@ -15,6 +15,7 @@ from tests.support.schema import SCHEMA, covered, keys
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 @functools.cache
 def parts(file: str) -> dict[str, str]:
     """What a module of tests consists of: the text of each function and constant, by its name."""
