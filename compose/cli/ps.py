@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             container = scope.look(row)
             ports = published(scope.paths, container, projects.warn) if container.runs else []
             found.append(_Line(row, container.spec, container.state, ports))
+            if reason := container.state.get("unwritten"):
+                projects.warn(f"container {row.name}: its state cannot be written: {reason}")
         except StateError as error:
             if not arguments.quiet:
                 projects.warn(f"container {row.name}: {error.message}; run 'pycompose up -d' to make it anew")

@@ -144,29 +144,59 @@ def write_spec(paths: Paths, spec: ContainerSpec) -> None:
 
 
 def recorded_state(paths: Paths, identity: str) -> ContainerState:
-    """state.json as it stands; a container that was never started has none and is "created"."""
+    """state.json as it stands, or what is to be written there as soon as that is possible again; a container
+    that was never started has none and is "created"."""
+    state: ContainerState
     try:
-        state: ContainerState = read(f"{paths.container(identity)}/{STATE_FILE}")
-    except StateError as error:
-        if not str(error).endswith("is missing"):
-            raise
-        state = {"version": VERSION, "status": "created"}
+        state = read(_refuge(paths, identity))
+    except StateError:
+        try:
+            state = read(f"{paths.container(identity)}/{STATE_FILE}")
+        except StateError as error:
+            if not str(error).endswith("is missing"):
+                raise
+            state = {"version": VERSION, "status": "created"}
     return state
 
 
 def write_state(paths: Paths, identity: str, state: ContainerState, *, durable: bool = False) -> None:
-    """Replace state.json; on a disk that is full too, where `reserve_state` has been called before."""
+    """Replace state.json; on a disk that is full too, where `reserve_state` has been called before.
+
+    What cannot be written lies in the container's run-time directory, with the reason in ``unwritten``, until
+    somebody can write it; raises that `OSError` all the same.
+    """
     path = f"{paths.container(identity)}/{STATE_FILE}"
+    refuge = _refuge(paths, identity)
+    state.pop("unwritten", None)
     try:
-        write(path, state, durable=durable)
-    except OSError as full:
-        if full.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         try:
-            files.replace_from_spare(path, files.readable(state))
-        except FileNotFoundError:  # nothing was reserved: the full disk is what is wrong
-            raise full from None
-        reserve_state(paths, identity)
+            write(path, state, durable=durable)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _write_into_spare(path, state, error)
+            reserve_state(paths, identity)
+    except OSError as error:
+        try:
+            write(refuge, {**state, "unwritten": f"{path}: {error.strerror}"})
+        except OSError:
+            pass
+        raise
+    try:
+        os.unlink(refuge)
+    except OSError:
+        return
+
+
+def _write_into_spare(path: str, state: ContainerState, full: OSError) -> None:
+    try:
+        files.replace_from_spare(path, files.readable(state))
+    except FileNotFoundError:  # nothing was reserved: the full disk is what is wrong
+        raise full from None
+
+
+def _refuge(paths: Paths, identity: str) -> str:
+    return f"{paths.container_run(identity)}/{STATE_FILE}"
 
 
 def reserve_state(paths: Paths, identity: str) -> None:

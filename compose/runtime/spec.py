@@ -228,6 +228,8 @@ if TYPE_CHECKING:
         """Paths of the followed files (follow.py), by their place in the list of mounts."""
         stopped_by_user: bool
         health: Health | None
+        unwritten: str
+        """Where this could not be written, and why; missing when it stands where it should."""
         lost: list[str]
         """Names of sockets that were lost with the helpers, and not to be had again yet (reopening.py)."""
 

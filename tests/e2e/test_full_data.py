@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.linux.mount import MNT_DETACH, mount, umount2
+from compose.linux.mount import MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT, mount, umount2
 from tests.e2e.conftest import NUMBERS, TINY, tiny_image
 from tests.support.chance import SEED
 from tests.support.command import Stack
@@ -129,3 +129,31 @@ def test_containers_run_on_and_are_taken_down_when_the_disk_gets_full(stack: Sta
     assert "begun" in stack.run("logs", "web")
     stack.run("down", "-t", "0", "--volumes")
     empty(filler)
+
+
+def test_a_state_that_cannot_be_written_is_told_and_known_all_the_same(stack: Stack) -> None:
+    """Whatever the reason is: here the directory is read-only for a while."""
+    stack.write("services:\n  web: {image: IMAGE, command: sleep 1000, init: true}\n")
+    stack.up()
+    (identity,) = stack.ids().values()
+    directory = next(
+        f"{stack.paths.containers}/{one}"
+        for one in os.listdir(stack.paths.containers)
+        if one.startswith(identity)
+    )
+    mount(directory, directory, None, MS_BIND)
+    mount(None, directory, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+    try:
+        done = stack.try_run("kill", "-s", "KILL")
+        assert done.code == 0, done
+        done = stack.try_run("ps", "--all", "--format", "{{.State}} {{.ExitCode}}")
+        assert done.out == "exited 137\n", done
+        assert f"its state cannot be written: {directory}/state.json: Read-only file system" in done.err
+        with open(f"{stack.paths.project_run(stack.name)}/errors.log", encoding="utf-8") as file:
+            assert file.read().count("Read-only file system: ") == 1
+    finally:
+        umount2(directory, MNT_DETACH)
+    stack.up()
+    done = stack.try_run("ps", "--format", "{{.State}}")
+    assert (done.out, done.err) == ("running\n", "")
+    stack.run("down", "-t", "0")

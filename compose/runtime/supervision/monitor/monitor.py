@@ -29,6 +29,7 @@ from compose.runtime.output.attachments import Attachments
 from compose.runtime.output.streams import Streams
 from compose.runtime.spec import VERSION
 from compose.runtime.supervision import children
+from compose.runtime.supervision.helpers import complain
 from compose.runtime.supervision.monitor import account, exits, takeover
 from compose.runtime.supervision.monitor.checkup import Checkup
 from compose.runtime.supervision.monitor.control import Control
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from compose.linux.sockets import Socket
     from compose.runtime.container.birth import Birth
+    from compose.runtime.loop import Timer
     from compose.runtime.output.shipping.shipper import Shipper
     from compose.runtime.spec import ContainerSpec, ContainerState, Process
     from compose.runtime.supervision.monitor.door import Arrived, Entering
@@ -121,6 +123,9 @@ class Monitor:
         self._hooks = HookRunner(self)
         self._shipper: Shipper | None = None
         self._closed = False
+        self._rewrite: Timer | None = None
+        self._is_unwritten = False
+        """Whether it has been told that state.json cannot be written."""
         self.entering: Entering | None = None
         """Process 1, as long as others can hold it up on its way."""
 
@@ -341,15 +346,24 @@ class Monitor:
     # what is written down -----------------------------------------------------------------------------------
 
     def write(self, *, durable: bool = False) -> None:
-        """Replace state.json. A full disk must not end a container, so that failing is no error here."""
+        """Replace state.json. A full disk must not end a container, so that failing is no error here: it is
+        told once (`ps` tells it as long as it is so), and tried again every second."""
+        if self._rewrite is not None:
+            self._rewrite.cancel()
+            self._rewrite = None
         pid = os.getpid()
         self.state["boot_id"] = records.boot_id()
         self.state["monitor_pid"] = pid
         self.state["monitor_start_time"] = records.start_time(pid)
         try:
             records.write_state(self.paths, self.identity, self.state, durable=durable)
-        except OSError:
-            self.loop.after(_RETRY_WRITE, self.write)
+        except OSError as error:
+            self._rewrite = self.loop.after(_RETRY_WRITE, lambda: self.write(durable=durable))
+            if not self._is_unwritten:
+                complain(self.paths, self.context.project, f"monitor {self.identity[:12]}", error)
+            self._is_unwritten = True
+        else:
+            self._is_unwritten = False
 
     def event(self, action: str, **attributes: object) -> None:
         """Write down what has happened, for whoever watches."""
