@@ -99,6 +99,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
                 known={*project.services, *project.disabled} if project else None,
                 dependencies={s: project.dependencies(s) for s in project.services} if project else None,
                 external_volumes=_external(project.volumes) if project else (),
+                external_networks=_external(project.networks) if project else (),
             )
             if arguments.dry_run:
                 plans: list[object] = [plan, *(() if arguments.services else abandoned.plans(context))]
@@ -119,8 +120,8 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             context.close()
 
 
-def _external(volumes: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    return {str(volume["name"]) for volume in volumes.values() if volume.get("external")}
+def _external(found: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    return {str(one["name"]) for one in found.values() if one.get("external")}
 
 
 def _outside(arguments: argparse.Namespace, paths: Paths, project: Project | None, name: str) -> list[object]:

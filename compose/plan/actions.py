@@ -149,6 +149,8 @@ class LeaveSandbox(NamedTuple):
     """End the helper processes of the project `target`; its namespace stays, for networks that others use."""
 
     target: str
+    recorded: bool = False
+    """Whether the project keeps its record, so that nobody takes those networks away unused."""
 
 
 Action = (

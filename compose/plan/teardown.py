@@ -80,11 +80,13 @@ def plan_down(
     known: Collection[str] | None = None,
     dependencies: Mapping[str, Collection[str]] | None = None,
     external_volumes: Collection[str] = (),
+    external_networks: Collection[str] = (),
 ) -> Plan:
     """Take away containers, networks, the sandbox and, when asked, volumes.
 
     `known` are the services of the file; containers of others are orphans. `dependencies` orders the stops.
-    `external_volumes` are the names of those that the file calls external: they stay, whoever made them.
+    `external_volumes` and `external_networks` are the names of those that the file calls external: they stay,
+    whoever made them.
     """
 
     def concerned(container: ObservedContainer) -> bool:
@@ -107,8 +109,9 @@ def plan_down(
     if options.services and staying:
         return plan
     removed: list[int] = []
+    kept = sorted(one.name for one in observed.networks if one.name in external_networks)
     for network in observed.networks:
-        if not network.users and not staying:
+        if not network.users and not staying and network.name not in kept:
             removed.append(plan.add(RemoveNetwork(network.name), after=removals))
     if options.volumes:
         used = _volumes_of([c for c in observed.containers if c not in containers], observed)
@@ -116,9 +119,12 @@ def plan_down(
             if not volume.users and volume.name not in used and volume.name not in external_volumes:
                 plan.add(RemoveVolume(volume.name), after=removals)
     users = sorted({user for network in observed.networks for user in network.users})
-    if not staying and users and (observed.recorded or containers):
+    if not staying and kept and (observed.recorded or containers):
+        cause = f"{', '.join(kept)} is external"
+        plan.add(LeaveSandbox(project, recorded=True), cause=cause, after=removals + removed)
+    elif not staying and users and (observed.recorded or containers):
         plan.add(LeaveSandbox(project), cause=f"in use by {', '.join(users)}", after=removals + removed)
-    elif not staying and not users and (observed.sandbox or containers or observed.networks):
+    elif not staying and not users and not kept and (observed.sandbox or containers or observed.networks):
         plan.add(RemoveSandbox(project), after=removals + removed)
     return plan
 

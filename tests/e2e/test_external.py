@@ -176,3 +176,16 @@ def test_a_guest_that_leaves_takes_what_its_host_has_left_with_it(stack: Stack, 
     stack.run("down", "-t", "0")
     guest.run("up", "-d", "-t", "0", "--scale", "web=0")
     assert is_gone(stack)
+
+
+def test_a_network_that_the_file_calls_external_by_now_outlives_down(stack: Stack) -> None:
+    stack.write(OWNER)
+    stack.up()
+    external = OWNER.replace("{shared: {}}", f"{{shared: {{external: true, name: {stack.name}_shared}}}}")
+    stack.write(external)
+    for _ in range(2):
+        stack.run("down", "-t", "0")
+        assert stack.try_run("-p", f"{stack.name}-other", "down").code == 0  # which clears up after others
+        stack.up()
+        assert stack.shell("app", "ip -o link show eth0 | grep -c UP") == "1"
+    stack.write(OWNER)  # so that it goes at last

@@ -399,6 +399,16 @@ def test_down_leaves_external_volumes_whoever_made_them() -> None:
     assert text(plan) == "1. remove volume shop_cache"
 
 
+def test_down_leaves_external_networks_whoever_made_them() -> None:
+    networks = tuple(ObservedNetwork(key, f"shop_{key}", "n") for key in ("front", "back"))
+    there = observed(running("web", status="exited"), networks=networks)._replace(recorded=True)
+    assert text(plan_down("shop", there, DownOptions(), external_networks={"shop_front"})) == lines("""
+        1. remove container shop-web-1
+        2. remove network shop_back  after 1
+        3. leave sandbox of shop  (shop_front is external)  after 1, 2
+    """)
+
+
 # after a restart of the machine -----------------------------------------------------------------------------
 
 

@@ -95,7 +95,7 @@ class EmbeddedEngine:
                 await networks.remove_sandbox(context)
                 await in_thread(volumes.release, context)
             case a.LeaveSandbox():
-                await networks.leave_sandbox(context)
+                await networks.leave_sandbox(context, recorded=action.recorded)
                 await in_thread(volumes.release, context)
 
     async def _remove(self, action: a.RemoveContainer) -> None:

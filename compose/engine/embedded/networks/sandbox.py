@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def remove_sandbox(context: Context) -> None:
     """Take away the helper processes, the namespace and everything else that only a live project has."""
     if context.index.networks(context.name):  # another project has come to one of them meanwhile
-        await leave_sandbox(context)
+        await leave_sandbox(context, recorded=False)
         return
 
     def work() -> None:
@@ -34,13 +34,15 @@ async def remove_sandbox(context: Context) -> None:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))
 
 
-async def leave_sandbox(context: Context) -> None:
+async def leave_sandbox(context: Context, *, recorded: bool) -> None:
     """End the helper processes; the namespace stays for the networks in it that other projects use.
 
     With the record of the project gone, those networks belong to their users: the last one's `down` takes
-    them away.
+    them away. They stay for good while it is `recorded`.
     """
     await in_thread(Keeper(context.paths, context.name).shutdown)
     forget(context.paths, context.name)
+    if recorded:
+        return
     with context.index.change() as transaction:
         transaction.execute("DELETE FROM projects WHERE name = ?", (context.name,))
