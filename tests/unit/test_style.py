@@ -145,7 +145,7 @@ LAYERS = {
         ("monitor", "asking"),
         ("spawn",),
         ("lost", "leftovers", "orphans"),
-        ("hold", "children", "once", "isolation"),
+        ("hold", "children", "once", "isolation", "complaints"),
     ),
 }
 """The modules and folders of a package, from the top down: each imports only from rows below its own."""

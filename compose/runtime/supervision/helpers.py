@@ -15,6 +15,7 @@ from compose.linux import process, sockets
 from compose.linux.files import readable, writable
 from compose.runtime import protocol
 from compose.runtime.supervision import children
+from compose.runtime.supervision.complaints import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -369,20 +370,3 @@ def close_all(descriptors: list[int]) -> None:
     for number in descriptors:
         os.close(number)
     descriptors.clear()
-
-
-def complain(paths: Paths, project: str, who: str, error: BaseException) -> None:
-    """Leave a trace of an error in a process that has nobody to tell; at most 64 KiB of them a project."""
-    import traceback
-
-    text = "".join(traceback.format_exception(error))
-    path = f"{paths.project_run(project)}/errors.log"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(descriptor).st_size < 65536:
-                os.write(descriptor, f"{who}: {text}".encode("utf-8", "replace"))
-        finally:
-            os.close(descriptor)
-    except OSError:
-        pass

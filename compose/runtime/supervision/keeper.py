@@ -25,7 +25,8 @@ from compose.runtime import oom, protocol, records
 from compose.runtime.container.reexec import forget_environment
 from compose.runtime.loop import Loop
 from compose.runtime.supervision import children, orphans
-from compose.runtime.supervision.helpers import Helpers, Settings, close_all, complain
+from compose.runtime.supervision.complaints import complain
+from compose.runtime.supervision.helpers import Helpers, Settings, close_all
 from compose.runtime.supervision.spawn import KEEPER_FILE, remove_records
 from compose.state.paths import Paths
 

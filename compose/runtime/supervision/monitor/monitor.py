@@ -29,7 +29,7 @@ from compose.runtime.output.attachments import Attachments
 from compose.runtime.output.streams import Streams
 from compose.runtime.spec import VERSION
 from compose.runtime.supervision import children
-from compose.runtime.supervision.helpers import complain
+from compose.runtime.supervision.complaints import complain
 from compose.runtime.supervision.monitor import account, exits, takeover
 from compose.runtime.supervision.monitor.checkup import Checkup
 from compose.runtime.supervision.monitor.control import Control
