@@ -21,7 +21,7 @@ class Host:
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
         self.root = root
-        self.calls: list[tuple[str, str, str]] = []
+        self.calls: list[tuple[str, str, str, list[str]]] = []
         self._patch = patch
         patch.setattr(common, "ROOT", str(root))
         patch.setattr(systemd, "enter_scope", self._enter)
@@ -31,10 +31,11 @@ class Host:
         self._patch.setattr(versions, "version", lambda: version)
         self._patch.setattr(systemd, "is_running", lambda: booted)
 
-    def _enter(self, name: str, pid: int, description: str, leaf: str, slice_: str) -> None:
-        self.calls.append((name, leaf, slice_))
-        (self.root / "a.slice/a-b.slice" / name / leaf).mkdir(parents=True)
-        (self.root / "a.slice/a-b.slice" / name / leaf / "cgroup.procs").touch()
+    def _enter(self, name: str, pid: int, description: str, leaf: str, slice_: str, new: list[str]) -> None:
+        self.calls.append((name, leaf, slice_, new))
+        group = self.root / "a.slice" / slice_ / name / leaf
+        group.mkdir(parents=True)
+        (group / "cgroup.procs").touch()
 
 
 @pytest.fixture
@@ -68,11 +69,14 @@ def test_systemd_wants_a_slice(host: Host) -> None:
 def test_under_systemd_the_monitor_lives_in_the_scope(host: Host) -> None:
     host.be(2, booted=True)
     parent.enter("a-b.slice", "shop", ID)
-    assert host.calls == [("pycompose-0123456789ab.scope", "_keeper", "a-b.slice")]
+    new = ["a-b.slice", "a.slice"]
+    assert host.calls == [("pycompose-0123456789ab.scope", "_keeper", "a-b.slice", new)]
     leaf = host.root / "a.slice/a-b.slice/pycompose-0123456789ab.scope/_keeper"
     assert (leaf / "cgroup.procs").read_text() == "0"
     parent.leave(parent.base_of("a-b.slice", "shop", ID))  # is systemd's
     assert leaf.exists()
+    parent.enter("a-c.slice", "shop", ID[1:])
+    assert host.calls[-1][-1] == ["a-c.slice"]  # the one above is there
 
 
 def test_what_was_made_is_removed_and_nothing_else(host: Host) -> None:

@@ -120,6 +120,18 @@ def test_a_scope_lies_in_the_slice_that_was_named(manager: Manager) -> None:
     assert found and value.lstrip(b"\0").startswith(_text("a-b.slice").lstrip(b"\0"))
 
 
+def test_slices_that_are_not_there_are_made_for_the_scope(manager: Manager) -> None:
+    manager.answers["StartTransientUnit"] = [EXISTS, "done"]
+    systemd.enter_scope(SCOPE, 4711, "a container", "_keeper", "a-b.slice", ["a-b.slice", "a.slice"])
+    (_, with_them), (_, without) = manager.calls[1:]
+    assert (with_them.count(b"StopWhenUnneeded"), without.count(b"StopWhenUnneeded")) == (2, 0)
+    assert without.endswith(struct.pack("<I", 0))
+    one = systemd._Body()
+    one.units(["a.slice"], [systemd._property("StopWhenUnneeded", "b", True)])
+    properties = _text("StopWhenUnneeded") + b"\1b\0" + struct.pack("<I", 1)
+    assert one.data == struct.pack("<II", 44, 0) + _text("a.slice") + struct.pack("<I", 28) + properties
+
+
 def test_a_scope_that_still_has_processes_is_joined(manager: Manager) -> None:
     manager.answers |= {"StartTransientUnit": [EXISTS], "AttachProcessesToUnit": [""]}
     enter()

@@ -3,9 +3,10 @@
     version 1, and 2 without systemd    PARENT/pycompose/PROJECT/ID
     version 2 under systemd             PARENT.slice/pycompose-ID.scope/ID
 
-systemd owns what lies in its slices, so that there the monitor asks for a delegated scope and lives in it;
-the scope ends with its last process. Groups of PARENT that were not there are marked when they are made, and
-removed when nothing is left in them. Loaded only for a container that has such a parent.
+systemd owns what lies in its slices, so that there the monitor asks for a delegated scope and lives in it.
+The scope ends with its last process, and a slice that was made for it with the last unit in it. Groups of
+PARENT that were not there are marked when they are made, and removed when nothing is left in them. Loaded
+only for a container that has such a parent.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def enter(parent: str, project: str, identity: str) -> None:
         return
     try:
         description = f"pycompose container {identity[:12]} of project {project}"
-        systemd.enter_scope(_scope(identity), os.getpid(), description, OWN_LEAF, parent.strip("/"))
+        slice_name = parent.strip("/")
+        systemd.enter_scope(
+            _scope(identity), os.getpid(), description, OWN_LEAF, slice_name, _new_slices(slice_name)
+        )
         leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
         common.make_group(leaf)
         write(f"{leaf}/cgroup.procs", "0")
@@ -91,6 +95,16 @@ def _slice_path(name: str) -> str:
     """``a-b.slice`` lies in ``a.slice`` (systemd.slice(5))."""
     words = name.removesuffix(".slice").split("-")
     return "/".join(f"{'-'.join(words[:length])}.slice" for length in range(1, len(words) + 1))
+
+
+def _new_slices(name: str) -> list[str]:
+    """The slices down to this one that have no group yet."""
+    path = f"{common.ROOT}/{_slice_path(name)}"
+    found = []
+    while path != common.ROOT and not os.path.isdir(path):
+        path, _, last = path.rpartition("/")
+        found.append(last)
+    return found
 
 
 def _roots() -> list[str]:

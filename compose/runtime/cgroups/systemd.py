@@ -14,7 +14,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     _Value = str | bool | list[int] | list[str]
 
@@ -38,10 +38,13 @@ def is_running() -> bool:
     return os.path.isdir("/run/systemd/system")
 
 
-def enter_scope(name: str, pid: int, description: str, leaf: str, parent: str = "") -> None:
+def enter_scope(
+    name: str, pid: int, description: str, leaf: str, parent: str = "", slices: Sequence[str] = ()
+) -> None:
     """Put process `pid` into the scope `name` and return once it is there; raises OSError.
 
-    `parent` is the slice in which a new scope lies, where it is not the usual one.
+    `parent` is the slice in which a new scope lies, where it is not the usual one. Of `slices`, those that
+    systemd knows nothing of are made for this scope: they end with the last unit in them.
 
     A new scope has it at its top. One that is there already, because what a killed keeper has started still
     runs in it, has it in the group `leaf` below: the top has passed its controllers on.
@@ -52,9 +55,12 @@ def enter_scope(name: str, pid: int, description: str, leaf: str, parent: str = 
         connection.call("Subscribe")
         while True:
             try:
-                _start(connection, name, pid, description, parent)
+                _start(connection, name, pid, description, parent, slices)
                 return
             except ScopeExists:
+                if slices:  # it may be one of these
+                    slices = ()
+                    continue
                 try:
                     _attach(connection, name, pid, leaf)
                     return
@@ -70,7 +76,9 @@ class ScopeExists(OSError):
     """There is a unit of that name."""
 
 
-def _start(connection: _Connection, name: str, pid: int, description: str, parent: str) -> None:
+def _start(
+    connection: _Connection, name: str, pid: int, description: str, parent: str, slices: Sequence[str]
+) -> None:
     # ssa(sv)a(sa(sv)): name, mode, properties, auxiliary units
     body = _Body()
     body.string(name)
@@ -81,7 +89,7 @@ def _start(connection: _Connection, name: str, pid: int, description: str, paren
     if parent:
         properties.append(_property("Slice", "s", parent))
     body.array(8, properties)
-    body.array(8, [])
+    body.units(slices, [_property("StopWhenUnneeded", "b", True)])
     answer = connection.call("StartTransientUnit", "ssa(sv)a(sa(sv))", bytes(body.data))
     connection.wait_for_job(_first_string(answer))
 
@@ -139,6 +147,18 @@ class _Body:
             self.string(key)
             self.signature(kind)
             self.variant(value)
+        self.data[place : place + 4] = struct.pack("<I", len(self.data) - start)
+
+    def units(self, names: Sequence[str], properties: list[tuple[str, str, _Value]]) -> None:
+        """An array of (sa(sv)) structures: names, each with the same properties."""
+        self.word(0)
+        place = len(self.data) - 4
+        self.align(8)
+        start = len(self.data)
+        for name in names:
+            self.align(8)
+            self.string(name)
+            self.array(8, properties)
         self.data[place : place + 4] = struct.pack("<I", len(self.data) - start)
 
     def variant(self, value: _Value) -> None:
