@@ -11,8 +11,8 @@ import time
 from compose.errors import ContainerError
 from compose.linux import sockets
 from compose.linux.namespaces import reset_pid_namespace
-from compose.oci import bundle, shape
-from compose.oci.container import BASE, SECCOMP_FILE, Container
+from compose.oci import bundle, group, shape
+from compose.oci.container import SECCOMP_FILE, Container
 from compose.runtime import cgroups, records
 from compose.runtime.container import hardening, host_hooks, launch, steps
 from compose.runtime.container.enter import enter
@@ -66,17 +66,11 @@ def _create(
     spec["seccomp"] = f"{container.directory}/{SECCOMP_FILE}" if program else ""
     spec["bundle"] = directory
     container.record = _record(container.id, config, directory, process)
-    container.record["cgroup"] = _cgroup_path(config, container.id, systemd=options["systemd_cgroup"])
+    by_systemd: bool = options["systemd_cgroup"]
+    container.record["cgroup"] = path = group.path_of(config, container.id, by_systemd=by_systemd)
     container.write()
-    base, _, name = container.record["cgroup"].rpartition("/")
-    group = cgroups.create(base, name, (config.get("linux") or {}).get("resources"))
-    explain(group, warn)
-    listener = sockets.listen(container.directory, SOCKET)
-    try:
-        launched = launch.launch(spec, Stdio(0, 1, 2), group, gate=Gate(listener))
-    finally:
-        listener.close()
-        reset_pid_namespace()  # for hooks, and because the container's may be over
+    with group.there(path, by_systemd=by_systemd):
+        launched = _launch(container, spec, warn)
     for text in launched.warnings:
         warn(text)
     container.record.update(pid=launched.pid, start_time=records.start_time(launched.pid))
@@ -84,12 +78,24 @@ def _create(
     return launched
 
 
-def explain(group: cgroups.Cgroup, warn: Warn) -> None:
+def _launch(container: Container, spec: ContainerSpec, warn: Warn) -> Launched:
+    base, _, name = container.record["cgroup"].rpartition("/")
+    own = cgroups.create(base, name, (spec["oci"].get("linux") or {}).get("resources"))
+    explain(own, warn)
+    listener = sockets.listen(container.directory, SOCKET)
+    try:
+        return launch.launch(spec, Stdio(0, 1, 2), own, gate=Gate(listener))
+    finally:
+        listener.close()
+        reset_pid_namespace()  # for hooks, and because the container's may be over
+
+
+def explain(own: cgroups.Cgroup, warn: Warn) -> None:
     """Say which limits cannot be kept here, and what to do."""
-    if group.unavailable:
+    if own.unavailable:
         from compose.runtime.cgroups import missing
 
-        for line in missing.explain(group.unavailable, group.path):
+        for line in missing.explain(own.unavailable, own.path):
             warn(line)
 
 
@@ -123,31 +129,6 @@ def _words(config: OciConfig) -> dict[str, list[str]]:
     kinds = ("prestart", "createRuntime", "createContainer", "startContainer")
     found[str(steps.HOOK)] = [hook["path"] for kind in kinds for hook in configured.get(kind) or ()]
     return found
-
-
-def _cgroup_path(config: OciConfig, identity: str, *, systemd: bool) -> str:
-    """Where the container's control group lies below each hierarchy's root."""
-    wanted = str((config.get("linux") or {}).get("cgroupsPath") or "")
-    if not wanted:
-        return f"{BASE}/{identity}"
-    if systemd:
-        parts = wanted.split(":")
-        if len(parts) != 3:
-            raise ContainerError(
-                f"linux.cgroupsPath: {wanted}: with --systemd-cgroup write SLICE:PREFIX:NAME"
-            )
-        slice_name, prefix, name = parts
-        return f"{_expand(slice_name or 'system.slice')}/{prefix}-{name}.scope".lstrip("/")
-    path = os.path.normpath("/" + wanted).strip("/")
-    if not path:
-        raise ContainerError(f"linux.cgroupsPath: {wanted}: not a group of its own")
-    return path if "/" in path else f"{BASE}/{path}" if not wanted.startswith("/") else path
-
-
-def _expand(name: str) -> str:
-    """``a-b.slice`` lies in ``a.slice``; see systemd.slice(5)."""
-    words = name.removesuffix(".slice").split("-")
-    return "/".join("-".join(words[: count + 1]) + ".slice" for count in range(len(words)))
 
 
 def _check_console(process: Any, options: Options) -> None:

@@ -28,7 +28,7 @@ def features(cgroup_version: int) -> dict[str, Any]:
             "cgroup": {
                 "v1": cgroup_version == 1,
                 "v2": cgroup_version == 2,
-                "systemd": False,
+                "systemd": cgroup_version == 2,
                 "systemdUser": False,
                 "rdma": False,
             },

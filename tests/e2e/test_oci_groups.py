@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from compose.runtime import cgroups
+from compose.runtime.cgroups import systemd
 from tests.support.bundles import Bundle, Caller, Runtime
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def test_control_groups_by_path(runtime: Runtime, bundle: Bundle) -> None:
     silence = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     runtime.good("--systemd-cgroup", "run", "-d", "-b", str(bundle.directory), "one", **silence)
     assert cgroups.find("a.slice/a-b.slice", f"{name}-one.scope").pids() == [runtime.state("one")["pid"]]
+    by_systemd = cgroups.version() == 2 and systemd.is_running()
+    assert os.path.exists(f"/run/systemd/transient/{name}-one.scope") == by_systemd
     runtime.good("delete", "--force", "one")
     for base in ("a.slice/a-b.slice", "a.slice"):
         cgroups.remove_base(base)

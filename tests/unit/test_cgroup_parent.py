@@ -49,6 +49,8 @@ def test_the_base_of_each_kind_of_host(host: Host) -> None:
     assert parent.base_of("a-b.slice", "shop", ID) == "a.slice/a-b.slice/pycompose/shop"
     host.be(2, booted=True)
     assert parent.base_of("a-b.slice", "shop", ID) == "a.slice/a-b.slice/pycompose-0123456789ab.scope"
+    assert parent.base_of("-.slice", "shop", ID) == "pycompose-0123456789ab.scope"
+    assert parent.new_slices("-.slice") == []
 
 
 @pytest.mark.parametrize("name", ["", "/", "..", "a/../b", "a//b"])

@@ -37,9 +37,9 @@ def base_of(parent: str, project: str, identity: str) -> str:
     """The group below which the container's own is, by its name."""
     path = parent.strip("/")
     if path.endswith(".slice") and "/" not in path and systemd.is_running():
-        path = _slice_path(path)
+        path = slice_path(path)
     if _by_systemd():
-        return f"{path}/{_scope(identity)}"
+        return f"{path}/{_scope(identity)}".lstrip("/")
     return f"{path}/pycompose/{project}"
 
 
@@ -55,7 +55,7 @@ def enter(parent: str, project: str, identity: str) -> None:
         description = f"pycompose container {identity[:12]} of project {project}"
         slice_name = parent.strip("/")
         systemd.enter_scope(
-            _scope(identity), os.getpid(), description, OWN_LEAF, slice_name, _new_slices(slice_name)
+            _scope(identity), os.getpid(), description, OWN_LEAF, slice_name, new_slices(slice_name)
         )
         leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
         common.make_group(leaf)
@@ -91,15 +91,17 @@ def _scope(identity: str) -> str:
     return f"pycompose-{identity[:12]}.scope"
 
 
-def _slice_path(name: str) -> str:
-    """``a-b.slice`` lies in ``a.slice`` (systemd.slice(5))."""
+def slice_path(name: str) -> str:
+    """``a-b.slice`` lies in ``a.slice``, and that in ``-.slice``, the root (systemd.slice(5))."""
+    if name == "-.slice":
+        return ""
     words = name.removesuffix(".slice").split("-")
     return "/".join(f"{'-'.join(words[:length])}.slice" for length in range(1, len(words) + 1))
 
 
-def _new_slices(name: str) -> list[str]:
+def new_slices(name: str) -> list[str]:
     """The slices down to this one that have no group yet."""
-    path = f"{common.ROOT}/{_slice_path(name)}"
+    path = f"{common.ROOT}/{slice_path(name)}".rstrip("/")
     found = []
     while path != common.ROOT and not os.path.isdir(path):
         path, _, last = path.rpartition("/")
