@@ -140,7 +140,7 @@ class Copier:
         else:
             os.mknod(new_name, status.st_mode, status.st_rdev, dir_fd=destination)
             self._stamp(destination, new_name, status)
-            os.chmod(new_name, stat.S_IMODE(status.st_mode), dir_fd=destination)
+            self._node_mode(destination, new_name, status)
         if status.st_nlink > 1 and len(self._held) < _MAX_HELD:
             held = os.dup(destination)
             self._held.append(held)
@@ -158,6 +158,16 @@ class Copier:
         os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
         times = (status.st_atime_ns, status.st_mtime_ns)
         os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+
+    def _node_mode(self, directory: int, name: bytes, status: os.stat_result) -> None:
+        """Give a node its mode; never what a link leads to that somebody has put in its place."""
+        node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if stat.S_IFMT(os.fstat(node).st_mode) != stat.S_IFMT(status.st_mode):
+                raise ImageError(f"copy {os.fsdecode(name)}: something else has taken its place meanwhile")
+            os.chmod(f"/proc/self/fd/{node}", stat.S_IMODE(status.st_mode))
+        finally:
+            os.close(node)
 
     def _file(self, source: int, name: bytes, destination: int, new_name: bytes, path: bytes) -> None:
         reader = open_file(source, name, path)

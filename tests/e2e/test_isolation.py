@@ -121,3 +121,57 @@ def test_a_working_directory_outside_is_refused(stack: Stack, directory: str) ->
     assert (done.code != 0, done.out, "working directory" in done.err) == (True, "", True), done
     stack.write(text.replace("network_mode", f"working_dir: {directory}, network_mode"))
     assert "working directory" in stack.fails("up", "-d", "-t", "0")
+
+
+LURE = """
+services:
+  app:
+    image: IMAGE
+    network_mode: none
+    restart: always
+    command: [sh, -c, "cat /etc/app.conf /srv/deep/file; echo written >> /etc/app.conf; exec sleep infinity"]
+    volumes: ["./conf/app.conf:/etc/app.conf", "./conf/deep:/srv/deep", "./conf/known:/etc/known"]
+  editor: {image: IMAGE, network_mode: none, command: [sleep, infinity], volumes: ["./conf:/conf"]}
+"""
+
+
+@pytest.mark.parametrize("link", ["conf/app.conf", "conf/deep", "conf/known"])
+def test_no_link_of_a_container_leads_a_later_start_to_the_host(stack: Stack, link: str) -> None:
+    """One that can write to the directory of a mount's source puts a link in its place, and waits."""
+    for name in ("conf/app.conf", "conf/deep/file", "secret", "other"):
+        stack.write(name + "\n", name)
+    os.symlink("../other", stack.directory / "conf/known")  # made by the developer: it may lead out
+    stack.write(LURE)
+    stack.up()
+    stack.until_written("conf/deep/file", "app")
+    stack.shell("editor", f"rm -rf /{link}; ln -s ../{'.' if link == 'conf/deep' else 'secret'} /{link}")
+    stack.try_run("exec", "-T", "app", "sh", "-c", "kill -9 -1")  # its policy starts it again
+    said = stack.fails("restart", "-t", "0", "app")
+    assert "a link that was not there before" in said and "--force-recreate" in said
+    assert (stack.directory / "secret").read_text() == "secret\n"
+    assert "secret" not in stack.run("logs", "app")
+    assert stack.ps("--all")[f"{stack.name}-app-1"]["State"] != "running"
+
+
+def test_links_of_the_developer_are_followed_by_later_starts(stack: Stack) -> None:
+    for name in ("one/file", "two/file", "outside"):
+        stack.write(name + "\n", f"conf/{name}" if "/" in name else name)
+    links = {"current": "one", "absolute": str(stack.directory / "conf/one"), "out": "../outside"}
+    for name, leads in links.items():
+        os.symlink(leads, stack.directory / "conf" / name)
+    stack.write("""
+services:
+  app:
+    image: IMAGE
+    network_mode: none
+    command: [sh, -c, "cat /a/file /b/file /c"]
+    volumes: ["./:/project", "./conf/current:/a", "./conf/absolute:/b", "./conf/out:/c"]
+""")
+    stack.up()
+    stack.run("logs", "-f", "app")  # until it has ended
+    for name, leads in {"current": "two", "absolute": str(stack.directory / "conf/two")}.items():
+        (stack.directory / "conf" / name).unlink()
+        os.symlink(leads, stack.directory / "conf" / name)
+    stack.run("start", "app")
+    shown = stack.run("logs", "-f", "--no-log-prefix", "app").split()
+    assert shown == ["one/file", "one/file", "outside", "two/file", "two/file", "outside"]

@@ -17,6 +17,7 @@ from compose.runtime.supervision.revival import Revival
 from compose.state.index import Index
 from compose.volumes import VolumeStore
 
+from . import areas
 from .batch import Batcher
 from .hooks.before import Preparation
 
@@ -97,6 +98,7 @@ class Context:
         self._network_lock = threading.Lock()
         self._keeper: Keeper | None = None
         self._session: Session | None = None
+        self._areas: frozenset[str] | None = None
         self._held = contextlib.ExitStack()
 
     @contextlib.contextmanager
@@ -170,6 +172,14 @@ class Context:
         assert project is not None
         found: dict[str, Any] = {"volumes": project.volumes, "configs": project.configs}
         return {**found, "secrets": project.secrets}
+
+    def writable_areas(self) -> frozenset[str]:
+        """The directories of the host that containers of the project can write to (areas.py)."""
+        project = self.project
+        assert project is not None
+        if self._areas is None:
+            self._areas = areas.of_project(project)
+        return self._areas
 
     def image(self, reference: str) -> Image | None:
         """An image; its layers stay in the store until this command ends, or longer when a container has

@@ -23,7 +23,7 @@ from compose.runtime.spec import VERSION
 from compose.state import events
 from compose.state.files import replace, replace_json
 
-from . import devices, files, networks, quota, service_record, sharing, sources
+from . import areas, devices, files, networks, quota, service_record, sharing, sources
 from .removal import remove
 from .rows import anonymous_volumes, container_row, new_identity
 from .seccomp import program
@@ -90,6 +90,7 @@ class Creation:
             quota.limit(self.wanted.config, self.directory, self.id, self.context.warn)
         for source in found.sources:
             sources.prepare(source)
+        areas.pin(found.oci, self.context.writable_areas() | areas.of_service(self.wanted.config))
         self._find_images(found)
         directories = {}
         for number, use in enumerate(found.volumes):

@@ -109,6 +109,7 @@ LEADS_OUT = 10011
 NOT_SHARED = 10012
 HOOK_FAILED = 10013
 HOOK_LATE = 10014
+REPLACED = 10015
 
 _REASONS = {
     NOT_A_DIRECTORY_OF_THE_IMAGE: "is not a directory but a link or a file; refused",
@@ -120,6 +121,7 @@ _REASONS = {
     FILE_AND_DIRECTORY: "a file cannot be mounted on a directory, nor a directory on a file",
     NOT_PROC: "there is no proc file system at /proc",
     LEADS_OUT: "leads out of the volume or image",
+    REPLACED: "a link that was not there before leads it out of a directory that a container can write to",
     NOT_SHARED: "lies on a mount of the host that is not shared, so no mounts come and go with it",
     HOOK_FAILED: "it failed; see the container's log",
     HOOK_LATE: "no end within its timeout",
@@ -130,9 +132,10 @@ _REASONS = {
 
 _HINTS = {
     (RLIMIT, 1): "lower it: 'ulimit -H -a' shows the most that can be given here without CAP_SYS_RESOURCE",
+    (MOUNT_SOURCE, REPLACED): "remove the link; or, if it is yours: pycompose up --force-recreate",
     (OOM_SCORE, 13): "raise it: without CAP_SYS_RESOURCE it cannot be lower than that of the shell you use",
 }
-"""What to do about an errno of a step, where that can be said."""
+"""What to do about an errno or reason of a step, where that can be said."""
 
 NOT_FOUND = "not found"
 PERMISSION = "permission"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from compose.linux import mount as m
-from compose.linux.beneath import open_beneath
+from compose.linux.beneath import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, open_beneath, openat2
 from compose.linux.files import PROC_SUPER_MAGIC, file_system_type
 from compose.linux.namespaces import CLONE_NEWNS, setns
 from compose.runtime.container.rootfs import open_plain
-from compose.runtime.container.steps import LEADS_OUT, MOUNT_SOURCE, NO_PROC, NOT_SHARED, Failure
+from compose.runtime.container.steps import LEADS_OUT, MOUNT_SOURCE, NO_PROC, NOT_SHARED, REPLACED, Failure
 from compose.runtime.spec import SHARED_SHM
 
 TYPE_CHECKING = False
@@ -54,9 +54,9 @@ def open_source(mount: dict[str, Any], index: int = 0) -> int:
     """A detached clone of a bind mount's source, or of its ``subpath``. Raises `OSError`, `Failure`."""
     words = mount.get("options") or ()
     flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if "rbind" in words else 0)
-    if not mount.get("subpath") and not _PEERS.intersection(words):
+    if not (mount.get("subpath") or mount.get("area") or _PEERS.intersection(words)):
         return m.open_tree(m.AT_FDCWD, mount["source"], flags)
-    place = os.open(mount["source"], os.O_PATH | os.O_CLOEXEC)
+    place = open_place(mount, index)
     try:
         if mount.get("subpath"):
             place = _replace(place, _open_subpath(place, mount["subpath"], index))
@@ -64,6 +64,35 @@ def open_source(mount: dict[str, Any], index: int = 0) -> int:
         return m.open_tree(place, "", flags | m.AT_EMPTY_PATH)
     finally:
         os.close(place)
+
+
+def open_place(mount: dict[str, Any], index: int = 0) -> int:
+    """An O_PATH descriptor of a bind mount's source, without its ``subpath``. Raises `OSError`, `Failure`.
+
+    In an ``area`` a container can write: from there it leads ``within`` the area, or to where it led when the
+    container was made (``leads_to``), whatever links are there now.
+    """
+    if not mount.get("area"):
+        return os.open(mount["source"], os.O_PATH | os.O_CLOEXEC)
+    area = os.open(mount["area"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return open_beneath(area, mount["within"], os.O_PATH)
+    except OSError as error:
+        if error.errno != _EXDEV:
+            raise
+        return _open_behind_link(area, mount, index)
+    finally:
+        os.close(area)
+
+
+def _open_behind_link(area: int, mount: dict[str, Any], index: int) -> int:
+    """A link is absolute or leads out; what is behind it is opened by its real path, on which is no link."""
+    real = os.path.realpath(f"{mount['area']}/{mount['within']}")
+    if real.startswith(f"{mount['area']}/"):
+        return open_plain(area, real[len(mount["area"]) + 1 :], os.O_PATH)
+    if real == mount.get("leads_to"):
+        return openat2(m.AT_FDCWD, real, os.O_PATH, resolve=RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+    raise Failure(MOUNT_SOURCE, REPLACED, index)
 
 
 def _replace(old: int, new: int) -> int:

@@ -19,6 +19,8 @@ from compose.linux.beneath import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, op
 from compose.linux.inotify import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONLYDIR, OVERFLOW, Inotify
 from compose.runtime.container.mounts import swap
 from compose.runtime.container.mounts.options import Options
+from compose.runtime.container.mounts.sources import open_place
+from compose.runtime.container.steps import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ class Follower:
         self.end()
         for place, mount in enumerate(mounts):
             if mount.get("follow"):
-                file = File(os.path.realpath(mount["source"]), mount.get("options") or ())
-                tree = _clone(file.path)
+                file = File(_real_path(mount), mount.get("options") or ())
+                tree = _clone(file.path) if file.path else -1
                 if tree >= 0:
                     self._files[place] = file
                     if not swap.has_beneath():
@@ -217,6 +219,18 @@ class Follower:
             return -1
         finally:
             os.close(place)
+
+
+def _real_path(mount: dict[str, Any]) -> str:
+    """Where the source is now, on a path without links; "" where it cannot be had: a start will tell."""
+    try:
+        place = open_place(mount)
+    except (OSError, Failure):
+        return ""
+    try:
+        return os.readlink(f"/proc/self/fd/{place}")
+    finally:
+        os.close(place)
 
 
 def _way(path: str) -> list[tuple[str, str]]:
