@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     if container.spec["oci"]["process"].get("terminal") and stdin and not os.isatty(0):
         raise ContainerError("the input device is not a TTY", hint="pycompose attach --no-stdin")
     attachment = Attachment(scope.keeper, container.row.id)
-    proxied = console.PROXIED if arguments.sig_proxy else ()
+    passed_on = arguments.sig_proxy and not (attachment.terminal and stdin)  # a closed window ends us alone
+    proxied = console.PROXIED if passed_on else ()
     try:
         code = console.follow(attachment, stdin=stdin, detacher=detacher, proxied=proxied)
     except console.Detached:

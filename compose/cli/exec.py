@@ -87,6 +87,9 @@ def _process(spec: ContainerSpec, arguments: argparse.Namespace, *, tty: bool) -
     from compose.runtime.container.oci import environment
 
     process: Process = {**spec["oci"]["process"], "args": list(arguments.args), "terminal": tty}
+    for entry in arguments.env:
+        if not entry.partition("=")[0]:
+            raise UsageError(f"--env {entry}: no name", hint="write NAME=value")
     variables = [entry if "=" in entry else _of_caller(entry) for entry in arguments.env]
     terminal = ["TERM=" + os.environ.get("TERM", "xterm")] if tty else []
     if tty:

@@ -71,8 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-q", "--quiet", action="store_true", help="print nothing of our own")
     add("--quiet-build", action="store_true", help="do not show the steps of builds")
     add("--quiet-pull", action="store_true", help="do not show how images are got")
-    add("service", metavar="SERVICE")
-    add("args", nargs="...", metavar="COMMAND")
+    add("words", nargs="A...", metavar="SERVICE")  # argparse.PARSER: what follows is as it stands, `--` too
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,6 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
     from compose.network.setup.client import fork_setup
     from compose.state.paths import Paths
 
+    words = arguments.words[arguments.words[0] == "--" :]
+    if not words:
+        raise UsageError("run needs a service", hint="see 'pycompose config --services'")
+    arguments.service, *arguments.args = words
     if arguments.publish and arguments.service_ports:
         raise UsageError("--service-ports and --publish exclude each other")
     arguments.services = [arguments.service]
@@ -181,7 +184,7 @@ class _Run:
         separator = self.project.separator
         slug = os.urandom(32).hex()
         parts = (self.project.name, arguments.service, "run", slug[:12])
-        name = arguments.name if arguments.name is not None else separator.join(parts)
+        name = arguments.name or separator.join(parts)
         if len(name) < 2 or name[0] not in _FIRST or set(name) - set(_FIRST + "_.-"):
             raise ComposeError(
                 f"--name {name}: not a name", hint="write letters, digits, '_', '.' or '-', two at least"
@@ -300,12 +303,16 @@ class _Run:
 
     def detached(self) -> int:
         """It goes on by itself."""
+        self._left_alone()
+        sys.stdout.write(f"{self.identity}\n")
+        return 0
+
+    def _left_alone(self) -> None:
+        """Nobody of us sees its end."""
         if self.arguments.rm:
             from compose.cli.waiter import start
 
             start(self.paths, self.project.name, self.identity)
-        sys.stdout.write(f"{self.identity}\n")
-        return 0
 
     def follow(self) -> int:
         """Be its terminal until it has ended; its exit code."""
@@ -324,12 +331,14 @@ class _Run:
                 attachment,
                 stdin=interactive,
                 detacher=detacher,
+                terminal=self.tty,
                 end_input=True,
                 redraw=False,
                 send=lambda number: _send(attachment, number),
             )
         except console.Detached:
             say("read escape sequence\n")
+            self._left_alone()
             return 0
         except BrokenPipeError:
             keeper.stop(self.identity, grace=0)  # as SIGPIPE would have ended it, had nobody stood between

@@ -108,8 +108,8 @@ def plan_pause(observed: Observed, services: Collection[str]) -> Plan:
 
 
 def plan_unpause(observed: Observed, services: Collection[str]) -> Plan:
-    """Thaw the containers of some services, of all when none is named."""
-    return _each(UnpauseContainer, chosen(observed, services))
+    """Thaw what runs of some services, of all when none is named: it is an error where that is not paused."""
+    return _each(UnpauseContainer, [c for c in chosen(observed, services) if c.running])
 
 
 def _each(

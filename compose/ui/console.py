@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -82,6 +83,7 @@ def follow(
     *,
     stdin: bool,
     detacher: Detacher | None,
+    terminal: bool = False,
     proxied: Iterable[int] = PROXIED,
     end_input: bool = False,
     redraw: bool = True,
@@ -89,11 +91,12 @@ def follow(
 ) -> int | None:
     """Show what process 1 writes, and pass on what is typed, until its end; its exit code.
 
-    With a terminal inside this one becomes raw, and `detacher` watches for the keys that detach: `Detached`.
-    Signals in `proxied` go to process 1, by `send` if that is given. `end_input`: the end of our input is the
-    end of its input. `redraw`: what is on its screen has been drawn for somebody else.
+    With a terminal inside, which `terminal` says where the run may be over by now, this one becomes raw,
+    and `detacher` watches for the keys that detach: `Detached`. Signals in `proxied` go to process 1, by
+    `send` if that is given. `end_input`: the end of our input is the end of its input. `redraw`: what is on
+    its screen has been drawn for somebody else.
     """
-    raw = attachment.terminal and stdin and os.isatty(0)
+    raw = (attachment.terminal or terminal) and stdin and os.isatty(0)
     with Console(attachment.resize, raw=raw, heard=proxied) as console:
         console.resize(redraw=redraw)
         follower = _Follower(attachment, console, proxied, send or attachment.kill, end_input=end_input)
@@ -123,6 +126,7 @@ class _Follower:
         self._proxied = proxied
         self._send = send
         self._end_input = end_input
+        self._shown = True
         self._connection = -1
         self._typed, self.told = os.pipe2(os.O_CLOEXEC)  # the thread may outlive us, so nobody closes them
 
@@ -156,7 +160,8 @@ class _Follower:
 
     def _print(self) -> None:
         for stream, data in self._attachment.read():
-            write_all(1 + stream, data)
+            if self._shown:
+                self._shown = _shows(1 + stream, data)
 
 
 def _until(callbacks: Mapping[int, Callable[[], bool]]) -> None:
@@ -190,7 +195,8 @@ class Console:
 
     def __exit__(self, *_error: object) -> None:
         if self._raw:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+            with contextlib.suppress(termios.error):  # its window has been closed
+                termios.tcsetattr(0, termios.TCSADRAIN, self._before)
         self._heard.__exit__()
 
     def fileno(self) -> int:
@@ -205,7 +211,8 @@ class Console:
             elif number in _ENDING:
                 raise _Ended(number)
             elif number == signal.SIGCONT and self._raw:
-                tty.setraw(0, termios.TCSADRAIN)  # a shell has set it as it was while we were stopped
+                with contextlib.suppress(termios.error):  # a closed window continues us, to be told of that
+                    tty.setraw(0, termios.TCSADRAIN)  # a shell has set it as it was while we were stopped
             self.resize()
         return False
 
@@ -216,6 +223,17 @@ class Console:
             if redraw:
                 self._resize(size.lines + 1, size.columns)
             self._resize(size.lines, size.columns)
+
+
+def _shows(target: int, data: bytes) -> bool:
+    """Write everything; False where that is a terminal whose window has been closed."""
+    try:
+        write_all(target, data)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False
+    return True
 
 
 def _type(source: int, target: int, detacher: Detacher | None, told: int) -> None:

@@ -108,6 +108,17 @@ def test_the_terminal_is_as_before_after_a_signal(shell: Stack) -> None:
         assert termios.tcgetattr(terminal.descriptor) == before
 
 
+def test_a_closed_window_detaches(shell: Stack) -> None:
+    with shell.terminal("attach", "sh") as terminal:
+        terminal.type("trap 'exit 3' HUP; echo here $((40 + 2))\n")
+        terminal.expect("here 42")
+        terminal.close()
+        assert terminal.process.wait(MOMENT) == 128 + signal.SIGHUP
+    with shell.terminal("attach", "sh") as terminal:
+        terminal.type("echo still here $((40 + 3))\n")
+        terminal.expect("still here 43")
+
+
 def test_attach_without_a_terminal_passes_lines_both_ways(reader: Stack) -> None:
     with reader.start("attach", "cat", stdin=PIPE) as process:
         say(process, "one")

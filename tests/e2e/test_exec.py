@@ -57,6 +57,10 @@ def test_exec_takes_variables_from_its_caller(running: Stack) -> None:
     assert out == "small none\n"
 
 
+def test_exec_takes_no_variable_without_a_name(running: Stack) -> None:
+    assert "--env =x: no name" in running.fails("exec", "-T", "-e", "=x", "box", "true", code=2)
+
+
 def test_exec_keeps_both_streams_apart_and_passes_input_on(running: Stack) -> None:
     done = running.try_run("exec", "-T", "box", "sh", "-c", "tr a-z A-Z; echo problem >&2", stdin="text\n")
     assert (done.out, done.err) == ("TEXT\n", "problem\n")

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,6 +124,13 @@ def test_options_change_the_container(stack: Stack) -> None:
     assert "CapBnd:\t0000000000000000" in lines
 
 
+def test_what_follows_the_service_is_the_command_as_it_stands(stack: Stack) -> None:
+    stack.write(TWO)
+    begin = ("run", "--rm", "--no-deps", "--name", "", "--entrypoint", "echo")
+    assert stack.run(*begin, "web", "--", "-n", "--") == "-- -n --\n"
+    assert stack.run(*begin, "--", "web", "--rm") == "--rm\n"
+
+
 def test_ports_and_names_are_only_the_services_where_asked_for(stack: Stack) -> None:
     stack.write(TWO)
     stack.run("run", "-d", "--name", "plain", "web", "sleep", "infinity")
@@ -204,6 +212,23 @@ def test_run_on_a_terminal_shows_what_the_command_shows_and_begins_at_its_size(s
             shown = terminal.expect("31 97")
             assert terminal.ends() == 0
         assert shown.strip() == "31 97"
+
+
+@pytest.mark.parametrize("service", ["run", "exec"])
+def test_a_closed_window_ends_what_ran_in_it(stack: Stack, service: str) -> None:
+    stack.write("services: {web: {image: IMAGE, command: [sleep, infinity], volumes: ['.:/x']}}")
+    command = ["run", "--rm", "--no-deps", "web"]
+    if service == "exec":
+        stack.up()
+        command = ["exec", "web"]
+    script = "trap 'echo gone > /x/gone; exit 7' HUP; echo begun; sleep 600 & wait"
+    with stack.terminal(*command, "sh", "-c", script) as terminal:
+        terminal.expect("begun")
+        terminal.close()
+        assert terminal.process.wait(MOMENT) == (7 if service == "run" else 128 + signal.SIGHUP)
+    while not (stack.directory / "gone").exists():
+        time.sleep(0.01)
+    assert len(stack.ps("--all")) == (0 if service == "run" else 1)
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,12 @@ class Terminal:
         """Change the size of the window."""
         set_size(self.descriptor, rows, columns)
 
+    def close(self) -> None:
+        """Close the window: the command is hung up on."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, self.descriptor, inheritable=False)
+        os.close(null)
+
     def ends(self, patience: float = MOMENT) -> int:
         """Wait for the command's end, reading what it still writes; its exit code."""
         deadline = time.monotonic() + patience

@@ -104,7 +104,7 @@ def test_kill_and_pause_concern_what_runs() -> None:
         2. kill container shop-cache-1  (SIGHUP)
     """)
     assert text(plan_pause(there, ["web", "db"])) == "1. pause container shop-web-1"
-    assert text(plan_unpause(there, ["cache"])) == "1. unpause container shop-cache-1"
+    assert text(plan_unpause(there, ["cache", "db"])) == "1. unpause container shop-cache-1"
 
 
 def test_rm_removes_what_does_not_run_and_stops_the_rest_on_request() -> None:
