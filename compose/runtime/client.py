@@ -234,6 +234,7 @@ class Keeper:
 
         Raises `ContainerError` while containers run, unless forced: then these are killed first.
         """
+        spawn.sweep_once()
         connection = spawn.connect(self.paths, self.project)
         if connection is None:
             spawn.sweep(self.paths, self.project)
@@ -362,10 +363,13 @@ def run_once(paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr:
     try:
         protocol.request(connection, "run", (stdin, stdout, stderr), spec=spec)
         message = protocol.check(protocol.receive(connection)[0])
-    except ConnectionError:
+    except (ConnectionError, ContainerError) as error:
+        connection.close()
         process.wait()
         spawn.sweep_once()
-        raise ContainerError("the process that ran the container died") from None
+        if isinstance(error, ConnectionError):
+            raise ContainerError("the process that ran the container died") from None
+        raise
     finally:
         connection.close()
         process.wait()

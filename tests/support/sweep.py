@@ -1,33 +1,35 @@
-"""Faults at chosen system calls: strace ends a command at the Nth call of a kind, or lets that call fail.
+"""Faults at chosen system calls of the command, of its helpers, and of what enters a container (faults.py).
 
-Every process of the command counts for itself: its threads, the network set-up, keeper, monitors, a build's
-private keeper, and the container's own programs. After each fault
+First a command is counted as it works: which role makes which call how often. A point is one of these calls:
+the Nth of its kind that this role makes is the end of the process, or fails with an error that it may have.
+A point that did not come, since processes never run in quite the same way twice, counts as not tried.
 
-    ps          says the truth: what it calls running has processes, and nothing else has
-    up -d       converges: exit code 0, everything runs
-    down -v     leaves nothing, in the index, on disk or in the kernel
+After each fault
+
+    the command   ends, without a traceback; where it says that it succeeded, it did
+    ps            says the truth: what it calls running has processes, and nothing else has
+    up -d         converges: exit code 0, everything runs, what was in the volume still is; or at once
+    down -v       leaves nothing, in the index, on disk or in the kernel
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
+import json
 import os
-import re
-import select
-import shutil
 import signal
 import subprocess
-import time
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.runtime import cgroups
+from compose.runtime.records import read
 from compose.state.index import Index
+from tests.support import faults, processes
 from tests.support.patience import COMMAND
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping
 
     from tests.support.command import Stack
 
@@ -36,159 +38,298 @@ services:
   web:
     build: .
     command: [sleep, infinity]
+    restart: unless-stopped
     depends_on: [db]
     networks: [front, back]
+    ports: ["127.0.0.1::80"]
   db:
     image: IMAGE
     command: [sleep, infinity]
     volumes: [data:/data]
     networks: [back]
+    healthcheck: {test: "true", interval: 50ms}
 networks: {front: {}, back: {}}
 volumes: {data: {}}
 """
 DOCKERFILE = "FROM IMAGE\nRUN echo built > /built\n"
+_KEPT = "kept"
 
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "up": ("up", "-d"),
-    "down": ("down", "-t", "0", "--volumes"),
-    "run": ("run", "--rm", "-T", "db", "true"),
-    "build": ("build", "--no-cache"),
+
+class Scenario(NamedTuple):
+    """A command, what comes before it, and what is so when it has succeeded."""
+
+    arguments: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+    states: frozenset[str] | None = None
+    """Those of all containers afterwards; None: it does not say."""
+    keeps_data: bool = True
+
+
+_UP = ("up", "-d", "-t", "0")
+_RUNNING = frozenset({"running"})
+_EXITED = frozenset({"exited"})
+
+SCENARIOS = {
+    "up": Scenario(_UP, (), _RUNNING),
+    "recreate": Scenario((*_UP, "--force-recreate"), (_UP,), _RUNNING),
+    "scale-up": Scenario((*_UP, "--scale", "web=3"), (_UP,), _RUNNING),
+    "scale-down": Scenario(_UP, ((*_UP, "--scale", "web=3"),), _RUNNING),
+    "create": Scenario(("create",), (), frozenset({"created"})),
+    "down": Scenario(("down", "-t", "0"), (_UP,), frozenset()),
+    "down-volumes": Scenario(("down", "-t", "0", "--volumes"), (_UP,), frozenset(), keeps_data=False),
+    "run": Scenario(("run", "--rm", "-T", "db", "true"), (_UP,), _RUNNING),
+    "run-first": Scenario(("run", "--rm", "-T", "web", "true")),
+    "exec": Scenario(("exec", "-T", "db", "true"), (_UP,), _RUNNING),
+    "build": Scenario(("build", "--no-cache")),
+    "stop": Scenario(("stop", "-t", "0"), (_UP,), _EXITED),
+    "start": Scenario(("start",), (_UP, ("stop", "-t", "0")), _RUNNING),
+    "restart": Scenario(("restart", "-t", "0"), (_UP,), _RUNNING),
+    "rm": Scenario(("rm", "--stop", "--force", "--volumes"), (_UP,), frozenset()),
+    "kill": Scenario(("kill",), (_UP,)),
+    "pause": Scenario(("pause",), (_UP,), frozenset({"paused"})),
+    "unpause": Scenario(("unpause",), (_UP, ("pause",)), _RUNNING),
+    "cp": Scenario(("cp", "compose.yaml", "db:/copy"), (_UP,), _RUNNING),
+    "cp-out": Scenario(("cp", "web:/built", "copy"), (_UP,), _RUNNING),
+    "commit": Scenario(("commit", "db", "pycompose-test/committed"), (_UP,), _RUNNING),
+    "boot-stop": Scenario(("boot", "stop"), (_UP,)),
+    "boot-start": Scenario(("boot", "start"), (_UP, ("boot", "stop"))),
+    "ps": Scenario(("ps",), (_UP,), _RUNNING),
 }
-CALLS = (
-    *("openat", "openat2", "mkdir", "rename", "unlink", "unlinkat", "rmdir", "symlink", "link", "ftruncate"),
-    *("fsync", "fdatasync", "syncfs", "write", "pwrite64", "flock", "fcntl", "chmod", "fchownat", "chdir"),
-    *("mount", "umount2", "open_tree", "move_mount", "mount_setattr", "fsmount", "pivot_root"),
-    *("unshare", "setns", "clone", "clone3", "vfork", "execve", "wait4", "waitid", "pidfd_open"),
-    *("socket", "bind", "listen", "connect", "sendto", "sendmsg", "recvmsg", "accept4", "socketpair"),
-    *("epoll_wait", "poll", "prctl", "capset", "seccomp", "setresuid", "close_range", "memfd_create"),
-)
-ERRORS = ("ENOSPC", "EIO", "EPERM", "EMFILE", "ENOMEM")
+
+_FEW = ("EMFILE", "ENOMEM")
+_DISK = ("ENOSPC", "EIO")
+_SENT = ("ENOBUFS", "ENOMEM")
+_BORN = ("EAGAIN", "ENOMEM")
+_WAITS = ("EINTR",)
+
+ERRORS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("openat", "openat2"), ("EMFILE", "ENFILE", "ENOMEM", "EIO")),
+    **dict.fromkeys(("mkdir", "mkdirat", "rename", "renameat2", "symlink", "link", "linkat"), _DISK),
+    **dict.fromkeys(("unlink", "unlinkat", "rmdir", "chmod", "fchmod"), ("EIO",)),
+    **dict.fromkeys(("fchownat", "fchown", "chown"), ("EIO",)),
+    **dict.fromkeys(("ftruncate", "fallocate", "fsync", "fdatasync", "syncfs"), _DISK),
+    **dict.fromkeys(("fsetxattr", "setxattr"), _DISK),
+    **dict.fromkeys(("write", "pwrite64", "splice", "copy_file_range"), (*_DISK, "EINTR")),
+    **dict.fromkeys(("read", "pread64", "getdents64"), ("EIO",)),
+    "flock": ("ENOLCK", "EINTR"),
+    **dict.fromkeys(("dup", "dup2", "dup3"), ("EMFILE",)),
+    **dict.fromkeys(("mount", "move_mount", "mount_setattr", "fsconfig", "pivot_root"), ("ENOMEM",)),
+    **dict.fromkeys(("open_tree", "fsopen", "fsmount"), _FEW),
+    "umount2": ("EBUSY",),
+    **dict.fromkeys(("clone", "clone3", "vfork", "fork"), _BORN),
+    "execve": ("ENOMEM",),
+    **dict.fromkeys(("unshare", "setns"), ("ENOMEM", "ENOSPC")),
+    **dict.fromkeys(("socket", "socketpair", "pipe2", "epoll_create1", "eventfd2"), _FEW),
+    **dict.fromkeys(("inotify_init1", "memfd_create", "pidfd_open", "timerfd_create"), _FEW),
+    "inotify_add_watch": ("ENOSPC", "ENOMEM"),
+    **dict.fromkeys(("bind", "listen"), ("ENOMEM",)),
+    "connect": ("ENOMEM", "EAGAIN"),
+    **dict.fromkeys(("sendto", "sendmsg"), _SENT),
+    **dict.fromkeys(("recvmsg", "recvfrom"), ("ENOMEM", "EINTR")),
+    "accept4": (*_FEW, "ECONNABORTED"),
+    **dict.fromkeys(("wait4", "waitid", "epoll_wait", "poll", "ppoll"), _WAITS),
+    "epoll_ctl": ("ENOMEM", "ENOSPC"),
+    "pidfd_send_signal": ("ENOMEM",),
+    "seccomp": ("ENOMEM",),
+    "prctl": ("EPERM",),
+    "capset": ("EPERM",),
+    "setresuid": ("EAGAIN",),
+    "close_range": ("ENOMEM",),
+    **dict.fromkeys(("fcntl", "ioctl"), ()),
+}
+"""The calls at which processes are killed, and the errors that each may have."""
+
 PATIENCE = COMMAND
+_OF_PYTHON = (".py'", ".pyc'", ".so'", "python", "/etc/ld.so", ".cfg'", ".pth'")
+"""What the interpreter itself reads: its own errors are not ours to tell."""
 
 
 class Point(NamedTuple):
-    """One fault: the `number`-th `call` of a process ends it, or fails with `error`."""
+    """One fault: the `number`-th `call` of a role ends the process, or fails with `error`."""
 
-    command: str
+    scenario: str
+    role: str
     call: str
     number: int
     error: str = ""
 
-    def injection(self) -> str:
-        """As strace has it."""
-        what = f"error={self.error}" if self.error else "signal=KILL"
-        return f"inject={self.call}:{what}:when={self.number}"
-
     def __str__(self) -> str:
-        return f"{self.command}: {self.injection()}"
+        what = self.error or "SIGKILL"
+        return f"{self.scenario}: {what} at {self.call} {self.number} of {self.role}"
+
+
+Counts = dict[str, dict[str, int]]
 
 
 def prepare(stack: Stack) -> None:
-    """Write the project of the sweep."""
+    """Write the project of the sweep, and build its image."""
     stack.write(COMPOSE)
     stack.write(DOCKERFILE, "Dockerfile")
+    stack.run("build")
 
 
-@contextlib.contextmanager
-def traced(stack: Stack, arguments: Sequence[str], *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command below strace, which lets go of everything as soon as the command itself has ended."""
-    strace = shutil.which("strace")
-    assert strace is not None, "apt-get install strace"
-    # -D: the tracer is the grandchild, so that the command is our own child.
-    prefix = [strace, "-D", "-I", "2", "-f", "-qq", *options]
-    process = stack.start(*arguments, prefix=prefix, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    tracer = 0
-    try:
-        while process.poll() is None and not tracer:
-            tracer = _tracer_of(process.pid)
-            time.sleep(0.001)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if tracer:
-            _end(tracer)
-
-
-def _end(tracer: int) -> None:
-    """Let strace go, and wait until it has: it would still make faults in processes that live on."""
-    with contextlib.suppress(ProcessLookupError):
-        pidfd = os.pidfd_open(tracer)
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        select.select([pidfd], [], [])
-        os.close(pidfd)
-
-
-def _tracer_of(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("TracerPid:"))
-    except (OSError, StopIteration):
-        return 0
-
-
-def counts(stack: Stack, command: str, log: str) -> dict[str, int]:
-    """How often one process makes each call, at most, while a command works as it should."""
-    before(stack, command)
-    with traced(stack, COMMANDS[command], "-o", log, "-e", f"trace={','.join(CALLS)}") as process:
-        assert process.wait(PATIENCE) == 0
+def counts(stack: Stack, scenario: str) -> Counts:
+    """How often each role makes each call while a command works as it should."""
+    before(stack, scenario)
+    report, said = trace(stack, Point(scenario, "", "", 0))
+    assert report.status == 0, f"{scenario}: {said}"
     clear(stack)
-    most: collections.Counter[str] = collections.Counter()
-    by_process: collections.Counter[tuple[str, str]] = collections.Counter()
-    with open(log, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            found = re.match(r"(\d+) +(\w+)\(", line)
-            if found:
-                by_process[found.group(1), found.group(2)] += 1
-    for (_process, call), number in by_process.items():
-        most[call] = max(most[call], number)
-    return dict(most)
+    return {role: dict(found) for role, found in report.counts.items()}
 
 
-def choose(command: str, most: dict[str, int], generator: random.Random, *, errors: bool) -> Point:
-    """A random point: each call is as likely as any other, and so is each of its numbers."""
-    # An event loop is woken by a sendto whose failure asyncio passes over: on a machine it does not fail.
-    call = generator.choice(sorted(set(most) - {"sendto"} if errors else most))
-    error = generator.choice(ERRORS) if errors else ""
-    return Point(command, call, generator.randint(1, most[call]), error)
+def choose(scenario: str, found: Counts, generator: random.Random, *, errors: bool) -> Point:
+    """A random point: each role is as likely as any other, so is each of its calls, and each number of it."""
+    role = generator.choice(sorted(found))
+    call = generator.choice(sorted(call for call in found[role] if ERRORS[call] or not errors))
+    error = generator.choice(ERRORS[call]) if errors else ""
+    return Point(scenario, role, call, generator.randint(1, found[role][call]), error)
 
 
-def before(stack: Stack, command: str) -> None:
+def before(stack: Stack, scenario: str) -> None:
     """What has to be there before the command."""
-    if command in ("down", "run"):
-        stack.up()
+    for arguments in SCENARIOS[scenario].before:
+        stack.run(*arguments)
+    path = _kept(stack)
+    if SCENARIOS[scenario].before:
+        with open(path, "w") as file:
+            file.write(_KEPT)
 
 
-def inject(stack: Stack, point: Point) -> None:
-    """Make one fault and look at everything; an AssertionError names what is wrong."""
-    before(stack, point.command)
-    options = ("-o", "/dev/null", "-e", f"trace={point.call}", "-e", point.injection())
-    with traced(stack, COMMANDS[point.command], *options) as process:
+def _kept(stack: Stack) -> str:
+    return f"{stack.paths.volumes}/{stack.name}_data/data/file"
+
+
+def trace(stack: Stack, point: Point, patience: float = PATIENCE) -> tuple[faults.Report, str]:
+    """Run the command with one fault; what its tracer and itself have said."""
+    path = f"{stack.directory}/report"
+    wanted = point._asdict() | {"watched": sorted(ERRORS), "report": path, "attached": helpers(stack)}
+    prefix = [sys.executable, "-I", faults.__file__, json.dumps(wanted)]
+    arguments = SCENARIOS[point.scenario].arguments
+    with stack.start(*arguments, prefix=prefix, stderr=subprocess.STDOUT) as process:
         try:
-            process.wait(PATIENCE)
+            said, _ = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{point}: the command hangs") from None
+            there = "\n".join(_with_its_place(one.pid, text) for one, text in processes.descendants().items())
+            children = _children(process.pid)
+            for pid in (process.pid, *children):
+                os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"{point}: the command hangs\n{there}") from None
+    assert process.returncode == 0, f"the tracer of {point}: {said}"
+    report = faults.read_report(path)
+    os.unlink(path)
+    return report, said
+
+
+def helpers(stack: Stack) -> list[int]:
+    """Keeper, netd and monitors that are there now."""
     try:
-        be_truthful(stack)
-        done = stack.try_run("up", "-d", "-t", "0")
-        assert done.code == 0, f"up: {done}"
-        states = {name: one["State"] for name, one in stack.ps("--all").items()}
-        assert set(states.values()) == {"running"}, f"after up: {states}"
-        said = stack.shell("web", "cat /built; nslookup db >/dev/null && echo found")
-        assert said == "built\nfound", f"inside: {said!r}"
+        keeper = int(read(f"{stack.paths.project_run(stack.name)}/keeper.json")["pid"])
+    except Exception:  # noqa: BLE001 - there is none, and no record that can be read
+        return []
+    return [keeper, *(pid for pid in _children(keeper) if _is_helper(pid))]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(number) for number in file.read().split()]
+    except OSError:
+        return []
+
+
+def _is_helper(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().startswith("pc-")
+    except OSError:
+        return False
+
+
+def _with_its_place(pid: int, text: str) -> str:
+    found = []
+    for name in ("comm", "wchan", "syscall"):
+        try:
+            with open(f"/proc/{pid}/{name}", errors="replace") as file:
+                found.append(file.read().strip())
+        except OSError:
+            found.append("?")
+    return f"{text}: {', '.join(found)}"
+
+
+class Outcome(NamedTuple):
+    """What a fault came to, when everything was as it should be afterwards."""
+
+    fired: str
+    """What it hit; empty when it did not come."""
+    complaint: str
+    """The last line that a helper has left which could not go on."""
+
+
+def inject(stack: Stack, point: Point, *, mend: bool = True) -> Outcome:
+    """Make one fault and look at everything; `mend` by ``up`` first, else by ``down`` alone.
+
+    Raises `AssertionError`, which names what is wrong.
+    """
+    scenario = SCENARIOS[point.scenario]
+    before(stack, point.scenario)
+    fired = complained = ""
+    try:
+        report, said = trace(stack, point)
+        fired = report.fired
+        complained = complaints(stack)
+        _be_clear(fired, said)
+        states = truth(stack)
+        # Process 1 that is killed before it has executed its program has ended, like any other.
+        died_inside = point.role == "inside" and not point.error
+        if report.status == 0 and scenario.states is not None and not died_inside:
+            assert set(states.values()) == scenario.states, f"it succeeded: {states}\n{said}"
+        if scenario.before and scenario.keeps_data:
+            with open(_kept(stack)) as file:
+                assert file.read() == _KEPT, "the volume's data are lost"
+        if mend:
+            be_mended(stack, states)
         clear(stack)
-    except AssertionError as error:
-        raise AssertionError(f"{point}: {error}") from None
+    except (AssertionError, OSError) as error:
+        raise AssertionError(f"{point} [{fired}]: {error}\n{complained}") from None
+    return Outcome(fired, complained.strip().rpartition("\n")[2])
 
 
-def be_truthful(stack: Stack) -> None:
-    """What ``ps`` calls running has processes, and nothing else has."""
-    for name, one in stack.ps("--all", "--no-trunc").items():
+def _be_clear(fired: str, said: str) -> None:
+    """No traceback, but those of an interpreter that could not load its own modules."""
+    assert "Traceback" not in said or any(part in fired for part in _OF_PYTHON), said
+
+
+def complaints(stack: Stack) -> str:
+    """What helpers have written down that could not go on."""
+    try:
+        with open(f"{stack.paths.project_run(stack.name)}/errors.log") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def be_mended(stack: Stack, states: Mapping[str, str]) -> None:
+    """``up`` makes everything whole."""
+    if "paused" in states.values():
+        stack.run("unpause")
+    done = stack.try_run(*_UP)
+    assert done.code == 0, f"up: {done}"
+    found = {name: one["State"] for name, one in stack.ps("--all").items()}
+    assert set(found.values()) == {"running"} and len(found) == 2, f"after up: {found}\n{done}"
+    said = stack.shell("web", "cat /built; nslookup db >/dev/null && echo found")
+    assert said == "built\nfound", f"inside: {said!r}"
+
+
+def truth(stack: Stack) -> dict[str, str]:
+    """The states of all containers: what ``ps`` calls running has processes, and nothing else has."""
+    there = stack.ps("--all", "--no-trunc")
+    for name, one in there.items():
         lives = _lives(stack, one["ID"])
         if lives != (one["State"] in ("running", "paused")):  # it may have ended, or begun, meanwhile
-            again = stack.ps("--all").get(name, one)
+            again = there[name] = stack.ps("--all").get(name, one)
             lives = _lives(stack, one["ID"])
             assert lives == (again["State"] in ("running", "paused")), f"ps says {again}, processes: {lives}"
+    return {name: one["State"] for name, one in there.items()}
 
 
 def _lives(stack: Stack, identity: str) -> bool:
@@ -207,6 +348,10 @@ def clear(stack: Stack) -> None:
         assert index.project(stack.name) is None, "the project is left"
     finally:
         index.close()
-    for path in (stack.paths.project_run(stack.name), stack.paths.project_namespace(stack.name)):
+    places = [stack.paths.project_run(stack.name), stack.paths.project_namespace(stack.name)]
+    places += [f"{stack.paths.volumes}/{stack.name}_data"]
+    for path in places:
         assert not os.path.exists(path), f"{path} is left"
+    if os.path.isdir(stack.paths.containers):  # it is made with the first one
+        assert not os.listdir(stack.paths.containers), "directories of containers are left"
     assert not cgroups.find("pycompose", stack.name).pids(), "processes are left"

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SYSCALL, _DETACH, _SEIZE, _INTERRUPT = 24, 17, 0x4206, 0x4207
-_WALL = 0x40000000
+WALL = 0x40000000
+"""The option of waitpid(2) for whoever is traced, too."""
 _AHEAD = 4
 """Numbers of processes not yet born that are tried in turn."""
 _SPINS = 64
@@ -95,6 +96,12 @@ class Tracer:
         self.catches = [Catch(found) for found in json.loads(text)]
 
 
+def seize(pid: int) -> None:
+    """Trace a process without stopping it."""
+    if _libc.ptrace(_SEIZE, pid, None, None):
+        raise OSError(ctypes.get_errno(), f"ptrace {pid}")
+
+
 def _trace(names: Iterable[str], secret: bytes, ready: int, ended: int, caught: int, result: int) -> None:
     try:
         unshare(CLONE_NEWNS)
@@ -144,7 +151,7 @@ def _inspect(proc: int, pid: int, secret: bytes) -> dict[str, Any]:
     ours = _read_link(proc, "self/exe")
     _libc.ptrace(_INTERRUPT, pid, None, None)
     for stop in range(_MOST_STOPS):
-        _, status = os.waitpid(pid, _WALL)
+        _, status = os.waitpid(pid, WALL)
         if not os.WIFSTOPPED(status):
             return found if stop else {}
         if _read_link(proc, f"{pid}/exe") != ours:

@@ -188,6 +188,16 @@ def test_creating_twice_changes_nothing(host: FakeHost, setup: SetupClient) -> N
     assert host.reaches(host.container(WEB), host.outside, OUTSIDE)
 
 
+def test_a_network_whose_namespace_was_never_made_is_gone(setup: SetupClient, paths: Paths) -> None:
+    os.makedirs(paths.namespaces)
+    pin = paths.project_namespace("shop")
+    with open(pin, "w"):  # killed between the file and the mount
+        pass
+    assert setup.remove_networks([FRONT]) == []
+    assert setup.remove_sandbox("shop") == []
+    assert not os.path.exists(pin)
+
+
 def test_half_made_remains_are_completed(host: FakeHost, setup: SetupClient, paths: Paths) -> None:
     wanted = [(WEB, [on(FRONT, 2)], False), (DB, [on(FRONT, 3)], False)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from compose.runtime.output.follower import Follower
 from tests.support.containers import PROJECT, Stand, wait_for
 from tests.support.network_lab import until
 from tests.support.patience import MOMENT
+from tests.support.tracing import WALL, seize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -613,3 +615,17 @@ def children() -> list[int]:
             with open(f"/proc/self/task/{thread}/children") as file:
                 found += [int(number) for number in file.read().split()]
     return found
+
+
+def test_who_is_traced_when_it_ends_is_waited_for_after_that(stand: Stand) -> None:
+    """Its tracer, which may be a process of the container, gets it first; nothing can end without it."""
+    identity = stand.run("sleep", "1000")
+    null = os.open("/dev/null", os.O_RDWR)
+    session = stand.keeper.exec(identity, process("sleep", "1000"), [null] * 3)
+    os.close(null)
+    seize(session.pid)
+    os.kill(session.pid, signal.SIGKILL)
+    assert session.wait() == 137
+    session.close()
+    assert os.waitpid(session.pid, WALL)[1] == signal.SIGKILL
+    assert stand.keeper.stop(identity, grace=0)["exit_code"] == 137

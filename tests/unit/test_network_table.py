@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import shutil
 import socket
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from compose.network.netd.table import Table, answer, endpoint_from
 from compose.state.files import replace_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 WEB, DB, FOREIGN = "a" * 64, "b" * 64, "f" * 64
@@ -198,6 +200,33 @@ def test_a_directory_in_the_place_of_a_file(world: World) -> None:
     (world.root / "back" / "shop.api.1.json").mkdir()
     world.table.load()
     assert world.ask(WEB, "db") == ["10.2.0.3"]
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Whoever opens something meanwhile gets EMFILE."""
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, former)
+
+
+def test_what_could_not_be_read_is_known_on_and_read_again(world: World) -> None:
+    world.endpoint("front", "shop.api.1", "c" * 64, "10.1.0.9", "api")
+    os.unlink(world.root / "back/shop.db.1.json")
+    for change in (world.table.load, lambda: world.table.changed("front", {"shop.web.1.json"})):
+        world.table.unread = None
+        with no_descriptor_left():
+            change()
+        assert world.table.unread is not None
+        assert world.ask(WEB, "db") == ["10.2.0.3"]
+        assert world.ask(DB, "web") == ["10.2.0.2"]
+    world.table.load()
+    assert world.table.unread is None
+    assert world.ask(WEB, "api") == ["10.1.0.9"]
+    assert world.ask(WEB, "db") == names.NO_SUCH_NAME
 
 
 json_like = st.recursive(

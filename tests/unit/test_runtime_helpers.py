@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -182,6 +185,37 @@ def test_a_killed_keeper_is_replaced_with_all_that_it_held(stand: Stand) -> None
     assert os.read(read, 1) == b""
     os.close(read)
     assert stand.keeper.stop(identity)["exit_code"] == 143
+
+
+def test_netd_comes_later_when_there_is_no_descriptor_for_it(stand: Stand) -> None:
+    """What it is to serve is held until then, and whoever brought that is told no error."""
+    path, keeper = str(stand.paths.run), stand.keeper_pid()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{path}/served")
+    listener.listen()
+    with only_free(keeper, 2):  # for the connection, and for what it brings
+        stand.keeper.put("listen/x", [listener.fileno()])
+    listener.close()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(MOMENT)
+        client.connect(f"{path}/served")
+        assert client.recv(100).decode().split()[1] == PROJECT
+    os.unlink(f"{path}/served")
+    stand.keeper.drop("listen/x")
+
+
+@contextlib.contextmanager
+def only_free(pid: int, count: int) -> Iterator[None]:
+    """As long as it lasts a process can open so many descriptors, and no more."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = (number for number in itertools.count() if number not in used)
+    limit = next(itertools.islice(free, count, None))
+    former = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, former[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, former)
 
 
 def test_following_ends_with_the_containers(stand: Stand) -> None:

@@ -32,7 +32,7 @@ from compose.linux.inotify import CREATE, DELETE, DELETE_SELF, IGNORED, MOVED_TO
 from compose.linux.limits import raise_descriptor_limit
 from compose.network.netd.forward import TCPForwarder
 from compose.network.netd.inside import Inside
-from compose.network.netd.loop import Loop
+from compose.network.netd.loop import Loop, Timer
 from compose.network.netd.nameserver import NameServer
 from compose.network.netd.resolvers import Resolvers
 from compose.network.netd.table import Table
@@ -86,6 +86,7 @@ class Daemon:
         self._inotify = Inotify()
         self._watched: dict[int, str] = {}
         self._root = -1
+        self._loading: Timer | None = None
         self.table = Table(self._networks, project, self._watch)
         resolvers = Resolvers(self.loop, resolv_conf, self._inside_container, port)
         self.names = NameServer(self.loop, self.table, resolvers, self._host)
@@ -187,7 +188,21 @@ class Daemon:
             self.report(error)
             self.loop.after(1, self._watch_root)
             return
+        self._load()
+
+    def _load(self) -> None:
         self.table.load()
+        self._load_later()
+
+    def _load_later(self) -> None:
+        """What could not be read is read a second later, whatever else happens."""
+        if self.table.unread is not None and self._loading is None:
+            self.report(self.table.unread)
+            self._loading = self.loop.after(1, self._load_again)
+
+    def _load_again(self) -> None:
+        self._loading = None
+        self._load()
 
     def _watch(self, network: str) -> None:
         self._watched[self._inotify.add(f"{self._networks}/{network}", _FILES)] = network
@@ -197,7 +212,7 @@ class Daemon:
         files: dict[str, set[str]] = {}
         for watch, mask, name in self._inotify.read():
             if mask & OVERFLOW:
-                self.table.load()
+                self._load()
                 return
             if watch == self._root:
                 if mask & IGNORED:
@@ -212,6 +227,7 @@ class Daemon:
                 files.setdefault(network, set()).add(name)
         for network, changed in files.items():
             self.table.changed(network, changed)
+        self._load_later()
 
     def _host(self, sandboxes: Sequence[str]) -> str:
         """The host's end of our uplink, or else of that of one of these projects; empty without one."""

@@ -158,13 +158,15 @@ def _preferred(own: list[str], slot: str, network: str) -> str:
 class Table:
     """All that a project's name service knows, kept by calls that say what changed on disk.
 
-    `watch` is called with the name of each network directory before it is read for the first time.
+    `watch` is called with the name of each network directory before it is read.
     """
 
-    __slots__ = ("_root", "_turn", "_views", "_watch", "networks", "prefix")
+    __slots__ = ("_root", "_turn", "_views", "_watch", "networks", "prefix", "unread")
 
     def __init__(self, root: str, project: str, watch: Callable[[str], None] = lambda network: None) -> None:
         self.networks: dict[str, Network] = {}
+        self.unread: OSError | None = None
+        """Why something that is there could not be read, for want of descriptors perhaps: `load` again."""
         self.prefix = f"{project}."
         self._root = root
         self._watch = watch
@@ -173,10 +175,14 @@ class Table:
 
     def load(self) -> None:
         """Read everything from the beginning."""
+        self.unread = None
         try:
             found = os.listdir(self._root)
-        except OSError:
+        except FileNotFoundError:
             found = []
+        except OSError as error:
+            self.unread = error
+            return
         for network in [*self.networks]:
             if network not in found:
                 self.removed(network)
@@ -187,14 +193,26 @@ class Table:
         """Read one network's directory; it stays out while no container of our project is in it."""
         try:
             self._watch(network)
-            files = [name for name in os.listdir(f"{self._root}/{network}") if name.endswith(".json")]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             self.removed(network)
+            return
+        except OSError as error:
+            self.unread = error
+        try:
+            files = [name for name in os.listdir(f"{self._root}/{network}") if name.endswith(".json")]
+        except (FileNotFoundError, NotADirectoryError):
+            self.removed(network)
+            return
+        except OSError as error:
+            self.unread = error
             return
         if not any(name.startswith(self.prefix) for name in files):
             self.removed(network)
             return
-        known = self.networks[network] = Network()
+        known = Network()
+        if former := self.networks.get(network):
+            known.endpoints = {slot: one for slot, one in former.endpoints.items() if f"{slot}.json" in files}
+        self.networks[network] = known
         for name in files:
             self._read(network, known, name)
         known.index()
@@ -224,8 +242,11 @@ class Table:
         slot = name.removesuffix(".json")
         try:
             endpoint = endpoint_from(read_json(f"{self._root}/{network}/{name}"), slot)
-        except (OSError, ValueError, RecursionError):
+        except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
             endpoint = None
+        except OSError as error:
+            self.unread = error
+            return
         if endpoint is None:
             known.endpoints.pop(slot, None)
         else:

@@ -182,13 +182,12 @@ def remove_networks(namespaces: Namespaces, specs: Sequence[NetworkSpec]) -> lis
     problems: list[str] = []
     for sandbox in dict.fromkeys(spec.sandbox for spec in specs):
         path = namespaces.paths.project_namespace(sandbox)
-        if not os.path.exists(path):
-            continue
         ours = [spec for spec in specs if spec.sandbox == sandbox]
         names = ", ".join(spec.name for spec in ours[:_MOST_NAMED]) + ", ..." * (len(ours) > _MOST_NAMED)
         try:
-            with namespaces.inside(path, f"remove network {names}"):
-                problems += _remove_bridges(ours)
+            with namespaces.inside_if_there(path) as there:
+                if there:
+                    problems += _remove_bridges(ours)
         except (NetworkError, OSError) as error:
             problems.append(f"remove network {names}: {error}")
     return problems

@@ -23,6 +23,9 @@ _SIGKILL = 9
 _LAST_BREATH = 1.0
 """Seconds within which a killed child ends, unless the kernel holds it up."""
 
+not_reaped: list[int] = []
+"""Children that were killed and could not be waited for yet: somebody in the container traces them."""
+
 
 class Birth:
     """Where a child can be found while somebody waits for it in another thread."""
@@ -105,7 +108,8 @@ def end(pid: int, pidfd: int) -> None:
     try:
         pidfd_send_signal(pidfd, _SIGKILL)
         readable(pidfd, _LAST_BREATH)
-        os.waitpid(pid, os.WNOHANG)
+        if os.waitpid(pid, os.WNOHANG) == (0, 0):
+            not_reaped.append(pid)
     except (ChildProcessError, ProcessLookupError):  # somebody's handler was quicker
         pass
     finally:

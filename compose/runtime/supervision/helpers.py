@@ -140,12 +140,11 @@ class Helpers:
 
     def put(self, names: list[list[Any]], received: list[int], *, origin: str = "") -> None:
         """Keep descriptors, pairs of a name and how many of `received` are its; `origin` has them already."""
-        place = 0
         for name, count in names:
             if not origin:
                 self._catch_up(self._owner(name))
-            self._hold(name, received[place : place + count], origin=origin)
-            place += count
+            own, received[:count] = received[:count], []  # whoever closes the rest leaves them alone
+            self._hold(name, own, origin=origin)
 
     def _hold(self, name: str, descriptors: list[int], *, origin: str) -> None:
         """Keep descriptors, and give copies to whoever is concerned."""
@@ -190,9 +189,15 @@ class Helpers:
     def start(self, identity: str, connection: Socket) -> None:
         """Fork a monitor that starts the container and answers the client itself."""
         helper = self._members.get(identity)
-        if helper is not None and helper.timer is not None:
-            helper.timer.cancel()  # the new monitor sees for itself whether the container still runs
-        self._fork_monitor(identity, connection, "start")
+        if helper is None or helper.timer is None:
+            self._fork_monitor(identity, connection, "start")
+            return
+        helper.timer.cancel()  # the new monitor sees for itself whether the container still runs
+        try:
+            self._fork_monitor(identity, connection, "start")
+        except OSError:
+            self._replace(helper)
+            raise
 
     def adopt(self, identity: str) -> None:
         """Give the container a monitor that takes over, unless it has one."""
@@ -261,7 +266,7 @@ class Helpers:
             module = __import__(to.netd, fromlist=["main"])
             module.main(control.detach(), own, to.project, to.paths.run, give_back=self._give_back)
 
-        self._fork(NETD, self._of_netd(), become)
+        self._try(NETD, lambda: self._fork(NETD, self._of_netd(), become))
 
     def _give_back(self, held: dict[str, list[int]]) -> bool:
         """In netd, when the keeper has died."""
@@ -271,12 +276,25 @@ class Helpers:
 
     # processes ----------------------------------------------------------------------------------------------
 
+    def _try(self, name: str, fork: Callable[[], None]) -> None:
+        """Fork a helper; later, when there is no memory or no descriptor for that: what is its is held."""
+        try:
+            fork()
+        except OSError as error:
+            complain(self._settings.paths, self._settings.project, name, error)
+            self._replace(self._members[name])
+
     def _fork(self, name: str, own: dict[str, list[int]], become: Become) -> None:
         """Fork a helper, which gets its descriptors and its end of a channel."""
         helper = self._members.setdefault(name, Helper(name))
-        helper.timer = None
+        helper.timer, helper.began = None, time.monotonic()
         ours, theirs = sockets.pair()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             self._live(name, ours, lambda: become(theirs, own), own)
         theirs.close()
@@ -357,12 +375,19 @@ class Helpers:
         if helper.name == NETD and (self.stopping or not self._of_netd()):
             del self._members[NETD]
             return
+        self._replace(helper)
+
+    def _replace(self, helper: Helper) -> None:
+        """Fork it again, later and later if it did not live long."""
         helper.failures = 0 if time.monotonic() - helper.began > _GOOD_LIFE else helper.failures + 1
         pause = 0.0 if helper.failures < 3 else min(0.01 * 2.0**helper.failures, _LONGEST_PAUSE)
         if helper.name == NETD:
             helper.timer = self._loop.after(pause, self._fork_netd)
         else:
-            helper.timer = self._loop.after(pause, lambda: self._fork_monitor(helper.name, None, "adopt"))
+            helper.timer = self._loop.after(pause, lambda: self._adopt_again(helper.name))
+
+    def _adopt_again(self, identity: str) -> None:
+        self._try(identity, lambda: self._fork_monitor(identity, None, "adopt"))
 
 
 def close_all(descriptors: list[int]) -> None:

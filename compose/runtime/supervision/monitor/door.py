@@ -11,7 +11,9 @@ import _thread
 import os
 
 from compose.linux.namespaces import reset_pid_namespace
+from compose.runtime.container import birth
 from compose.runtime.container.birth import Birth
+from compose.runtime.supervision.monitor import exits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Entering:
         os.close(self._event)
         if self._timer is not None:
             self._timer.cancel()
+        while birth.not_reaped:
+            exits.reap(self._loop, birth.not_reaped.pop())
         self._arrived(self._launched, self._error)
 
 

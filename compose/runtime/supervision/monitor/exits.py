@@ -16,12 +16,14 @@ from compose.runtime import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from compose.runtime.loop import Loop
     from compose.runtime.supervision.monitor.link import Link
 
 _INFO_SIZE = 64  # PIDFD_INFO_SIZE_VER0
 _PIDFD_GET_INFO = 0xC000FF0B | _INFO_SIZE << 16
 _PIDFD_INFO_EXIT = 1 << 3
 _EXIT_CODE_OFFSET = 60
+_AGAIN = 0.2
 
 
 def how_it_ended(link: Link | None, pid: int, started: int, pidfd: int) -> int | None:
@@ -53,10 +55,15 @@ def peek(pid: int) -> int | None:
     return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
 
 
-def reap(pid: int) -> None:
-    """Wait for a child that has ended; for any other process do nothing."""
+def reap(loop: Loop, pid: int) -> None:
+    """Wait for a child that has ended; for any other process do nothing.
+
+    One that is traced, by somebody in the container perhaps, is its tracer's first. Nobody else takes it
+    after that, and without it process 1 of the container could never end.
+    """
     try:
-        os.waitpid(pid, os.WNOHANG)
+        if os.waitpid(pid, os.WNOHANG) == (0, 0):
+            loop.after(_AGAIN, lambda: reap(loop, pid))
     except ChildProcessError:
         return
 

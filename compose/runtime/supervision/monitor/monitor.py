@@ -378,7 +378,7 @@ class Monitor:
         if code is not None:
             self.state["exit_code"] = code
             self.write()  # from here on it cannot be lost
-        exits.reap(self.pid)
+        exits.reap(self.loop, self.pid)
         self.run_ended(code)
 
     def run_ended(self, code: int | None) -> None:

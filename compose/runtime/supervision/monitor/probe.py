@@ -90,7 +90,7 @@ class Prober:
             self._kill()
         if self._pidfd >= 0:
             readable(self._pidfd, _LAST_BREATH)
-            exits.reap(self._pid)
+            exits.reap(self._loop, self._pid)
         if self._entering is None:
             self._let_go()
 
@@ -178,7 +178,7 @@ class Prober:
 
     def _exited(self) -> None:
         code = exits.how_it_ended(None, self._pid, 0, self._pidfd)
-        exits.reap(self._pid)
+        exits.reap(self._loop, self._pid)
         self._read()
         self._let_go()
         output = self._output.decode("utf-8", "replace")

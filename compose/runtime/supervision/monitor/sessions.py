@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 class Session:
     """One such process."""
 
-    __slots__ = ("connection", "identity", "pid", "pidfd")
+    __slots__ = ("connection", "identity", "pid", "pidfd", "started")
 
-    def __init__(self, connection: Socket, identity: str, pid: int, pidfd: int) -> None:
+    def __init__(self, connection: Socket, identity: str, pid: int, started: int, pidfd: int) -> None:
         self.connection: Socket | None = connection
         self.identity = identity
         """What events call it."""
         self.pid = pid
+        self.started = started
         self.pidfd = pidfd
 
 
@@ -88,10 +89,10 @@ class Sessions:
         entering.kill()
 
     def _executed(self, connection: Socket, identity: str, launched: Any) -> None:
-        session = Session(connection, identity, launched.pid, launched.pidfd)
+        started = records.start_time(launched.pid)
+        session = Session(connection, identity, launched.pid, started, launched.pidfd)
         self._sessions.append(session)
         masters = [launched.master] if launched.master is not None else []
-        started = records.start_time(launched.pid)
         protocol.answer(connection, masters, pid=launched.pid, start_time=started, warnings=launched.warnings)
         for master in masters:
             os.close(master)
@@ -124,7 +125,7 @@ class Sessions:
 
     def _ended(self, session: Session) -> None:
         """Say how it ended."""
-        code = exits.peek(session.pid)
+        code = exits.how_it_ended(None, session.pid, session.started, session.pidfd)
         self._sessions.remove(session)
         self._loop.forget(session.pidfd)
         os.close(session.pidfd)
@@ -132,6 +133,6 @@ class Sessions:
             self._loop.forget(session.connection.fileno())
             protocol.answer(session.connection, exit_code=code)
             session.connection.close()
-        exits.reap(session.pid)
+        exits.reap(self._loop, session.pid)
         exit_code = "unknown" if code is None else code
         self._monitor.event("exec_die", execID=session.identity, exitCode=exit_code)
