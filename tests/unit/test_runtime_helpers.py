@@ -190,12 +190,11 @@ def test_a_killed_keeper_is_replaced_with_all_that_it_held(stand: Stand) -> None
 def test_netd_comes_later_when_there_is_no_descriptor_for_it(stand: Stand) -> None:
     """What it is to serve is held until then, and whoever brought that is told no error."""
     path, keeper = str(stand.paths.run), stand.keeper_pid()
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"{path}/served")
-    listener.listen()
-    with only_free(keeper, 2):  # for the connection, and for what it brings
-        stand.keeper.put("listen/x", [listener.fileno()])
-    listener.close()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{path}/served")
+        listener.listen()
+        with only_free(keeper, 2):  # for the connection, and for what it brings
+            stand.keeper.put("listen/x", [listener.fileno()])
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(MOMENT)
         client.connect(f"{path}/served")

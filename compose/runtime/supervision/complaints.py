@@ -11,9 +11,13 @@ if TYPE_CHECKING:
 
 def complain(paths: Paths, project: str, who: str, error: BaseException) -> None:
     """Leave a trace of an error in a process that has nobody to tell; at most 64 KiB of them a project."""
-    import traceback
+    text = f"{type(error).__name__}: {error}\n"
+    try:
+        import traceback
 
-    text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(error))
+    except (OSError, MemoryError):  # want of descriptors may be just what is complained of
+        pass
     path = f"{paths.project_run(project)}/errors.log"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
