@@ -20,6 +20,7 @@ SYS_munmap = 11 if _X86_64 else 215
 SYS_ioctl = 16 if _X86_64 else 29
 SYS_rt_sigprocmask = 14 if _X86_64 else 135
 SYS_madvise = 28 if _X86_64 else 233
+SYS_recvmsg = 47 if _X86_64 else 212
 SYS_clone = 56 if _X86_64 else 220
 SYS_execve = 59 if _X86_64 else 221
 SYS_getcwd = 79 if _X86_64 else 17
@@ -47,6 +48,7 @@ SYS_unshare = 272 if _X86_64 else 97
 SYS_setns = 308 if _X86_64 else 268
 SYS_seccomp = 317 if _X86_64 else 277
 SYS_bpf = 321 if _X86_64 else 280
+SYS_statx = 332 if _X86_64 else 291
 SYS_memfd_create = 319 if _X86_64 else 279
 
 SYS_pidfd_send_signal = 424

@@ -13,9 +13,12 @@ A list may go on as another process twice, both times as a child of the caller:
     be_born()         in the pid namespace that has been joined: whoever sees it there finds nothing in it
                       but what the calls before have left it
 
+The second process ends then, or with `back_to` makes some of its calls again, the last of which lets one more
+be born.
+
 The memory is one mapping: the instructions, a page for the notes of each of the three, then the list and what
-its calls point to. The second note is shared with the caller, so that the second process can be asked what it
-has done; the third, which others may have in their hands, has no part in that.
+its calls point to. The second note's page is shared with the caller, so that the second process can be asked
+what it has done; the third, which others may have in their hands, has no part in that.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ from compose.linux.process import PR_SET_DUMPABLE, prctl
 _CALL = struct.Struct("=iI6QQ")
 _ARGUMENTS = 8
 """Where the arguments begin in a call."""
-_USE, _SAVE, _ABSOLUTE, _FORK = 1, 2, 4, 8
+_USE, _SAVE, _ABSOLUTE, _FORK, _AGAIN = 1, 2, 4, 8, 16
 _CLONE_ARGS = struct.Struct("=11Q")
 _CGROUP = 80
 """Where the control group's descriptor stands in those, and the flags at 0."""
@@ -62,6 +65,8 @@ _KERNELS = ("[vdso]", "[vvar", "[sigpage]", "[uprobes]")
 _NOTE = struct.Struct("=QQqQ")
 """The address of the last call, its error, where the note is written to, and the process that has gone on."""
 _FORKED = 24
+_SHARED = 64
+"""Where in the second note's page the place for other things begins."""
 REPORT = 3
 """The descriptor on which the last process reports an error: 16 bytes, see `read_report`."""
 
@@ -114,17 +119,19 @@ class Calls:
         save: bool = False,
         absolute: bool = False,
         fork: bool = False,
+        again: bool = False,
     ) -> int:
         """One more call; returns its place. Bytes are passed as a pointer to a copy.
 
         `tolerated` is a mask of errno values after which the child goes on; any other ends it. `save` keeps
         the result for the first argument of every later call with `use`. `absolute`: it ends also when what
         the first argument points to does not begin with a slash afterwards. With `fork` only that process
-        goes on for which the result is 0.
+        goes on for which the result is 0; with `again` the other one goes by the sixth argument, in bytes,
+        from the call that would be next.
         """
         values = [self.pointer(value) if isinstance(value, bytes) else value for value in arguments]
         words = [value & 0xFFFFFFFFFFFFFFFF for value in (*values, *[0] * (6 - len(values)))]
-        flags = _USE * use | _SAVE * save | _ABSOLUTE * absolute | _FORK * fork
+        flags = _USE * use | _SAVE * save | _ABSOLUTE * absolute | _FORK * fork | _AGAIN * again
         self._calls.append(_CALL.pack(number, flags, *words, tolerated))
         return len(self._calls) - 1
 
@@ -140,11 +147,29 @@ class Calls:
         for first, last in self._others:
             self.add(SYS_munmap, first, last - first)
 
-    def be_born(self) -> None:
-        """Go on as a child of the caller in the pid namespace that has been joined."""
+    def share(self) -> None:
+        """Keep what is shared with the caller from those who are born from here on."""
         self.add(SYS_madvise, self._note(1), _PAGE, MADV_DONTFORK)
+
+    def be_born(self, back_to: int | None = None) -> None:
+        """Go on as a child of the caller in the pid namespace that has been joined. With `back_to` the one
+        before goes on as well, from the call of that place, after `share`."""
         flags = CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD
-        self.add(SYS_clone, flags, 0, self._note(1) + _FORKED, 0, 0, fork=True)
+        if back_to is None:
+            self.share()
+        distance = 0 if back_to is None else (back_to - len(self._calls) - 1) * _CALL.size
+        again = back_to is not None
+        self.add(SYS_clone, flags, 0, self.born_at, 0, 0, distance, fork=True, again=again)
+
+    @property
+    def born_at(self) -> int:
+        """Where the process id stands of the one that was born last, in what is shared with the caller."""
+        return self._note(1) + _FORKED
+
+    @property
+    def shared(self) -> int:
+        """Where a list may put more that the caller is to see."""
+        return self._note(1) + _SHARED
 
     def pointer(self, data: bytes) -> int:
         """The address of a copy of `data` that lives as long as this object."""
@@ -204,6 +229,10 @@ class Calls:
         """
         self._look(1)
         return self._went_on(1)
+
+    def forget_born(self) -> None:
+        """Let the process be known that will be born next."""
+        ctypes.memset(self.born_at, 0, 8)
 
     def read_report(self, data: bytes) -> OSError:
         """What the process that was born last has written to the descriptor REPORT."""

@@ -17,8 +17,12 @@ It is the same function twice, and in C it would be this, had C a way to say tha
             if (call->flags & SAVE)
                 saved = result;
             if (call->flags & FORK) {
-                if (result != 0)
-                    exit_group(0);
+                if (result != 0) {
+                    if (!(call->flags & AGAIN))
+                        exit_group(0);
+                    call = (char *) call + call->arguments[5];
+                    continue;
+                }
                 note = (char *) note + 65536;
             }
             if (call->flags & ABSOLUTE && *(char *) call->arguments[0] != '/') {
@@ -58,7 +62,7 @@ c3                         ; ret
 ; next:
 8b 03                      ; mov eax, [rbx]
 85 c0                      ; test eax, eax
-0f 88 80 00 00 00          ; js ended
+0f 88 8c 00 00 00          ; js ended
 48 8b 7b 08                ; mov rdi, [rbx+8]
 48 8b 73 10                ; mov rsi, [rbx+16]
 48 8b 53 18                ; mov rdx, [rbx+24]
@@ -70,7 +74,7 @@ f6 43 04 01                ; test byte ptr [rbx+4], 1
 49 89 1c 24                ; mov [r12], rbx
 0f 05                      ; syscall
 48 3d 00 f0 ff ff          ; cmp rax, -4096
-77 38                      ; ja failed
+77 44                      ; ja failed
 f6 43 04 02                ; test byte ptr [rbx+4], 2
 4c 0f 45 e8                ; cmovnz r13, rax
 f6 43 04 08                ; test byte ptr [rbx+4], 8
@@ -84,11 +88,16 @@ f6 43 04 04                ; test byte ptr [rbx+4], 4
 48 8b 4b 08                ; mov rcx, [rbx+8]
 80 39 2f                   ; cmp byte ptr [rcx], 47
 b8 12 00 00 00             ; mov eax, 18
-75 1d                      ; jne fatal
+75 29                      ; jne fatal
 ; done:
 48 83 c3 40                ; add rbx, 64
 eb 94                      ; jmp next
 ; born:
+f6 43 04 10                ; test byte ptr [rbx+4], 16
+74 06                      ; jz gone
+48 03 5b 30                ; add rbx, [rbx+48]
+eb ee                      ; jmp done
+; gone:
 31 ff                      ; xor edi, edi
 eb 3c                      ; jmp leave
 ; failed:
@@ -97,7 +106,7 @@ eb 3c                      ; jmp leave
 77 0a                      ; ja fatal
 48 8b 4b 38                ; mov rcx, [rbx+56]
 48 0f a3 c1                ; bt rcx, rax
-72 e3                      ; jc done
+72 d7                      ; jc done
 ; fatal:
 49 89 44 24 08             ; mov [r12+8], rax
 eb 09                      ; jmp report
@@ -126,7 +135,7 @@ e1 03 02 aa ; mov x1, x2
 c0 03 5f d6 ; ret
 ; next:
 28 01 40 b9 ; ldr w8, [x9]
-28 04 f8 37 ; tbnz w8, #31, ended
+a8 04 f8 37 ; tbnz w8, #31, ended
 2b 05 40 b9 ; ldr w11, [x9, #4]
 20 85 40 a9 ; ldp x0, x1, [x9, #8]
 22 8d 41 a9 ; ldp x2, x3, [x9, #24]
@@ -137,7 +146,7 @@ e0 03 0c aa ; mov x0, x12
 49 01 00 f9 ; str x9, [x10]
 01 00 00 d4 ; svc #0
 1f fc 3f b1 ; cmn x0, #4095
-02 02 00 54 ; b.hs failed
+82 02 00 54 ; b.hs failed
 4b 00 08 36 ; tbz w11, #1, kept
 ec 03 00 aa ; mov x12, x0
 ; kept:
@@ -150,11 +159,16 @@ cb 00 10 36 ; tbz w11, #2, done
 ad 01 40 39 ; ldrb w13, [x13]
 40 02 80 d2 ; mov x0, #18
 bf bd 00 71 ; cmp w13, #47
-a1 01 00 54 ; b.ne fatal
+21 02 00 54 ; b.ne fatal
 ; done:
 29 01 01 91 ; add x9, x9, #64
 e8 ff ff 17 ; b next
 ; born:
+8b 00 20 36 ; tbz w11, #4, gone
+2d 19 40 f9 ; ldr x13, [x9, #48]
+29 01 0d 8b ; add x9, x9, x13
+fb ff ff 17 ; b done
+; gone:
 00 00 80 d2 ; mov x0, #0
 10 00 00 14 ; b leave
 ; failed:
@@ -163,7 +177,7 @@ e0 03 00 cb ; neg x0, x0
 c8 00 00 54 ; b.hi fatal
 2d 1d 40 f9 ; ldr x13, [x9, #56]
 ad 25 c0 9a ; lsr x13, x13, x0
-ed fe 07 37 ; tbnz w13, #0, done
+6d fe 07 37 ; tbnz w13, #0, done
 02 00 00 14 ; b fatal
 ; ended:
 40 00 80 d2 ; mov x0, #2

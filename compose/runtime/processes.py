@@ -36,13 +36,17 @@ class Process:
 
 
 def of_container(pid: int) -> list[Process]:
-    """The processes in the control group of the container whose process 1 is `pid`, by number."""
+    """The processes in the control group of the container whose process 1 is `pid`, by number.
+
+    Who is in the group and outside of its pid namespace is one of ours that lets health probes be born there.
+    """
     try:
         numbers = cgroups.of_process(pid).pids()
+        depth = _depth(_read(f"/proc/{pid}/status"))
     except OSError:
         return []
     boot = _boot_time()
-    found = [_look(number, boot) for number in sorted(set(numbers))]
+    found = [_look(number, boot, depth) for number in sorted(set(numbers))]
     return [process for process in found if process is not None]
 
 
@@ -53,16 +57,16 @@ def _boot_time() -> int:
     return 0
 
 
-def _look(pid: int, boot: int) -> Process | None:
-    """A process, or None when it has ended meanwhile."""
+def _look(pid: int, boot: int, depth: int) -> Process | None:
+    """A process, or None when it has ended meanwhile or is in fewer pid namespaces than `depth`."""
     fields = records.process_fields(pid)
     try:
-        user = _user(_read(f"/proc/{pid}/status"))
+        status = _read(f"/proc/{pid}/status")
         arguments = _read(f"/proc/{pid}/cmdline").rstrip(b"\0")
         name = _read(f"/proc/{pid}/comm").rstrip(b"\n")
     except OSError:
         return None
-    if len(fields) < 20:
+    if len(fields) < 20 or _depth(status) < depth:
         return None
     command = arguments.replace(b"\0", b" ") if arguments else b"[" + name + b"]"
     if fields[0] == "Z":
@@ -70,13 +74,21 @@ def _look(pid: int, boot: int) -> Process | None:
     cpu = (int(fields[11]) + int(fields[12])) / _TICKS
     started = boot + int(fields[19]) / _TICKS
     text = command.decode("utf-8", "surrogateescape")
-    return Process(pid, int(fields[1]), user, int(fields[4]), started, cpu, text)
+    return Process(pid, int(fields[1]), _user(status), int(fields[4]), started, cpu, text)
 
 
 def _user(status: bytes) -> int:
     for line in status.split(b"\n"):
         if line.startswith(b"Uid:"):
             return int(line.split()[2])
+    return 0
+
+
+def _depth(status: bytes) -> int:
+    """In how many pid namespaces a process has a number."""
+    for line in status.split(b"\n"):
+        if line.startswith(b"NSpid:"):
+            return len(line.split()) - 1
     return 0
 
 

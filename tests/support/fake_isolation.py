@@ -94,6 +94,16 @@ def remove_base(base: str) -> None:
     """There is none."""
 
 
+class Regular:
+    """As in `compose.runtime.container.nursery`, where there is no nurse."""
+
+    def __init__(self, process: Process, seccomp: str, cgroup: Cgroup) -> None:
+        """Nothing is known beforehand."""
+
+    def look(self, pid: int, pidfd: int) -> None:
+        raise PermissionError
+
+
 def launch(
     spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, joined: dict[str, int], files: dict[int, list[int]]
 ) -> Launched:

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from compose.runtime import cgroups
-from compose.runtime.container import seccomp
+from compose.runtime.container import entrance, seccomp
 from compose.runtime.container.enter import enter
 from compose.runtime.container.launch import Stdio, launch
 from compose.runtime.container.oci import default_oci
-from compose.runtime.container.repeat import Repeat
 from compose.runtime.container.steps import LaunchError
 
 if TYPE_CHECKING:
@@ -71,11 +70,12 @@ def in_monitor(work: Callable[[], T]) -> T:
 @contextmanager
 def forking_always() -> Iterator[None]:
     """Whatever enters a container meanwhile is forked, as what cannot be written down."""
-    written, Repeat.spawn = Repeat.spawn, lambda *_: None  # type: ignore[method-assign]
+    written = entrance.spawn
+    vars(entrance)["spawn"] = lambda *_: None
     try:
         yield
     finally:
-        Repeat.spawn = written  # type: ignore[method-assign]
+        vars(entrance)["spawn"] = written
 
 
 class Done:

@@ -7,12 +7,33 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.support import fake_isolation
-from tests.support.fake_isolation import Cgroup, Launched, Stdio, create, enter, find, prepare, remove_base
+from tests.support.fake_isolation import (
+    Cgroup,
+    Launched,
+    Regular,
+    Stdio,
+    create,
+    enter,
+    find,
+    prepare,
+    remove_base,
+)
 
 if TYPE_CHECKING:
     from compose.runtime.spec import ContainerSpec
 
-__all__ = ["Cgroup", "Launched", "Stdio", "create", "enter", "find", "launch", "prepare", "remove_base"]
+__all__ = [
+    "Cgroup",
+    "Launched",
+    "Regular",
+    "Stdio",
+    "create",
+    "enter",
+    "find",
+    "launch",
+    "prepare",
+    "remove_base",
+]
 
 
 def launch(spec: ContainerSpec, stdio: Stdio, cgroup: Cgroup, *rest: Any) -> Launched:

@@ -7,14 +7,14 @@ import select
 import signal
 from typing import TYPE_CHECKING
 
-from tests.support.fake_isolation import Launched, Stdio, create, find, launch, prepare, remove_base
+from tests.support.fake_isolation import Launched, Regular, Stdio, create, find, launch, prepare, remove_base
 
 if TYPE_CHECKING:
     from compose.runtime.container.birth import Birth
     from compose.runtime.spec import Process
     from tests.support.fake_isolation import Cgroup
 
-__all__ = ["Stdio", "create", "enter", "find", "launch", "prepare", "remove_base"]
+__all__ = ["Regular", "Stdio", "create", "enter", "find", "launch", "prepare", "remove_base"]
 
 
 def enter(

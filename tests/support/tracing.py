@@ -79,7 +79,7 @@ class Tracer:
     def __enter__(self) -> Tracer:
         return self
 
-    def wait_for_a_catch(self, again: Callable[[], None]) -> None:
+    def wait_for_a_catch(self, again: Callable[[], object]) -> None:
         """Call `again`, which lets a process be born, until one has been caught."""
         began = time.monotonic()
         while not select.select([self._caught], [], [], 0)[0]:

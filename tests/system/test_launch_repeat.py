@@ -13,6 +13,7 @@ from compose.runtime import oom
 from compose.runtime.container import seccomp
 from compose.runtime.container.launch import Stdio, fork_and_wait
 from tests.support.launching import Box, Running, forking_always, in_monitor
+from tests.support.nursing import Nursed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,15 +106,14 @@ def test_it_is_as_if_it_had_been_forked(box: Box, options: dict[str, Any]) -> No
             probe = Probe(running, "sh", "-c", LOOK)
             with forking_always():
                 first = probe.run()
-            return [[first, probe.run(), probe.run()], forks()]
+            with Nursed(running, probe.process) as nursed:
+                return [first, [probe.run(), nursed.run(), nursed.run()], forks(), nursed.nurses]
 
-    results, forks = in_monitor(work)
-    first, second, third = results
+    first, others, forks, nurses = in_monitor(work)
     assert first[0] == 0
     assert "session of its own" in first[1]
-    assert second == first
-    assert third == first
-    assert forks == 1
+    assert others == [first] * 3
+    assert (forks, nurses) == (1, 1)
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -460,9 +460,10 @@ def test_a_probe_of_a_dead_monitor_is_ended(stand: Stand) -> None:
     upper = f"{stand.paths.container(identity)}/upper"
     wait_for(upper, lambda: os.path.exists(f"{upper}/probe") and os.path.getsize(f"{upper}/probe"))
     monitor = stand.state(identity)["monitor_pid"]
-    (probe,) = [pid for pid in children_of(monitor) if pid != stand.state(identity)["pid"]]
+    probe_and_nurse = [pid for pid in children_of(monitor) if pid != stand.state(identity)["pid"]]
+    assert len(probe_and_nurse) == 2
     kill(monitor)
-    wait_for_end([probe])
+    wait_for_end(probe_and_nurse)
 
 
 def test_a_terminals_output_survives_the_monitor(stand: Stand) -> None:

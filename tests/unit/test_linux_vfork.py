@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 
 import pytest
 
 from compose.linux import files, signals, vfork_code
 from compose.linux import numbers as n
-from compose.linux.vfork import ANY_ERROR, REPORT, Calls, tolerate
+from compose.linux.vfork import ANY_ERROR, REPORT, Calls, forking, tolerate
 from tests.support.listings import check_jumps, parsed
 
 ENOENT, ENOTDIR, EXDEV, EBADF = 2, 20, 18, 9
@@ -140,6 +142,41 @@ def test_it_goes_on_as_another_child_of_ours() -> None:
         assert go_on(calls, place) == (9, b"")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_one_after_the_other_is_born_of_the_same() -> None:
+    """Each after a byte has been read."""
+    calls = Calls()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    calls.leave_memory()
+    calls.add(n.SYS_close, writer)
+    calls.share()
+    again = calls.add(n.SYS_write, tell, calls.born_at, 8)
+    calls.add(n.SYS_read, reader, byte := calls.pointer(b"-"), 1)
+    calls.add(n.SYS_write, tell, byte, 1)
+    calls.be_born(back_to=again)
+    execute(calls, "/bin/sh", "-c", f"test $PPID = {os.getpid()} && exit 9")
+    mask = signals.block_all()
+    with forking:
+        first = calls.begin()
+    signals.set_mask(mask)
+    os.close(reader)
+    os.close(tell)
+    assert os.read(told, 8) == bytes(8)
+    for _ in range(3):
+        calls.forget_born()
+        os.write(writer, b"/")
+        assert os.read(told, 1) == b"/"
+        last = int.from_bytes(os.read(told, 8), "little")
+        assert last == ctypes.c_int.from_address(calls.born_at).value
+        assert os.waitstatus_to_exitcode(os.waitpid(last, 0)[1]) == 9
+    calls.forget_born()
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    assert (os.read(told, 8), calls.born()) == (b"", 0)
+    os.close(told)
+    os.close(writer)
 
 
 def test_the_last_one_reports_what_it_could_not_execute() -> None:

@@ -2,6 +2,7 @@
 
 launch.py      process 1: forks it into its namespaces; the steps are in the modules it calls
 enter.py       every other process that is put into a running container
+nursery.py     one that is born there again and again
 hardening.py   the last steps of both: capabilities, seccomp, security modules
 mounts/        where its mounts come from, and how they are attached
 oci.py         the OCI configuration that launch.py works from

@@ -7,7 +7,6 @@ trusted for it, and `hardening.become` does the rest as for process 1.
 
 from __future__ import annotations
 
-import _thread
 import os
 
 from compose.linux import files
@@ -15,11 +14,11 @@ from compose.linux.cradle import Cradle
 from compose.linux.namespaces import CLONE_NEWPID, reset_pid_namespace, setns
 from compose.linux.process import PR_SET_DUMPABLE, pidfd_open, prctl
 from compose.runtime import oom
-from compose.runtime.container import modules, steps, terminals, users
+from compose.runtime.container import entrance, modules, steps, terminals, users
 from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
-from compose.runtime.container.repeat import JOINED, Repeat
 from compose.runtime.container.steps import LaunchError
+from compose.runtime.container.way import JOINED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ def enter(
     ``process["terminal"]`` the result has a `master` from the container's own devpts, and `stdio` is not
     used. Afterwards the calling thread's children are not born in the container. Raises LaunchError.
     """
-    repeat = _repeat(process, seccomp)
-    program = repeat.program
+    program = Program(process, seccomp)
     own = pidfd is None
     held = _open_pid(pid) if pidfd is None else pidfd
     root = -1
@@ -58,8 +56,8 @@ def enter(
         root = open_root(pid, held)
         reset_pid_namespace()
         entry = _Entry(program, stdio, cgroup, held, root)
-        entry.identity = repeat.identity_in(root)
-        launched = repeat.spawn(entry.identity, stdio, cgroup, held, root, birth)
+        entry.identity = _identity_in(root, process)
+        launched = entrance.spawn(program, entry.identity, stdio, cgroup, held, root, birth)
         if launched is not None:
             return launched
         terminal = bool(process.get("terminal"))
@@ -83,21 +81,12 @@ def enter(
             os.close(held)
 
 
-class _Last(_thread._local):
-    """The last call of each thread."""
-
-    repeat: Repeat | None = None
-
-
-_last = _Last()
-
-
-def _repeat(process: Process, seccomp: str | bytes) -> Repeat:
-    """What is to be run, with what is known of it from the thread's last call."""
-    last = _last.repeat
-    if last is None or last.process is not process or last.seccomp != seccomp:
-        last = _last.repeat = Repeat(process, seccomp)
-    return last
+def _identity_in(root: int, process: Process) -> users.Identity | None:
+    """Whom the user means; None: the child is to look, and to say what is wrong."""
+    try:
+        return users.resolve(process.get("user") or {}, root)
+    except (steps.Failure, OSError):
+        return None
 
 
 def open_root(pid: int, pidfd: int) -> int:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from compose.runtime.spec import User
 
+    Stamp = tuple[tuple[int, ...], ...]
+
+FILES = ("etc/passwd", "etc/group")
 LARGEST_ID = 2**32 - 2
 _LARGEST_FILE = 4 << 20
 _DIGITS = frozenset("0123456789")
@@ -55,8 +58,8 @@ def resolve(user: User, root: int) -> Identity:
 
     Raises `Failure` of step USER or GROUP_ADD with NO_SUCH_USER, NO_SUCH_GROUP or INVALID_ID.
     """
-    accounts = _accounts(read_small(root, "etc/passwd"))
-    groups = read_small(root, "etc/group") if _needs_groups(user) else ""
+    accounts = _accounts(read_small(root, FILES[0]))
+    groups = read_small(root, FILES[1]) if _needs_groups(user) else ""
     if "username" not in user and "uid" in user:
         uid = _checked(user["uid"])
         found = _by_uid(accounts, uid)
@@ -72,10 +75,11 @@ def resolve(user: User, root: int) -> Identity:
     return Identity(identity.uid, identity.gid, [*identity.groups, *extra], identity.home)
 
 
-def stamp(root: int) -> tuple[tuple[int, ...], ...]:
-    """What changes when a file changes that `resolve` reads."""
+def stamp(root: int) -> Stamp:
+    """What changes when one of `FILES` changes, which `resolve` reads: of each device, inode, size, time of
+    its content and time of its change (ns)."""
     found: list[tuple[int, ...]] = []
-    for path in ("etc/passwd", "etc/group"):
+    for path in FILES:
         try:
             handle = open_in_root(root, path, os.O_PATH)
         except OSError:

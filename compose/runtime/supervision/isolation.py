@@ -8,5 +8,17 @@ from __future__ import annotations
 from compose.runtime.cgroups import Cgroup, create, find, prepare, remove_base
 from compose.runtime.container.enter import enter
 from compose.runtime.container.launch import Launched, Stdio, launch
+from compose.runtime.container.nursery import Regular
 
-__all__ = ["Cgroup", "Launched", "Stdio", "create", "enter", "find", "launch", "prepare", "remove_base"]
+__all__ = [
+    "Cgroup",
+    "Launched",
+    "Regular",
+    "Stdio",
+    "create",
+    "enter",
+    "find",
+    "launch",
+    "prepare",
+    "remove_base",
+]

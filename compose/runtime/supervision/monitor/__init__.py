@@ -6,6 +6,7 @@ link.py          its channel to the keeper
 control.py       what clients ask of it; sessions.py: the processes that they put into the container
 door.py          putting processes into the container without waiting for them
 health.py        the rules of health checks; probe.py runs them, checkup.py writes them down
+repeated.py      a probe on its way into the container
 restart.py       the rules of restarts; restarter.py starts again
 stop.py          a stop signal and its grace period; ending.py says why a run is ended, exits.py how it did
 group.py         the control group; memory.py: who was killed for want of memory

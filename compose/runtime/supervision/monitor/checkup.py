@@ -7,14 +7,11 @@ import time
 from compose.linux import process
 from compose.runtime.spec import health_of
 from compose.runtime.supervision.monitor.health import same_health
-from compose.runtime.supervision.monitor.probe import Prober
+from compose.runtime.supervision.monitor.probe import Prober, process_of
+from compose.runtime.supervision.monitor.repeated import Repeated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from compose.runtime.spec import Process
-    from compose.runtime.supervision.monitor.door import Arrived, Entering
     from compose.runtime.supervision.monitor.monitor import Monitor
 
 _SIGKILL = 9
@@ -39,12 +36,8 @@ class Checkup:
         if not check:
             return
         started = monitor.state["started_at"]
-        what = monitor.spec["oci"]["process"]
-
-        def enter(probe: Process, descriptors: Sequence[int], arrived: Arrived) -> Entering:
-            return monitor.enter(probe, descriptors, arrived, again=True)
-
-        self._prober = Prober(monitor.loop, check, what, enter, started, self._probed, self._guard)
+        probe = Repeated(monitor, process_of(check, monitor.spec["oci"]["process"]))
+        self._prober = Prober(monitor.loop, check, probe, started, self._probed, self._guard)
         known = monitor.state.get("health")
         if resumed and known:
             self._prober.machine.resume(known, (time.time_ns() - started) / 1e9)

@@ -91,8 +91,8 @@ class Door:
         return entering
 
     def enter_again(self, enter: Callable[[Birth], Any], arrived: Arrived) -> Entering:
-        """The same, one after the other, by a thread that stays: the kernel kills a process that is to die
-        with its parent when the thread ends that has started it."""
+        """The same for what is to die with the monitor, one after the other, by a thread that stays: the
+        kernel kills it when the thread ends that has started it."""
         entering = Entering(self._loop, enter, arrived)
         self._waiting.append(entering)
         if not self._begun:

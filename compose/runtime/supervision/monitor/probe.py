@@ -11,19 +11,24 @@ from compose.runtime.supervision.monitor import exits, health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
     from compose.runtime.loop import Loop, Timer
     from compose.runtime.spec import Healthcheck, Process
-    from compose.runtime.supervision.monitor.door import Arrived, Entering
-
-    Enter = Callable[[Process, Sequence[int], Arrived], Entering]
+    from compose.runtime.supervision.monitor.repeated import Repeated
 
 _SIGKILL = 9
 _LAST_BREATH = 1.0
 _SHORT = 0.25
 """Seconds after which the keeper holds a probe's pidfd as well."""
+
+
+def process_of(check: Healthcheck, process: Process) -> Process:
+    """What a probe executes; `process` is the container's own, whose user, environment and directory it
+    gets."""
+    arguments = health.command(check["test"]) or ["true"]
+    return {**process, "args": arguments, "terminal": False, "diesWithMonitor": True}
 
 
 class Prober:
@@ -33,29 +38,22 @@ class Prober:
         self,
         loop: Loop,
         check: Healthcheck,
-        process: Process,
-        enter: Enter,
+        probe: Repeated,
         started_at: int,
         changed: Callable[[], None],
         guard: Callable[[int | None], None],
     ) -> None:
-        """`process` is the container's own, whose user, environment and directory a probe gets. `enter`
-        puts a process with three descriptors into the container; `changed` is called after every probe;
-        `guard` gets a pidfd of a probe that takes its time, to keep, and None after it, so that a successor
-        can end it."""
+        """`probe` is put into the container; `changed` is called after it has ended; `guard` gets a pidfd of
+        a probe that takes its time, to keep, and None after it, so that a successor can end it."""
         self.machine = health.HealthMachine(check)
-        arguments = health.command(check["test"])
-        self._process: Process = {**process, "args": arguments or ["true"], "terminal": False}
-        self._process["diesWithMonitor"] = True
+        self._probe = probe
         self._loop = loop
-        self._enter = enter
         self._started_at = started_at
         self._changed = changed
         self._guard = guard
         self._timer: Timer | None = None
         self._guarding: Timer | None = None
         self._guarded = False
-        self._entering: Entering | None = None
         self._ended = False
         self._pid = 0
         self._pidfd = self._pipe = -1
@@ -66,8 +64,10 @@ class Prober:
 
     def begin(self) -> None:
         """Plan the next probe."""
-        if self._timer is None and self._entering is None and self._pidfd < 0 and not self._paused:
-            self._timer = self._loop.after(self.machine.next_probe(self._now()), self._start)
+        if self._timer is None and not self._is_at_it() and not self._paused:
+            distance = self.machine.next_probe(self._now())
+            self._probe.rest(distance)
+            self._timer = self._loop.after(distance, self._start)
 
     def pause(self, *, paused: bool) -> None:
         """Run no probes for a while."""
@@ -86,16 +86,16 @@ class Prober:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._is_at_it():
-            self._kill()
+        self._probe.close()
         if self._pidfd >= 0:
+            self._kill()
             readable(self._pidfd, _LAST_BREATH)
             exits.reap(self._loop, self._pid)
-        if self._entering is None:
+        if not self._probe.is_entering():
             self._let_go()
 
     def _is_at_it(self) -> bool:
-        return self._entering is not None or self._pidfd >= 0
+        return self._probe.is_entering() or self._pidfd >= 0
 
     def _now(self) -> float:
         return max(0.0, (time.time_ns() - self._started_at) / 1e9)
@@ -104,33 +104,28 @@ class Prober:
         self._timer = None
         self._began = self._now()
         self.machine.begin(self._began)
+        self._enter(slowly=False)
+
+    def _enter(self, *, slowly: bool) -> None:
         self._output, self._timed_out = b"", False
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(read, False)
-        self._pipe = read
-
-        def arrived(launched: Any, error: Exception | None) -> None:
-            os.close(null)
-            os.close(write)
-            self._arrived(launched, error)
-
-        try:
-            self._entering = self._enter(self._process, (null, write, write), arrived)
-        except (ContainerError, OSError) as error:
-            arrived(None, error)
-            return
+        self._pipe, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._pipe, False)
         self._timer = self._loop.after(self.machine.timeout, self._time_out)
         self._guarding = self._loop.after(_SHORT, self._begin_guarding)
 
+        def arrived(launched: Any, error: Exception | None) -> None:
+            os.close(write)
+            self._arrived(launched, error)
+
+        self._probe.enter(write, arrived, slowly=slowly)
+
     def _arrived(self, launched: Any, error: Exception | None) -> None:
         """The probe has been executed, or could not be, or was killed on its way."""
-        self._entering = None
         if error is not None:
             self._let_go()
             if not isinstance(error, ContainerError | OSError):
                 raise error
-            self._finish(health.TIMED_OUT, str(error))
+            self._finish(health.TIMED_OUT, self._lateness() if self._timed_out else str(error))
             return
         self._pid, self._pidfd = launched.pid, launched.pidfd
         self._loop.reader(self._pipe, self._read)
@@ -141,7 +136,7 @@ class Prober:
     def _begin_guarding(self) -> None:
         """Most probes have ended by now, and cost nobody else anything."""
         self._guarding = None
-        pidfd = os.dup(self._pidfd) if self._entering is None else self._entering.pidfd()
+        pidfd = self._probe.pidfd() if self._probe.is_entering() else os.dup(self._pidfd)
         if pidfd < 0:  # it has not been born yet
             self._guarding = self._loop.after(_SHORT, self._begin_guarding)
             return
@@ -167,8 +162,8 @@ class Prober:
     def _kill(self) -> None:
         """End the probe and what it has started: its process group, which is named by a child of ours. Who
         has been stopped ends as well, wherever that was."""
-        if self._entering is not None:
-            self._entering.kill()
+        if self._probe.is_entering():
+            self._probe.kill()
             return
         for end in (os.killpg, os.kill):  # it is killed even before it leads a group
             try:
@@ -183,10 +178,15 @@ class Prober:
         self._let_go()
         output = self._output.decode("utf-8", "replace")
         if self._timed_out:
-            limit = f"health check exceeded its timeout of {self.machine.timeout:g} s"
-            self._finish(health.TIMED_OUT, f"{limit}: {output}" if output else limit)
+            self._finish(health.TIMED_OUT, self._lateness(output))
+        elif self._probe.has_failed() and not self._ended:
+            self._enter(slowly=True)
         else:
             self._finish(128 + _SIGKILL if code is None else code, output)
+
+    def _lateness(self, output: str = "") -> str:
+        limit = f"health check exceeded its timeout of {self.machine.timeout:g} s"
+        return f"{limit}: {output}" if output else limit
 
     def _let_go(self) -> None:
         for timer in (self._timer, self._guarding):
