@@ -22,6 +22,7 @@ import time
 from compose.errors import ContainerError
 from compose.linux.beneath import remove_path
 from compose.runtime import cgroups, records
+from compose.runtime.cgroups import systemd
 from compose.runtime.container.gate import SOCKET, WAITING
 
 TYPE_CHECKING = False
@@ -150,6 +151,7 @@ class Container:
         """Remove what is left of it when nothing of it runs: control group, directory."""
         if self.record.get("cgroup"):
             group = self.cgroup()
+            systemd.wait_for_end(os.path.basename(group.path))
             deadline = time.monotonic() + _ENDING
             while True:
                 try:

@@ -8,8 +8,8 @@ run-time and data directories. Only what can be ours counts, because other peopl
 * mounts, sockets and files are those below the directories that the test run made;
 * interfaces are those with our prefix, unless the namespace at their other end is someone else's, or their
   alias names a run-time directory that is;
-* control groups are those of our name, unless the project's name has the checksum of a run-time directory
-  that is not ours, or a process that is not ours was seen in it;
+* control groups, and systemd's scopes, are those of our name, unless the project's name has the checksum of
+  a run-time directory that is not ours, or a process that is not ours was seen in it;
 * firewall objects are those in a table of our name, and rules about an interface of ours.
 
 The kernel takes down namespaces and links a little after their last user is gone. So a difference is given
@@ -28,6 +28,7 @@ import select
 import shutil
 import signal
 import struct
+import subprocess
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Set
 
 NAME = "pycompose"
+UNITS = "/run/systemd/transient"
+"""The units that programs have asked systemd for, where it runs."""
 INTERFACE_PREFIX = "pc-"
 PATIENCE = 60.0
 """Seconds that the kernel gets to finish what it does behind our back."""
@@ -106,6 +109,7 @@ class Machine:
         foreign = known.keys() - ours
         found |= self._network(() if also_foreign else foreign, table)
         found |= self._cgroups(foreign, also_foreign=also_foreign)
+        found |= self._units(also_foreign=also_foreign)
         found |= self._descriptors()
         found |= self._files()
         found |= _unheld_listeners(known)
@@ -180,6 +184,16 @@ class Machine:
             for thing, text in found.items()
             if also_foreign or projects[thing] not in self._foreign_groups
         }
+
+    def _units(self, *, also_foreign: bool) -> Found:
+        """Scopes that systemd still has."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(UNITS):
+                own = also_foreign or self._own(name.removesuffix(".scope"))
+                if own and name.startswith(NAME) and name.endswith(".scope"):
+                    found[Thing("unit", f"{UNITS}/{name}")] = f"unit {name}"
+        return found
 
     def _own(self, group: str) -> bool:
         """Whether the group of a project can be ours: its name ends with the checksum of a run directory."""
@@ -261,6 +275,8 @@ class Machine:
             if thing.kind == "cgroup":
                 with contextlib.suppress(OSError):
                     os.rmdir(thing.key)
+            elif thing.kind == "unit" and shutil.which("systemctl"):
+                subprocess.run(["systemctl", "stop", os.path.basename(thing.key)], check=False)
         for directory in self.directories:
             detach_below(directory)
         for thing in left:
@@ -308,7 +324,7 @@ class Notices:
                 with contextlib.suppress(ProcessLookupError):
                     self._pidfds[thing.key] = os.pidfd_open(int(thing.key.split()[0]))
                     self._poll.register(self._pidfds[thing.key], select.POLLIN)
-            elif thing.kind in ("file", "cgroup") and os.path.dirname(thing.key) not in self._watched:
+            elif thing.kind in ("file", "cgroup", "unit") and os.path.dirname(thing.key) not in self._watched:
                 new = True
                 parent = os.path.dirname(thing.key)
                 self._watched.add(parent)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compose.linux.namespaces import CLONE_NEWNET, setns, unshare
+from tests.support import leftovers
 from tests.support.leftovers import Machine, cgroup_roots
 
 if TYPE_CHECKING:
@@ -81,6 +82,17 @@ def test_a_control_group_is_found_and_removed(machine: Machine) -> None:
     path = f"{cgroup_roots()[0]}/pycompose-leftover-test-{os.getpid()}"
     assert path in _left(machine, lambda: os.mkdir(path))
     assert not os.path.exists(path)
+
+
+def test_a_scope_of_systemds_is_found(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "UNITS", str(tmp_path))
+    text = _left(machine, (tmp_path / "pycompose-demo.scope").touch)
+    assert "unit pycompose-demo.scope" in text
+    with machine.watch():
+        (tmp_path / "pycompose-demo.12345678.scope").touch()  # of another run directory
+        (tmp_path / "other.scope").touch()
 
 
 def test_an_interface_is_found(own_network: None, machine: Machine) -> None:

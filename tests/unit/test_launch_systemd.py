@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from compose.runtime.cgroups import systemd
+from compose.runtime.cgroups import common, systemd, v2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +146,25 @@ def test_a_scope_that_goes_away_is_made_again(manager: Manager) -> None:
     manager.answers |= {"StartTransientUnit": [EXISTS, EXISTS, "done"], "AttachProcessesToUnit": [GONE, GONE]}
     enter()
     assert names(manager)[1:] == 2 * ["StartTransientUnit", "AttachProcessesToUnit"] + ["StartTransientUnit"]
+
+
+def test_a_scope_that_has_ended_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its group is left to systemd, which would not notice the end otherwise."""
+    group, unit = tmp_path / "system.slice" / SCOPE, tmp_path / SCOPE
+    (group / "_keeper").mkdir(parents=True)
+    unit.touch()
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            unit.unlink()
+
+    monkeypatch.setattr(systemd, "_UNITS", str(tmp_path))
+    monkeypatch.setattr(common, "ROOT", str(tmp_path))
+    monkeypatch.setattr(time, "sleep", sleep)
+    v2.remove_base(f"system.slice/{SCOPE}")
+    assert (len(looks), group.is_dir()) == (3, True)
 
 
 @pytest.mark.parametrize("answer", ["failed", "org.freedesktop.DBus.Error.AccessDenied"])

@@ -23,6 +23,7 @@ BOOT_UNIT = "pycompose-boot.service"
 
 _PRIVATE_SOCKET = "/run/systemd/private"
 _BUS_SOCKET = "/run/dbus/system_bus_socket"
+_UNITS = "/run/systemd/transient"
 _TIMEOUT = 10.0
 """Seconds; systemd answers in milliseconds."""
 _EXISTS = "org.freedesktop.systemd1.UnitExists"
@@ -70,6 +71,17 @@ def enter_scope(
             time.sleep(0.01)
     finally:
         connection.close()
+
+
+def wait_for_end(name: str) -> None:
+    """Wait until systemd has forgotten a scope whose last process has ended, but no longer than it takes.
+
+    systemd removes the scope's group as well. Who does that before leaves the scope behind for ever: systemd
+    does not notice the end of the last process in a group that is gone.
+    """
+    deadline = time.monotonic() + _LAST_BREATH
+    while os.path.exists(f"{_UNITS}/{name}") and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 class ScopeExists(OSError):

@@ -99,6 +99,9 @@ def _passes_all_on(directory: str) -> bool:
 
 def remove_base(base: str) -> None:
     """See `versions.remove_base`. A systemd scope ends by itself with its last process."""
+    if base.endswith(".scope"):
+        systemd.wait_for_end(base.rpartition("/")[2])
+        return
     paths = [f"{base}/{OWN_LEAF}", base]
     if base.startswith("pycompose/"):
         paths.append("pycompose")
