@@ -134,6 +134,23 @@ def test_why_a_controller_is_missing(
     assert words in line.replace(str(tree), "ROOT")
 
 
+def test_which_group_keeps_a_controller_to_itself(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "version", lambda: 2)
+    files = {"cgroup.controllers": "io memory", "cgroup.subtree_control": "io", "cgroup.procs": "1\n7\n"}
+    control_files(tree, files)
+    (line,) = missing.explain(["memory"], "pycompose/shop/ID")
+    assert line == (
+        f"memory is not limited: {tree} does not pass the controller memory on, for it has processes itself; "
+        f"mkdir {tree}/init; for p in $(cat {tree}/cgroup.procs); do echo $p > {tree}/init/cgroup.procs; done"
+    )
+    control_files(tree / "pycompose", {"cgroup.subtree_control": "", "cgroup.procs": ""})
+    (line,) = missing.explain(["io"], "pycompose/shop/ID")
+    assert line == (
+        f"block devices are not limited: {tree}/pycompose does not pass the controller io on; "
+        f"echo +io > {tree}/pycompose/cgroup.subtree_control"
+    )
+
+
 def test_rates_of_a_device_in_both_versions(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = {
         "throttleReadBpsDevice": [{**DISK, "rate": 5}],

@@ -79,7 +79,7 @@ def _controller(name: str, path: str) -> tuple[str, str]:
         if path.startswith("user.slice/"):
             remedy = "systemctl edit user@.service, and write [Service] Delegate=yes"
             return f"systemd does not pass the controller {name} on to users", remedy
-        return f"the controller {name} is not passed on to {path}", "look at cgroup.subtree_control above it"
+        return _interrupted(name, path)
     hierarchy, enabled = _known_to_kernel().get("blkio" if name == "io" else name, (0, None))
     if enabled is None:
         return f"this kernel has no controller {name}", "use one that has"
@@ -91,6 +91,24 @@ def _controller(name: str, path: str) -> tuple[str, str]:
     directory = f"{common.ROOT}/{name}"
     mount = f"mkdir -p {directory} && mount -t cgroup -o {name} {name} {directory}"
     return f"the controller {name} is not mounted", mount
+
+
+def _interrupted(name: str, path: str) -> tuple[str, str]:
+    """Which group above a container's keeps a controller to itself, and what makes it pass it on.
+
+    A group with processes cannot, unless it is the whole machine's: as in a container of another engine.
+    """
+    directory = common.ROOT
+    for part in path.split("/"):
+        if name not in common.words(f"{directory}/cgroup.subtree_control"):
+            break
+        directory = f"{directory}/{part}"
+    reason = f"{directory} does not pass the controller {name} on"
+    if not common.words(f"{directory}/cgroup.procs"):
+        return reason, f"echo +{name} > {directory}/cgroup.subtree_control"
+    leaf = f"{directory}/init"
+    moved = f"for p in $(cat {directory}/cgroup.procs); do echo $p > {leaf}/cgroup.procs; done"
+    return f"{reason}, for it has processes itself", f"mkdir {leaf}; {moved}"
 
 
 def _known_to_kernel() -> dict[str, tuple[int, bool | None]]:
