@@ -14,7 +14,13 @@ def main() -> int:
     from compose.ui.streams import prepare
 
     prepare()
+    if "--debug" not in sys.argv:
+        sys.unraisablehook = _pass_over
     return run(sys.argv[1:])
+
+
+def _pass_over(unraisable: object) -> None:
+    """After an error, what cannot be taken apart in an orderly way (an event loop, perhaps) adds nothing."""
 
 
 if __name__ == "__main__":

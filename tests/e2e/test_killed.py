@@ -40,8 +40,19 @@ services:
 networks: {front: {}, back: {}}
 volumes: {data: {}}
 """
-MOMENTS = int(os.environ.get("PYCOMPOSE_TEST_KILLS", "10"))
+MOMENTS = int(os.environ.get("PYCOMPOSE_TEST_KILLS", "4"))
 """Kills of each kind; more of them where somebody has the time: ``PYCOMPOSE_TEST_KILLS=100 pytest ...``."""
+
+
+COMMANDS = {
+    "up": ("up", "-d"),
+    "down": ("down", "--volumes"),
+    "run": ("run", "--rm", "-T", "db", "true"),
+    "exec": ("exec", "-T", "db", "true"),
+    "restart": ("restart", "-t", "0"),
+    "build": ("build", "--no-cache"),
+}
+UP_BEFORE = ("down", "run", "exec", "restart")
 
 
 def duration(stack: Stack, *arguments: str) -> float:
@@ -60,21 +71,27 @@ def killed_after(stack: Stack, seconds: float, *arguments: str) -> None:
         process.communicate(timeout=MOMENT)
 
 
-@pytest.mark.timeout(600 + 12 * MOMENTS)
-@pytest.mark.parametrize("command", [("up", "-d"), ("down", "--volumes")], ids=lambda command: command[0])
+@pytest.mark.timeout(600 + 30 * MOMENTS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_killed_at_any_moment_leaves_nothing_that_the_next_cannot_remove(
-    stack: Stack, command: tuple[str, ...]
+    stack: Stack, name: str
 ) -> None:
-    stack.write(STACK)
-    times = {"up": duration(stack, "up", "-d"), "down": duration(stack, "down", "--volumes")}
+    stack.write(STACK.replace("image: IMAGE", "build: .", 1))
+    stack.write("FROM IMAGE\nRUN echo built > /built\n", "Dockerfile")
+    command = COMMANDS[name]
+    if name in UP_BEFORE:
+        stack.up()
+    seconds = duration(stack, *command)
+    stack.run("down", "--volumes")
     generator = random.Random(SEED)
     for moment in range(MOMENTS):
-        if command[0] == "down":
+        if name in UP_BEFORE:
             stack.up()
         part = (moment + generator.random()) / MOMENTS
-        killed_after(stack, part * times[command[0]], *command)
+        killed_after(stack, part * seconds, *command)
         stack.up()
-        assert {one["State"] for one in stack.ps().values()} == {"running"}
+        there = stack.ps("--all")
+        assert {one["State"] for one in there.values()} == {"running"}, there
         assert stack.shell("web", "nslookup db >/dev/null && echo found") == "found"
         stack.run("down", "--volumes")
         assert stack.ps("--all") == {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compose.runtime.client import read_state
 from tests.support.command import Lines
 from tests.support.patience import MOMENT
 
@@ -140,3 +142,44 @@ services:
     finally:
         process.kill()
         process.communicate()
+
+
+FLOOD = int(os.environ.get("PYCOMPOSE_TEST_FLOOD", "64"))
+"""Megabytes that each container writes; more of them where somebody has the time."""
+MOST = 32 << 10
+"""KiB of memory that is enough for any of ours, however much is written."""
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process has had, in KiB."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+
+
+@pytest.mark.timeout(600 + 10 * FLOOD)
+def test_a_flood_of_output_is_kept_small_by_everybody(stack: Stack) -> None:
+    """Lines or none; whoever does not read what he follows takes no memory for it, and stops nobody."""
+    wait = "while [ ! -e /go ]; do sleep 0.1; done"
+    end = "echo; echo written; exec sleep 1000"
+    stack.write(f"""
+x-log: &log {{logging: {{options: {{max-size: 1m, max-file: "3"}}}}}}
+services:
+  lines: {{<<: *log, image: IMAGE, command: [sh, -c, "{wait}; yes 012345678 | head -c {FLOOD}m; {end}"]}}
+  bytes: {{<<: *log, image: IMAGE, command: [sh, -c, "{wait}; head -c {FLOOD}m /dev/zero; {end}"]}}
+""")
+    stack.up()
+    there = stack.ps("--no-trunc").values()
+    with stack.start("logs", "-f") as follower, stack.start("attach", "--no-stdin", "lines") as attached:
+        for service in ("lines", "bytes"):
+            stack.shell(service, "touch /go")
+        stack.until_written("written", times=2)
+        for one in there:
+            assert peak(read_state(stack.paths, one["ID"])["monitor_pid"]) < MOST
+            log = f"{stack.paths.container(one['ID'])}/log"
+            assert sum(entry.stat().st_size for entry in os.scandir(log)) < 4 << 20
+        for process in (follower, attached):
+            assert process.poll() is None
+            assert peak(process.pid) < MOST
+            process.kill()
+            process.communicate()
+    assert len(stack.run("logs", "--no-log-prefix", "--tail", "1", "bytes")) < 2 << 20

@@ -213,6 +213,27 @@ def test_a_defect_of_ours_is_one_line_without_a_traceback(
         cli.main(["--debug", "ps"])
 
 
+BREAKS = """
+import sys
+from compose import __main__
+from compose.cli import main
+class Broken:
+    def __del__(self):
+        raise OSError("once more")
+main.main = lambda arguments: Broken() and 1
+sys.argv = ["pycompose", *sys.argv[1:]]
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_an_error_leaves_behind_is_told_on_request(debug: bool) -> None:
+    arguments = [sys.executable, "-c", BREAKS, *["--debug"] * debug]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert ("once more" in done.stderr) is debug
+
+
 def test_debug_of_a_command_inside_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["nosuch", "--debug"]) == 2
     assert "Traceback" not in capsys.readouterr().err

@@ -324,11 +324,19 @@ def test_no_limit_of_processes_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"max-size": "x"}, {"max-file": "x"}, {"max-file": "0"}, {"max-file": "9" * 5000}]
+    "options",
+    [
+        *({"max-size": size} for size in ("x", "0", "-2")),
+        *({"max-file": number} for number in ("x", "0", "9" * 5000)),
+    ],
 )
 def test_log_options_that_mean_nothing_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(ContainerError, match="logging.options"):
         spec_logging.logging({"logging": {"options": options}})
+
+
+def test_a_log_may_have_no_limit() -> None:
+    assert spec_logging.logging({"logging": {"options": {"max-size": "-1"}}})["max_size"] == 0
 
 
 @pytest.mark.parametrize(

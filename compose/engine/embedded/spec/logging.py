@@ -84,10 +84,16 @@ def logging(service: Mapping[str, Any], about: About | None = None) -> Logging:
 
 
 def _size(text: str | None) -> int:
+    """In bytes a file; 0 is no limit, for which people write -1."""
     try:
-        return byte_size(text) if text else _MAX_SIZE
+        size = byte_size(text) if text else _MAX_SIZE
     except ValueError as error:
         raise ContainerError(f"logging.options.max-size: {error}") from None
+    if size < 1 and size != -1:
+        raise ContainerError(
+            f"logging.options.max-size: {text!r} is no size", hint="write 10m, or -1 for no limit"
+        )
+    return max(size, 0)
 
 
 def _files(text: str | None) -> int:
