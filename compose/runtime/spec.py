@@ -170,6 +170,8 @@ if TYPE_CHECKING:
         """``80/tcp``: what the image and the service say that it listens on; only shown."""
         contents: dict[str, str]
         """``configs.NAME`` or ``secrets.NAME`` -> a digest of what the file was filled with."""
+        filled: list[str]
+        """Files beside spec.json that are not empty, unless a power cut came before they were on disk."""
         lenders: list[str]
         """The ids of the containers whose mounts it takes over (``volumes_from``)."""
         lent: list[dict[str, Any]]

@@ -180,7 +180,10 @@ def counts(stack: Stack, scenario: str) -> Counts:
 def choose(scenario: str, found: Counts, generator: random.Random, *, errors: bool) -> Point:
     """A random point: each role is as likely as any other, so is each of its calls, and each number of it."""
     role = generator.choice(sorted(found))
-    call = generator.choice(sorted(call for call in found[role] if ERRORS[call] or not errors))
+    # An event loop is woken by a sendto whose failure asyncio passes over: on a machine it does not fail.
+    woken = {"sendto"} if errors and role == "command" else set()
+    calls = {call for call in found[role] if ERRORS[call] or not errors} - woken
+    call = generator.choice(sorted(calls))
     error = generator.choice(ERRORS[call]) if errors else ""
     return Point(scenario, role, call, generator.randint(1, found[role][call]), error)
 

@@ -274,7 +274,7 @@ def test_no_mount_covers_another_one() -> None:
     bind = {"type": "bind", "source": "/srv/conf", "target": "/var/www/html/conf", "bind": {}}
     found = sorted_out({"volumes": [bind, volume], "tmpfs": ["/var"]})
     attached = build.Attached(
-        [], found, {"shop_data": "/volumes/data"}, [], [], [], "", {}, "", "", [], NO_DEVICES, ""
+        [], found, {"shop_data": "/volumes/data"}, [], [], [], [], "", {}, "", "", [], NO_DEVICES, ""
     )
     assert [mount["destination"] for mount in build._mounts(attached)] == [
         "/var",

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .context import Context
     from .spec.mounts import Mounts
 
+BUNDLE_CONFIG = "config.json"
+
 
 class Creation:
     """One container on its way into being; each method is one step."""
@@ -58,6 +60,7 @@ class Creation:
         self.wanted: Wanted = context.wanted(action.service)
         self.id = context.identities[action.target]
         self.directory = context.paths.container(self.id)
+        self._filled: list[str] = []
 
     def record_anonymous_volumes(self) -> Mounts:
         """Sort out what is mounted; anonymous volumes are written down before they are made."""
@@ -107,6 +110,7 @@ class Creation:
         service_record.write(self.context.paths, self.id, self.wanted.config)
         if spec["oci"].get("hooks"):
             _write_bundle(spec)
+            spec["filled"].append(BUNDLE_CONFIG)
         records.write_spec(self.context.paths, spec)
         return spec
 
@@ -152,8 +156,7 @@ class Creation:
         written = [WrittenFile(source, target, read_only=fixed) for source, target in files.given(directory)]
         for number, file in enumerate(found.files):
             source = f"{self.directory}/files/given-{number}"
-            replace(source, file.content.encode("utf-8", "surrogateescape"), mode=file.mode, durable=False)
-            os.chmod(source, file.mode)
+            self._write(source, file.content, file.mode)
             os.chown(source, file.uid, file.gid)
             written.append(WrittenFile(source, file.target, read_only=True))
         return Attached(
@@ -161,6 +164,7 @@ class Creation:
             mounts=found,
             volume_directories=directories,
             written=written,
+            filled=[*self._filled, service_record.FILE],
             endpoints=endpoints,
             namespace=namespace,
             shared=sharing.owners(self.context, service),
@@ -199,9 +203,14 @@ class Creation:
             ),
         }
         for name, text in texts.items():
-            source = f"{self.directory}/files/{name}"
-            replace(source, text.encode("utf-8", "surrogateescape"), mode=0o644, durable=False)
-            os.chmod(source, 0o644)
+            self._write(f"{self.directory}/files/{name}", text, 0o644)
+
+    def _write(self, path: str, text: str, mode: int) -> None:
+        """A file that is not synced, for there are many: whoever finds it empty knows that it was not."""
+        replace(path, text.encode("utf-8", "surrogateescape"), mode=mode, durable=False)
+        os.chmod(path, mode)
+        if text:
+            self._filled.append(os.path.relpath(path, self.directory))
 
     def complete(self, spec: ContainerSpec) -> None:
         """The container is whole."""
@@ -213,7 +222,7 @@ def _write_bundle(spec: ContainerSpec) -> None:
     """What hooks look for: an OCI bundle. Its root is where the overlay is mounted while they run."""
     oci = spec["oci"]
     root = {**(oci.get("root") or {}), "path": spec["rootfs"]["lower"][0]}
-    replace_json(f"{spec['bundle']}/config.json", {**oci, "root": root}, durable=False)
+    replace_json(f"{spec['bundle']}/{BUNDLE_CONFIG}", {**oci, "root": root}, durable=False)
 
 
 async def create(context: Context, action: CreateContainer) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
+from compose.runtime import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from compose.runtime.spec import ContainerSpec
+    from compose.state.paths import Paths
 
 _HOSTS = """127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -34,6 +39,25 @@ def of_host(path: str) -> str:
 def given(directory: str) -> list[tuple[str, str]]:
     """Source and target of the three files of the container that lies in `directory`."""
     return [(f"{directory}/files/{name}", f"/etc/{name}") for name in ("hostname", "hosts", "resolv.conf")]
+
+
+def are_lost(paths: Paths, spec: ContainerSpec) -> bool:
+    """Whether a power cut has left nothing in a file of a container that has not run since. Raises
+    `StateError`.
+
+    Only spec.json is synced when it is made: on some file systems the others may be there without content.
+    """
+    directory = paths.container(spec["id"])
+    if all(_size(f"{directory}/{name}") for name in spec.get("filled") or ()):
+        return False
+    return records.recorded_state(paths, spec["id"]).get("boot_id") != records.boot_id()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 def hosts(

@@ -10,7 +10,7 @@ from compose.plan.observed import Observed, ObservedContainer, ObservedNetwork, 
 from compose.runtime.records import read_spec, read_state
 from compose.runtime.spec import STATE_FILE, health_of
 
-from . import networks, service_record, volumes
+from . import files, networks, service_record, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,7 @@ def _container(
     try:
         spec = read_spec(context.paths, row.id)
         state = read_state(context.paths, row.id, context.revival.bring_back)
+        lost = files.are_lost(context.paths, spec)
     except StateError:
         return found._replace(volumes=volumes.used_by(context, row))
     config = None
@@ -64,7 +65,7 @@ def _container(
         health=health_of(state) or None,
         exit_code=state.get("exit_code"),
         auto_remove=bool(spec.get("auto_remove")),
-        whole=os.path.exists(f"{directory}/{STATE_FILE}"),
+        whole=os.path.exists(f"{directory}/{STATE_FILE}") and not lost,
         connected=not own or networks.is_pinned(own),
         config=config,
         networks=frozenset(network_names.get(one["network"], "") for one in spec.get("endpoints") or ()),

@@ -14,7 +14,7 @@ from compose.plan.target import Target, Wanted, WantedNetwork
 from compose.runtime import records
 from compose.runtime.supervision.monitor.restart import wanted as is_restarted
 
-from . import networks, service_record
+from . import files, networks, service_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -126,6 +126,8 @@ def verdict(paths: Paths, row: ContainerRow) -> Verdict:
     except StateError as error:
         return Verdict(row, comes_back=False, reason=str(error))
     reason = _why_not(spec, state)
+    if not reason and files.are_lost(paths, spec):
+        reason = "its files were lost when the power was cut: pycompose up -d"
     return Verdict(row, comes_back=not reason, reason=reason or f"restart: {spec['restart']['name']}")
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from compose.state.paths import Paths
 
 
+FILE = "service.json"
+
+
 def write(paths: Paths, identity: str, config: Mapping[str, Any]) -> None:
     """Write it down; the container's directory is there."""
     replace_json(_path(paths, identity), dict(config), durable=False)
@@ -33,4 +36,4 @@ def read(paths: Paths, identity: str) -> Mapping[str, Any]:
 
 
 def _path(paths: Paths, identity: str) -> str:
-    return f"{paths.container(identity)}/service.json"
+    return f"{paths.container(identity)}/{FILE}"

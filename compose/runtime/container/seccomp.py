@@ -394,12 +394,15 @@ def program(capabilities: Sequence[str], cache: str, profile: str = "") -> str:
     system = os.uname()
     key = "\0".join([str(VERSION), system.machine, system.release, *sorted(capabilities)]).encode()
     path = os.path.join(cache, f"seccomp-{hashlib.sha256(text + key).hexdigest()[:32]}.bpf")
-    if os.path.exists(path):
-        return path
+    try:
+        if os.path.getsize(path):
+            return path
+    except FileNotFoundError:
+        pass
     try:
         code = of_profile(json.loads(text), capabilities)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContainerError(f"seccomp profile {source}: {type(error).__name__}: {error}") from None
     os.makedirs(cache, mode=0o700, exist_ok=True)
-    replace(path, code, durable=False)
+    replace(path, code)  # synced: no container could be started with an empty one after a power cut
     return path

@@ -51,6 +51,8 @@ class Attached(NamedTuple):
     mounts: Mounts
     volume_directories: Mapping[str, str]
     written: list[WrittenFile]
+    filled: list[str]
+    """Which files in its directory have a content, by their paths there."""
     lenders: list[str]
     """The ids of the containers whose mounts it takes over."""
     endpoints: list[Endpoint]
@@ -104,6 +106,7 @@ def container_spec(
         "ports": attached.ports,
         "exposed": _exposed(service, of_image),
         "contents": dict(wanted.contents),
+        "filled": attached.filled,
         "lenders": list(attached.lenders),
         "lent": [mount for mount in attached.mounts.oci if mount["type"] != "tmpfs"],
         "volumes": [use._asdict() for use in attached.mounts.volumes],
