@@ -92,7 +92,10 @@ class Regular:
 class Nursery:
     """One nurse. He may end at any time, which his `pidfd` tells."""
 
-    __slots__ = ("_packets", "_pid", "_shared", "_socket", "_stamp", "_uid", "_way", "failed", "pidfd")
+    __slots__ = (
+        *("_packets", "_pid", "_shared", "_socket", "_stamp", "_uid", "_way"),
+        *("failed", "pidfd", "ready"),
+    )
 
     def __init__(
         self, program: Program, identity: Identity, cgroup: Cgroup | None, pidfd: int, stamp: Stamp
@@ -102,6 +105,8 @@ class Nursery:
         self._packets = 0
         self.failed = False
         """Whether who was born last could not execute his program."""
+        self.ready = False
+        """Whether he has begun, and holds nothing any more that is not his own."""
         self._way = Way(program, identity, cgroup)
         reset_pid_namespace()
         with forking:  # until their end is closed here: another thread's child would keep it open
@@ -167,6 +172,7 @@ class Nursery:
             data = self._socket.recv(_SIZE_OF_REPORT, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
+        self.ready = True
         self._packets += 1
         if not data or self._packets > _MOST_PACKETS:
             raise ConnectionError

@@ -43,6 +43,11 @@ class Checkup:
             self._prober.machine.resume(known, (time.time_ns() - started) / 1e9)
         self._prober.begin()
 
+    def settle(self, seconds: float) -> None:
+        """As `Door.settle`, for who lets probes be born."""
+        if self._prober is not None:
+            self._prober.settle(seconds)
+
     def pause(self, *, paused: bool) -> None:
         """Run no probes for a while."""
         if self._prober is not None:

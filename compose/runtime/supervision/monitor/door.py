@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import time
 
 from compose.linux.namespaces import reset_pid_namespace
 from compose.runtime.container import birth
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 _STACK = 512 * 1024
 _AGAIN = 0.1
 """Seconds after which a process is killed again that had not been born yet."""
+_PAUSE = 0.002
 
 
 class Entering:
     """A process on its way in."""
 
-    __slots__ = ("_arrived", "_birth", "_enter", "_error", "_event", "_launched", "_loop", "_timer")
+    __slots__ = (
+        *("_arrived", "_birth", "_enter", "_error", "_event", "_launched", "_loop", "_timer"),
+        "is_over",
+    )
 
     def __init__(self, loop: Loop, enter: Callable[[Birth], Any], arrived: Arrived) -> None:
         """`enter` starts it and waits until it has executed its program; `arrived` is then called in the
@@ -44,6 +49,8 @@ class Entering:
         self._launched: Any = None
         self._error: Exception | None = None
         self._timer: Timer | None = None
+        self.is_over = False
+        """Whether it is no longer on its way, which the loop may hear of later."""
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         loop.reader(self._event, self._hear)
 
@@ -53,6 +60,7 @@ class Entering:
             self._launched = self._enter(self._birth)
         except Exception as error:  # raised in the loop
             self._error = error
+        self.is_over = True
         os.eventfd_write(self._event, 1)
 
     def pidfd(self) -> int:
@@ -83,17 +91,34 @@ class Door:
         self._wake = _thread.allocate_lock()
         self._wake.acquire()
         self._begun = False
+        self._entering: list[Entering] = []
+
+    def settle(self, seconds: float) -> None:
+        """Wait until nobody is on his way, but no longer than that.
+
+        For who is holds copies of all that a monitor has, its lock too. Frozen he would never let go of them,
+        and nobody could succeed a monitor that dies meanwhile.
+        """
+        deadline = time.monotonic() + seconds
+        while not all(one.is_over for one in self._entering) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+
+    def _entering_now(self, enter: Callable[[Birth], Any], arrived: Arrived) -> Entering:
+        entering = Entering(self._loop, enter, arrived)
+        self._entering = [one for one in self._entering if not one.is_over]
+        self._entering.append(entering)
+        return entering
 
     def enter(self, enter: Callable[[Birth], Any], arrived: Arrived) -> Entering:
         """Let somebody in by a thread of his own, which ends when he has arrived."""
-        entering = Entering(self._loop, enter, arrived)
+        entering = self._entering_now(enter, arrived)
         _start(entering.run)
         return entering
 
     def enter_again(self, enter: Callable[[Birth], Any], arrived: Arrived) -> Entering:
         """The same for what is to die with the monitor, one after the other, by a thread that stays: the
         kernel kills it when the thread ends that has started it."""
-        entering = Entering(self._loop, enter, arrived)
+        entering = self._entering_now(enter, arrived)
         self._waiting.append(entering)
         if not self._begun:
             self._begun = True

@@ -61,6 +61,8 @@ _REFUSALS = (ComposeError, OSError, KeyError, TypeError, ValueError)
 _KEPT_HERE = ("json-file", "local", "none")
 """Log drivers of which nothing is sent anywhere."""
 _RETRY_WRITE = 1.0
+_SETTLING = 2.0
+"""Seconds that those who are entering a container have for that before it is frozen."""
 _LOOK = 0.2
 """Seconds within which whoever only looks at the lock has let go of it."""
 
@@ -337,6 +339,9 @@ class Monitor:
     def pause(self, *, paused: bool) -> None:
         """Freeze or thaw every process of the container. Raises `ContainerError`, `OSError`."""
         assert self.group.cgroup is not None
+        if paused:
+            self.door.settle(_SETTLING)
+            self.checkup.settle(_SETTLING)
         self.group.cgroup.freeze(frozen=paused)
         self.state["status"] = "paused" if paused else "running"
         self.checkup.pause(paused=paused)

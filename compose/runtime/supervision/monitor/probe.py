@@ -69,6 +69,10 @@ class Prober:
             self._probe.rest(distance)
             self._timer = self._loop.after(distance, self._start)
 
+    def settle(self, seconds: float) -> None:
+        """Wait until who lets probes be born has nothing of ours, but no longer than that."""
+        self._probe.settle(seconds)
+
     def pause(self, *, paused: bool) -> None:
         """Run no probes for a while."""
         self._paused = paused

@@ -66,6 +66,11 @@ class Repeated:
         else:
             self._look()
 
+    def settle(self, seconds: float) -> None:
+        """Wait until a nurse has nothing of ours any more, but no longer than that."""
+        if self._nursery is not None and not self._nursery.ready:
+            readable(self._nursery.fileno(), seconds)
+
     def is_entering(self) -> bool:
         """Whether it has not arrived."""
         return self._arrived is not None
