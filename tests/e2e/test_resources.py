@@ -339,6 +339,8 @@ services:
     limit = "memory.max" if VERSION == 2 else "memory.limit_in_bytes"
     with open(f"{root}/{place}/{row.id}/{limit}") as file:
         assert file.read() == "33554432\n"
+    with open(f"{root.replace('/memory', '/pids')}/{place}/pids.max") as file:
+        assert file.read() == "max\n"  # systemd sets one unless it is told otherwise
     with open(f"/proc/{state(stack, 'a')['pid']}/cgroup") as file:
         assert f"/{place}/{row.id}\n" in file.read()
     kill_monitor(stack, row.id)

@@ -111,6 +111,8 @@ def test_a_scope_is_made_and_waited_for(manager: Manager) -> None:
     assert names(manager) == ["Subscribe", "StartTransientUnit"]
     body = manager.calls[1][1]
     assert body.startswith(_text(SCOPE)) and b"Delegate" in body and struct.pack("<II", 4, 4711) in body
+    before, found, after = body.partition(_text("TasksMax") + b"\1t\0")
+    assert found and after[-(len(before) + len(found)) % 8 :].startswith(8 * b"\xff")
 
 
 def test_a_scope_lies_in_the_slice_that_was_named(manager: Manager) -> None:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    _Value = str | bool | list[int] | list[str]
+    _Value = str | bool | int | list[int] | list[str]
 
 BOOT_UNIT = "pycompose-boot.service"
 """The unit that stops containers before the machine goes down (cli/boot_unit.py): scopes end after it."""
@@ -26,6 +26,7 @@ _BUS_SOCKET = "/run/dbus/system_bus_socket"
 _UNITS = "/run/systemd/transient"
 _TIMEOUT = 10.0
 """Seconds; systemd answers in milliseconds."""
+_NO_LIMIT = 0xFFFF_FFFF_FFFF_FFFF
 _EXISTS = "org.freedesktop.systemd1.UnitExists"
 _LAST_BREATH = 2.0
 """Seconds that a scope whose last process has ended may take to be forgotten."""
@@ -98,6 +99,7 @@ def _start(
     properties = [_property("Description", "s", description), _property("Delegate", "b", True)]
     properties += [_property("PIDs", "au", [pid]), _property("CollectMode", "s", "inactive-or-failed")]
     properties.append(_property("Before", "as", [BOOT_UNIT]))
+    properties.append(_property("TasksMax", "t", _NO_LIMIT))  # systemd's own default is for one program
     if parent:
         properties.append(_property("Slice", "s", parent))
     body.array(8, properties)
@@ -178,6 +180,9 @@ class _Body:
             self.string(value)
         elif isinstance(value, bool):
             self.word(int(value))
+        elif isinstance(value, int):
+            self.align(8)
+            self.data += struct.pack("<Q", value)
         elif value and isinstance(value[0], str):
             self.strings([str(text) for text in value])
         else:
