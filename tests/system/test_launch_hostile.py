@@ -14,6 +14,7 @@ import pytest
 
 from compose.runtime.container import hardening, oci
 from tests.support.launching import BASE, Box, Running, in_monitor
+from tests.unit.test_golden_defaults import MASKED, READ_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -393,6 +394,19 @@ def reap_all() -> None:
 def test_what_is_refused_inside(box: Box, script: str) -> None:
     done = box.shell(f"mkdir -p /mnt; {script}")
     assert done.code != 0, done.output
+
+
+def test_every_masked_path_is_covered_and_every_other_one_read_only(box: Box) -> None:
+    """Each as far as this kernel has it: a file by the null device, a directory by one that is empty."""
+    files = [path for path in MASKED if os.path.isfile(path)]
+    directories = [path for path in MASKED if os.path.isdir(path)]
+    fixed = [path for path in READ_ONLY if os.path.exists(path)]
+    assert files and directories and fixed
+    done = box.shell(f"stat -c '%F %t:%T' {' '.join(files)}; find {' '.join(directories)} -mindepth 1")
+    assert done.output.splitlines() == ["character special file 1:3"] * len(files)
+    table = box.shell("cat /proc/self/mountinfo").output.splitlines()
+    options = {line.split()[4]: line.split()[5].split(",") for line in table}
+    assert [path for path in fixed if "ro" not in options.get(path, [])] == []
 
 
 # a terminal
