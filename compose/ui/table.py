@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from compose.ui.terminal import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -10,8 +12,10 @@ if TYPE_CHECKING:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, minimum: int = 10, space: int = 3) -> str:
     """The text of a table, with a final newline.
 
-    Columns are as wide as what is in them and `space`, and at least `minimum`.
+    Columns are as wide as what is in them and `space`, and at least `minimum`. What is in them may come
+    from an image: a control character would tell the terminal what to do.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [
         max(minimum, space + max(len(row[column]) for row in [header, *rows]))
         for column in range(len(header))

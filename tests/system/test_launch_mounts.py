@@ -171,11 +171,12 @@ def test_a_read_only_root(box: Box) -> None:
 
 
 def test_host_name_and_sysctls(box: Box) -> None:
-    script = "hostname; cd /proc/sys; cat kernel/domainname net/ipv4/ip_unprivileged_port_start kernel/shmmni"
+    script = "hostname; cd /proc/sys; cat kernel/domainname kernel/shmmni; cd net/ipv4"
+    script += "; cat ip_unprivileged_port_start ping_group_range"
     spec = box.spec(
         "sh", "-c", script, hostname="box", domainname="example.org", sysctls={"kernel.shmmni": "77"}
     )
-    assert box.run(spec).output.split() == ["box", "example.org", "0", "77"]
+    assert box.run(spec).output.split() == ["box", "example.org", "77", "0", "0", "2147483647"]
 
 
 @pytest.mark.parametrize("key", ["kernel.nonesuch", "../../etc/passwd", "net/../../1/root/etc/passwd"])

@@ -9,6 +9,7 @@ import pytest
 
 from compose.cli.ps import _Line
 from compose.state.index import ContainerRow
+from compose.ui.table import table
 
 if TYPE_CHECKING:
     from compose.runtime.spec import ContainerState
@@ -50,3 +51,9 @@ def test_words_say_no_more_than_is_known(
     monkeypatch.setattr(time, "time", lambda: NOW / 1e9)
     row = ContainerRow("0" * 64, "p-web-1", "p", "web", 1, 0, "", "", 0)
     assert _Line(row, {}, state, []).words() == words
+
+
+def test_what_an_image_says_tells_the_terminal_nothing() -> None:
+    """Ports that an image exposes, its command, its name: none of them may hold control characters."""
+    shown = table(["NAME", "PORTS"], [["web", "80\x1b]0;title\x07/tcp\nforged"]])
+    assert shown == "NAME      PORTS\nweb       80\ufffd]0;title\ufffd/tcp\ufffdforged\n"

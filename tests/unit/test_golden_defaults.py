@@ -1,14 +1,20 @@
 """What a container has that asks for nothing: the whole configuration, as the newest Docker Engine makes it.
 
-The tables are facts about that engine. Where ours differ, docs/isolation.md says so and why; such a difference
-has a name here too.
+The tables are facts about that engine. Where ours differ, docs/isolation.md says so and why, and it has a
+name here too.
 """
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
+from compose.runtime.container import oci
 from compose.runtime.container.oci import default_oci
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 MASKED = """
     /proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats /proc/sched_debug
@@ -39,12 +45,14 @@ SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_rang
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def test_the_defaults_are_dockers() -> None:
+def test_the_defaults_are_dockers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cpu0/thermal_throttle", "cpu1", "cpu13/thermal_throttle", "cpufreq/thermal_throttle"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(oci, "_PROCESSORS", str(tmp_path))
     found = default_oci(["true"], hostname="name", terminal=True)
     linux, process = found["linux"], found["process"]
-    root = "/sys/devices/system/cpu"
-    thermal = [f"{root}/{name}/thermal_throttle" for name in os.listdir(root) if name[3:].isdigit()]
-    assert set(linux["maskedPaths"]) == {*MASKED, *filter(os.path.isdir, thermal)}
+    thermal = {f"{tmp_path}/{name}/thermal_throttle" for name in ("cpu0", "cpu13")}
+    assert set(linux["maskedPaths"]) == {*MASKED, *thermal}
     assert linux["readonlyPaths"] == READ_ONLY
     names = {f"CAP_{name}" for name in CAPABILITIES}
     assert process["capabilities"].keys() == {"bounding", "effective", "permitted"}

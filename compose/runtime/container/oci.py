@@ -24,6 +24,8 @@ MASKED_PATHS = (
 )
 READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_PROCESSORS = "/sys/devices/system/cpu"
+
 _SAFE = ("nosuid", "noexec", "nodev")
 _DEVICE_RULES: tuple[tuple[str, int | None, int | None, str], ...] = (
     *(("c", None, None, "m"), ("b", None, None, "m")),
@@ -242,10 +244,10 @@ def _sysctls() -> dict[str, str]:
 
 
 def _thermal_paths() -> list[str]:
-    root = "/sys/devices/system/cpu"
     try:
-        names = sorted(os.listdir(root))
+        names = sorted(os.listdir(_PROCESSORS))
     except OSError:
         return []
-    paths = [f"{root}/{name}/thermal_throttle" for name in names if name[:3] == "cpu" and name[3:].isdigit()]
+    processors = (name for name in names if name[:3] == "cpu" and name[3:].isdigit())
+    paths = [f"{_PROCESSORS}/{name}/thermal_throttle" for name in processors]
     return [path for path in paths if os.path.isdir(path)]
