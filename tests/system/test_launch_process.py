@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import resource
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from compose.runtime import oom
-from tests.support.launching import Box, Done, Running, in_monitor
+from compose.runtime.container.oci import bind
+from tests.support.launching import Box, Done, Running, forking_always, in_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from compose.runtime.spec import ContainerSpec
 
@@ -243,9 +246,44 @@ def test_a_pipe_ends_quietly(box: Box) -> None:
     assert box.shell("yes | head -n 1").output == "y\n"
 
 
-def test_process_1_has_its_own_session_and_keyring(box: Box) -> None:
-    done = box.shell("cat /proc/self/stat | cut -d' ' -f4,5,6; wc -l < /proc/keys")
-    assert done.output.split("\n")[0].split()[1:] == ["1", "1"]
+_SHOW_SESSION_KEYRING = bytes.fromhex(
+    "4881ec00020000 b8fa000000 bf06000000 befdffffff 4889e2 41ba00020000 0f05"  # keyctl(DESCRIBE, -3, ...)
+    "89c2 b801000000 bf01000000 4889e6 0f05"  # write(1, stack, what that was)
+    "b8e7000000 31ff 0f05"  # exit_group(0)
+)
+"""A program for x86_64: /proc/keys shows what one may see, not which session keyring one has."""
+
+
+def program(code: bytes) -> bytes:
+    """An ELF file of nothing but code."""
+    size, base = 120 + len(code), 0x400000
+    head = b"\x7fELF\2\1\1".ljust(16, b"\0")
+    head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096) + code
+
+
+def test_process_1_has_its_own_session_and_keyring(box: Box, tmp_path: Path) -> None:
+    assert os.uname().machine == "x86_64", "write this for the other machine too"
+    shown = tmp_path / "shown"
+    shown.write_bytes(program(_SHOW_SESSION_KEYRING))
+    shown.chmod(0o755)
+    script = "cut -d' ' -f5,6 /proc/self/stat; /shown; echo; exec sleep 1000"
+
+    def work() -> list[str]:
+        spec = box.spec("sh", "-c", script)
+        spec["oci"]["mounts"].append(bind(str(shown), "/shown", readonly=True))
+        spec["seccomp"] = ""  # which refuses to look
+        with Running(spec) as running:
+            lines = [running.line(), running.line(), running.exec("/shown").output]
+            with forking_always():
+                lines.append(running.exec("/shown").output)
+            return [*lines, spec["id"]]
+
+    session, of_process_1, *of_exec, identity = in_monitor(work)
+    assert session == "1 1"
+    keyrings = [text.rstrip("\0").split(";") for text in (of_process_1, *of_exec)]
+    names = [f"_ses.{identity}", "_ses.exec", "_ses.exec"]
+    assert [(kind, name) for kind, *_, name in keyrings] == [("keyring", name) for name in names]
 
 
 def test_the_same_monitor_starts_a_container_again(box: Box) -> None:
