@@ -130,21 +130,23 @@ services:
     network_mode: none
     restart: always
     command: [sh, -c, "cat /etc/app.conf /srv/deep/file; echo written >> /etc/app.conf; exec sleep infinity"]
-    volumes: ["./conf/app.conf:/etc/app.conf", "./conf/deep:/srv/deep", "./conf/known:/etc/known"]
+    volumes: ["./conf/app.conf:/etc/app.conf", "./conf/deep:/srv/deep", "./conf/known:/known", "data:/data"]
   editor: {image: IMAGE, network_mode: none, command: [sleep, infinity], volumes: ["./conf:/conf"]}
+volumes: {data: {driver_opts: {type: none, o: bind, device: DIRECTORY/conf/data}}}
 """
 
 
-@pytest.mark.parametrize("link", ["conf/app.conf", "conf/deep", "conf/known"])
+@pytest.mark.parametrize("link", ["conf/app.conf", "conf/deep", "conf/known", "conf/data"])
 def test_no_link_of_a_container_leads_a_later_start_to_the_host(stack: Stack, link: str) -> None:
     """One that can write to the directory of a mount's source puts a link in its place, and waits."""
-    for name in ("conf/app.conf", "conf/deep/file", "secret", "other"):
+    for name in ("conf/app.conf", "conf/deep/file", "conf/data/file", "secret", "other"):
         stack.write(name + "\n", name)
     os.symlink("../other", stack.directory / "conf/known")  # made by the developer: it may lead out
-    stack.write(LURE)
+    stack.write(LURE.replace("DIRECTORY", str(stack.directory)))
     stack.up()
     stack.until_written("conf/deep/file", "app")
-    stack.shell("editor", f"rm -rf /{link}; ln -s ../{'.' if link == 'conf/deep' else 'secret'} /{link}")
+    leads = "." if link in ("conf/deep", "conf/data") else "secret"
+    stack.shell("editor", f"rm -rf /{link}; ln -s ../{leads} /{link}")
     stack.try_run("exec", "-T", "app", "sh", "-c", "kill -9 -1")  # its policy starts it again
     said = stack.fails("restart", "-t", "0", "app")
     assert "a link that was not there before" in said and "--force-recreate" in said

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compose.runtime.container import capabilities
+from compose.linux.process import PR_SET_DUMPABLE, prctl
+from compose.runtime.container import capabilities, hardening
 from compose.runtime.container.enter import enter
 from compose.runtime.container.launch import Stdio
 from tests.support.launching import Box, Running, forking_always, in_monitor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from compose.runtime.spec import Process
 
+PR_GET_DUMPABLE = 3
 ENTRIES, MANY = 40, 200
 OWN = ("pipe:", "socket:", "/dev/null", "/dev/pts/", "/pts/")
 """What the descriptors 0 to 2 and that of the report are."""
@@ -169,3 +171,24 @@ def test_nor_from_process_1_of_a_container_that_shares_it(box: Box) -> None:
     *found, written = launched(box, "sh", "-c", "test -d /proc/$$/ns && ls /proc/self/fd && cat /proc/1/comm")
     assert written.split()[-2:] == ["3", "sleep"]
     assert set(found) <= {MEMORY}
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_who_may_not_trace_gets_near_nobody_who_enters(
+    box: Box, forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Process 1 and what enters are not dumpable until they execute; what is not forked has our memory."""
+
+    def work() -> list[int]:
+        reader, writer = os.pipe()
+        monkeypatch.setattr(hardening, "ON_JOINED", lambda: os.write(writer, b"%d" % prctl(PR_GET_DUMPABLE)))
+        prctl(PR_SET_DUMPABLE, 1)
+        with Running(box.spec("sleep", "1000")) as running:
+            with forking_always() if forked else nullcontext():
+                assert running.exec("true").code == 0
+            own = prctl(PR_GET_DUMPABLE)
+            os.close(writer)
+            with os.fdopen(reader, "rb") as file:
+                return [*map(int, file.read().decode()), own]
+
+    assert in_monitor(work) == ([0, 0, 1] if forked else [0, 0])

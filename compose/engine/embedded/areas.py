@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def pin(mounts: Sequence[dict[str, Any]], areas: Collection[str]) -> None:
     """Note in the OCI bind mounts of a container that is being made how their sources are to be found."""
     for mount in mounts:
-        if mount["type"] == "bind" and "area" not in mount:
+        if mount.get("type") == "bind" and "area" not in mount:
             found = _within(str(mount["source"]), areas)
             if found is not None:
                 mount["area"], mount["within"] = found

@@ -93,7 +93,6 @@ class Creation:
             quota.limit(self.wanted.config, self.directory, self.id, self.context.warn)
         for source in found.sources:
             sources.prepare(source)
-        areas.pin(found.oci, self.context.writable_areas() | areas.of_service(self.wanted.config))
         self._find_images(found)
         directories = {}
         for number, use in enumerate(found.volumes):
@@ -107,6 +106,8 @@ class Creation:
         spec = container_spec(
             self.wanted, project, self.image, self._identity(), self._attached(found, directories)
         )
+        writable = self.context.writable_areas() | areas.of_service(self.wanted.config)
+        areas.pin(spec["oci"]["mounts"], writable)
         service_record.write(self.context.paths, self.id, self.wanted.config)
         if spec["oci"].get("hooks"):
             _write_bundle(spec)

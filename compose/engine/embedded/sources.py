@@ -69,4 +69,5 @@ def _make(path: str) -> None:
             os.mkdir(directory, 0o755)
         except FileExistsError:  # another container wants it as well
             continue
-        os.chown(directory, owner.st_uid, owner.st_gid)
+        # A container may write here and put a link in its place meanwhile.
+        os.chown(directory, owner.st_uid, owner.st_gid, follow_symlinks=False)
