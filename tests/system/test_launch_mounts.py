@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compose.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
+from compose.linux.namespaces import CLONE_NEWNS, unshare
 from compose.runtime import cgroups
 from compose.runtime.container import oci, rootfs
 from compose.runtime.container.mounts.masks import open_null
-from tests.support.launching import BASE, Box, Running, in_monitor
+from tests.support.launching import BASE, Box, Refused, Running, in_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -241,8 +244,21 @@ def test_a_device_of_the_host(box: Box) -> None:
     assert box.run(spec).output.split() == ["1:7", "4"]
 
 
-def test_masks_use_the_real_null_device() -> None:
+def test_masks_use_the_real_null_device(box: Box, tmp_path: Path) -> None:
+    """CVE-2025-31133: whatever else is called /dev/null covers nothing, and nothing is started."""
     os.close(open_null())
+    false = tmp_path / "null"
+    false.touch()
+
+    def work() -> None:
+        unshare(CLONE_NEWNS)
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
+        mount(str(false), "/dev/null", None, MS_BIND)
+        with Running(box.spec("true")):
+            return
+
+    with pytest.raises(Refused, match="No such device"):
+        in_monitor(work)
 
 
 # control groups
