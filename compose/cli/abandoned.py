@@ -60,7 +60,7 @@ def _clear(paths: Paths, progress: str, owner: str) -> int:
                 plan = plan_abandoned(owner, engine.observe())
                 code = carry_out(plan, engine, reporter("down", progress), keep_going=True)
                 if not context.index.containers(owner) and not context.index.networks(owner):
-                    lock.forget()
+                    lock.forget_all()
                 return code
             finally:
                 context.close()

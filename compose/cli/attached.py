@@ -176,7 +176,7 @@ def _carry_out_stop(
     from compose.state.lock import project_lock
     from compose.ui.progress import reporter
 
-    with project_lock(paths, project.name, "stop", lambda holder: projects.warn(f"waiting for {holder}")):
+    with project_lock(paths, project.name, "stop", projects.waiting):
         context = Context(paths, project.name, project=project, warn=projects.warn)
         try:
             engine = EmbeddedEngine(context)

@@ -107,16 +107,20 @@ def _change(
     arguments: argparse.Namespace, paths: Paths, project: str, shown_as: str, decide: Decision
 ) -> int:
     """Carry out what is decided for one project; progress is shown as that of the command `shown_as`."""
-    from compose.cli.project import warn
+    from compose.cli.project import waiting, warn
     from compose.cli.running import carry_out
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
-    from compose.state.lock import project_lock
+    from compose.state.lock import making_lock, project_lock
     from compose.ui.progress import reporter
 
     command = f"boot {arguments.action}"
-    with project_lock(paths, project, command, lambda holder: warn(f"waiting for {holder}")):
+    with contextlib.ExitStack() as held:
+        if arguments.action == "start":
+            held.enter_context(making_lock(paths, project, command, waiting))
+        lock = held.enter_context(project_lock(paths, project, command, waiting))
         context = Context(paths, project, warn=warn)
+        context.hold(lock)
         try:
             engine = EmbeddedEngine(context)
             plan = decide(context, engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from compose.engine.embedded.context import Context
 from compose.engine.embedded.engine import EmbeddedEngine
 from compose.errors import UsageError
 from compose.network.setup.client import fork_setup
-from compose.state.lock import project_lock
+from compose.state.lock import making_lock, project_lock
 from compose.state.paths import Paths
 from compose.ui.progress import reporter
 
@@ -53,19 +54,24 @@ def change(
     keep_going: bool = True,
     timeout: float | None = None,
     removes: bool = False,
+    starts: bool = False,
 ) -> int:
     """Carry out, or print, what `decide` wants; the exit code.
 
     `services` are names that have to be known. `timeout` in seconds bounds the whole plan. With `removes` the
-    process that speaks netlink gets ready while we decide.
+    process that speaks netlink gets ready while we decide. What `starts` containers waits for others who do.
     """
     paths = Paths.from_environment()
     network = fork_setup(paths) if removes else None
     project = projects.load_if_there(arguments)
     name = projects.project_name(arguments, project)
     progress = reporter(command, arguments.progress)
-    with project_lock(paths, name, command, lambda holder: projects.warn(f"waiting for {holder}")) as lock:
+    with contextlib.ExitStack() as held:
+        if starts:
+            held.enter_context(making_lock(paths, name, command, projects.waiting))
+        lock = held.enter_context(project_lock(paths, name, command, projects.waiting))
         context = Context(paths, name, project=project, network=network, warn=projects.warn)
+        context.hold(lock)
         try:
             target = targets.target(project) if project is not None else _recorded(context)
             _check(services, target, project)
@@ -88,7 +94,7 @@ def change(
         finally:
             progress.close()
             if context.is_gone():
-                lock.forget()
+                lock.forget_all()
             context.close()
 
 

@@ -77,7 +77,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
     name = projects.project_name(arguments, project)
     _check_services(arguments, paths, name, project)
     progress = reporter("down", arguments.progress)
-    with project_lock(paths, name, "down", lambda holder: projects.warn(f"waiting for {holder}")) as lock:
+    with project_lock(paths, name, "down", projects.waiting) as lock:
         context = Context(paths, name, project=project, network=network, warn=projects.warn)
         try:
             remove_orphans = projects.wants_orphans_removed(arguments)
@@ -114,7 +114,7 @@ def _down(arguments: argparse.Namespace, paths: Paths, network: SetupClient) -> 
             code = carry_out(plan, engine, progress, parallel=arguments.parallel, keep_going=True)
             code = _take_down_outside(arguments, paths, project, name, progress) or code
             if context.is_gone():
-                lock.forget()
+                lock.forget_all()
             return code
         finally:
             context.close()

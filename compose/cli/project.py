@@ -76,6 +76,11 @@ def warn(text: str) -> None:
         print_warning(text)
 
 
+def waiting(holder: str) -> None:
+    """Say for whom this command waits."""
+    warn(f"waiting for {holder}")
+
+
 def mention_orphans(index: Index, project: Project) -> None:
     """Warn of containers of services that the file does not know, unless COMPOSE_IGNORE_ORPHANS is set."""
     if is_set("COMPOSE_IGNORE_ORPHANS"):

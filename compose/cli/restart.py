@@ -33,4 +33,4 @@ def run(arguments: argparse.Namespace) -> int:
             timeout=arguments.timeout,
         )
 
-    return change(arguments, "restart", decide, services=arguments.services, keep_going=False)
+    return change(arguments, "restart", decide, services=arguments.services, keep_going=False, starts=True)

@@ -130,14 +130,14 @@ class _Run:
         from compose.cli.up import bring_up_outside
         from compose.engine.embedded.context import Context
         from compose.engine.embedded.engine import EmbeddedEngine
-        from compose.state.lock import project_lock
+        from compose.state.lock import making_lock
         from compose.ui.progress import reporter
 
         progress = reporter("run", "quiet" if self.arguments.quiet else self.arguments.progress)
         if not self.arguments.no_deps:
             bring_up_outside(self.arguments, self.paths, self.project, progress)
         name = self.project.name
-        with project_lock(self.paths, name, "run", lambda holder: projects.warn(f"waiting for {holder}")):
+        with making_lock(self.paths, name, "run", projects.waiting):
             context = Context(
                 self.paths,
                 name,
@@ -232,14 +232,22 @@ class _Run:
                 self.project.volumes[key] = {"name": key, "external": there}
 
     def _carry_out(self, context: Context, engine: EmbeddedEngine, progress: Plain | Terminal) -> int | None:
+        from compose.cli.project import waiting
+        from compose.state.lock import project_lock
+
+        code = self._images(context, engine, progress)
+        if code:
+            return code
+        with project_lock(self.paths, self.project.name, "run", waiting) as lock:
+            context.hold(lock)
+            return self._change(context, engine, progress)
+
+    def _change(self, context: Context, engine: EmbeddedEngine, progress: Plain | Terminal) -> int | None:
         from compose.cli.project import wants_orphans_removed
         from compose.plan.reconcile import UpOptions, plan_up
         from compose.ui.progress import Unmentioned
 
         assert context.target is not None
-        code = self._images(context, engine, progress)
-        if code:
-            return code
         options = UpOptions(
             remove_orphans=wants_orphans_removed(self.arguments),
             known=frozenset({*self.project.services, *self.project.disabled}),
@@ -257,12 +265,13 @@ class _Run:
 
     def _images(self, context: Context, engine: EmbeddedEngine, progress: Plain | Terminal) -> int:
         from compose.cli.up import hiding
+        from compose.plan.observed import Observed
         from compose.plan.reconcile import plan_images
 
         target, arguments = context.target, self.arguments
         assert target is not None
         own = target._replace(services=tuple(s for s in target.services if s.oneoff is not None))
-        observed = engine.observe()
+        observed = Observed(images=engine.images())
         plans = [plan_images(own, observed, build=arguments.build, pull=arguments.pull)]
         plans.append(plan_images(target._replace(services=target.services[:-1]), observed))
         for plan in plans:

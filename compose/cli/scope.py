@@ -116,9 +116,7 @@ class Scope:
             return
         from compose.state.lock import project_lock
 
-        with project_lock(
-            self.paths, self.name, command, lambda holder: projects.warn(f"waiting for {holder}")
-        ):
+        with project_lock(self.paths, self.name, command, projects.waiting):
             yield self.look(container.row)
 
     def running(self, service: str, number: int = 0) -> Container:

@@ -30,4 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
         return plan_start(target, situation.observed, wait=arguments.wait)
 
     timeout = arguments.wait_timeout if arguments.wait else None
-    return change(arguments, "start", decide, services=arguments.services, keep_going=False, timeout=timeout)
+    return change(
+        arguments,
+        "start",
+        decide,
+        services=arguments.services,
+        keep_going=False,
+        starts=True,
+        timeout=timeout,
+    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from compose.cli.attached import Attached
     from compose.engine.embedded.context import Context, Detail
+    from compose.engine.embedded.engine import EmbeddedEngine
     from compose.engine.protocol import Engine
     from compose.model import Project
     from compose.plan.observed import Observed
@@ -135,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
         from compose.cli import project as projects
         from compose.cli import targets
         from compose.engine.embedded.context import Context
-        from compose.state.lock import project_lock
+        from compose.state.lock import making_lock
         from compose.ui.progress import reporter
 
         project = projects.load(arguments)
@@ -145,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
         attached = _attached(arguments, project, target)
         if arguments.no_deps and arguments.services:
             target = targets.alone(target, (s for s in target.services if s.name in arguments.services))
-        with project_lock(paths, project.name, "up", lambda holder: projects.warn(f"waiting for {holder}")):
+        with making_lock(paths, project.name, "up", projects.waiting):
             context = Context(
                 paths,
                 project.name,
@@ -233,25 +234,44 @@ def bring_up_outside(
 
 
 def _up(arguments: argparse.Namespace, context: Context, progress: Plain | Terminal) -> int:
-    from compose.cli.project import mention_changed_volumes, mention_orphans, wants_orphans_removed
+    from compose.cli.project import waiting, wants_orphans_removed
     from compose.engine.embedded.engine import EmbeddedEngine
-    from compose.plan.reconcile import UpOptions, plan_images, plan_up
+    from compose.plan.observed import Observed
+    from compose.plan.reconcile import plan_images
+    from compose.state.lock import project_lock
+
+    assert context.target is not None
+    wants_orphans_removed(arguments)  # which refuses options that exclude each other
+    engine = EmbeddedEngine(context)
+    context.preparation.again = arguments.force_recreate
+    found = Observed(images=engine.images())
+    images = plan_images(context.target, found, build=arguments.build, pull=arguments.pull)
+    if arguments.no_build:
+        _refuse_builds(images)
+    if images and not arguments.dry_run:
+        context.detail = hiding(arguments, images, progress)
+        code = _execute(images, engine, progress, arguments.parallel, None)
+        if code:
+            return code
+    with project_lock(context.paths, context.name, "up", waiting) as lock:
+        context.hold(lock)
+        return _change(arguments, context, engine, progress, images)
+
+
+def _change(
+    arguments: argparse.Namespace,
+    context: Context,
+    engine: EmbeddedEngine,
+    progress: Plain | Terminal,
+    images: Plan,
+) -> int:
+    """What follows once the `images` are there."""
+    from compose.cli.project import mention_changed_volumes, mention_orphans, wants_orphans_removed
+    from compose.plan.reconcile import UpOptions, plan_up
 
     assert context.target is not None and context.project is not None
     remove_orphans = wants_orphans_removed(arguments)
-    engine = EmbeddedEngine(context)
-    context.preparation.again = arguments.force_recreate
     observed = engine.observe()
-    images = plan_images(context.target, observed, build=arguments.build, pull=arguments.pull)
-    if arguments.no_build:
-        _refuse_builds(images)
-    if images:
-        if not arguments.dry_run:
-            context.detail = hiding(arguments, images, progress)
-            code = _execute(images, engine, progress, arguments.parallel, None)
-            if code:
-                return code
-            observed = engine.observe()
     options = UpOptions(
         force_recreate=arguments.force_recreate,
         no_recreate=arguments.no_recreate,

@@ -68,7 +68,7 @@ def remove(paths: Paths, project: str, identity: str) -> None:
                 if row.id == identity:
                     anyio.run(EmbeddedEngine(context).perform, RemoveContainer(row.name, volumes=True))
             if context.is_gone():
-                lock.forget()
+                lock.forget_all()
         finally:
             context.close()
 

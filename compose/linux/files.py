@@ -37,6 +37,14 @@ def readable(descriptor: int, seconds: float | None = 0.0) -> bool:
     return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
+def readable_first(wanted: int, other: int) -> bool:
+    """Wait for either descriptor; whether something can be read from the `wanted` one."""
+    poll = select.poll()
+    for descriptor in (wanted, other):
+        poll.register(descriptor, select.POLLIN)
+    return wanted in [descriptor for descriptor, _events in poll.poll()]
+
+
 def writable(descriptor: int, seconds: float) -> bool:
     """Whether something can be written within some seconds, or nobody will ever read it."""
     poll = select.poll()

@@ -20,6 +20,7 @@ import time
 
 from compose.errors import ContainerError
 from compose.linux import sockets
+from compose.linux.files import readable_first
 from compose.runtime import protocol
 from compose.runtime.records import RUNNING, read_state, recorded_state
 from compose.runtime.supervision import asking, hold, spawn
@@ -353,15 +354,21 @@ class ExecSession:
             self.terminal = None
 
 
-def run_once(paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int) -> int:
+def run_once(
+    paths: Paths, spec: ContainerSpec, stdin: int, stdout: int, stderr: int, *, cancel: int = -1
+) -> int:
     """Run a container that needs no keeper, log or restart, on the given descriptors; its exit code.
 
-    Used by builds. The container is killed as a whole when the caller dies or is interrupted. Raises
-    `ContainerError` with the step that failed.
+    Used by builds. The container is killed as a whole when the caller dies or is interrupted, and when the
+    descriptor `cancel` becomes readable. Raises `ContainerError` with the step that failed.
     """
     connection, process = spawn.start_once(paths, ISOLATION)
     try:
         protocol.request(connection, "run", (stdin, stdout, stderr), spec=spec)
+        if cancel >= 0 and not readable_first(connection.fileno(), cancel):
+            error = ContainerError("the container was ended on request")
+            error.reason = protocol.CANCELLED
+            raise error
         message = protocol.check(protocol.receive(connection)[0])
     except (ConnectionError, ContainerError) as error:
         connection.close()

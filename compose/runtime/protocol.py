@@ -33,6 +33,8 @@ RUNNING = "running"
 """`ContainerError.reason` of a start: there is a monitor for the container already."""
 LOST = "lost"
 """`ContainerError.reason` of a start: the keeper does not hold what the container needs."""
+CANCELLED = "cancelled"
+"""`ContainerError.reason` of a container that lives no longer than a call, and was ended on request."""
 
 _LONGEST = 32768
 _MOST_AT_ONCE = 250

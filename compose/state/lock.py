@@ -1,8 +1,12 @@
-"""One lock a project for commands that change it: flock, so that the kernel drops it with its holder.
+"""Locks of a project, for commands that change it: flock, so that the kernel drops them with their holder.
 
-The file's existence means nothing; its content says who holds it and is only for people. Whoever leaves
-nothing of the project removes the file while holding it, so a waiter must look again whether what it locked
-is still the file of that name.
+    lock/PROJECT.lock     held by whoever changes the project; while an `up` only waits, it lets go of it
+    lock/PROJECT.making   held before and beside it by whoever makes and starts containers, from beginning to
+                          end, so that they come one after the other; who takes away does without
+
+A file's existence means nothing; its content says who holds it and is only for people. Whoever leaves nothing
+of the project removes the file while holding it, so a waiter must look again whether what it locked is still
+the file of that name.
 """
 
 from __future__ import annotations
@@ -21,17 +25,71 @@ if TYPE_CHECKING:
 
 
 class ProjectLock:
-    """The held lock."""
+    """One lock, and whether it is held."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("_descriptor", "_holder", "_path", "had_another")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, command: str) -> None:
         self._path = path
+        self._holder = f"pycompose {command} (pid {os.getpid()})\n".encode()
+        self._descriptor = -1
+        self.had_another = False
+        """Whether somebody else had it between `let_go` and `take_again`."""
+
+    def take(self, waiting: Callable[[str], None] | None) -> None:
+        """Take the lock; see `project_lock`."""
+        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        while self._descriptor < 0:
+            self._descriptor = _acquire(self._path, waiting)
+        self._sign()
+
+    def take_again(self) -> bool:
+        """Take what was let go of, if nobody else has it just now."""
+        try:
+            found = _acquire(self._path, _give_up)
+        except BlockingIOError:
+            return False
+        if found < 0:
+            return False
+        self._descriptor = found
+        self.had_another = os.pread(found, 200, 0) != self._holder
+        self._sign()
+        return True
+
+    def _sign(self) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, self._holder, 0)
+
+    def let_go(self) -> None:
+        """Have it no more, for good or for a while; nor do processes that were forked meanwhile."""
+        if self._descriptor >= 0:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @property
+    def held(self) -> bool:
+        return self._descriptor >= 0
 
     def forget(self) -> None:
         """Remove the lock's file; the lock itself is held until the end of its block."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+    def forget_all(self) -> None:
+        """`forget`, and what somebody has left who was killed while he was making something."""
+        path = f"{self._path.removesuffix('.lock')}.making"
+        with contextlib.suppress(BlockingIOError):
+            if os.path.exists(path):
+                other = ProjectLock(path, "")
+                if other.take_again():
+                    other.forget()
+                    other.let_go()
+        self.forget()
+
+
+def _give_up(holder: str) -> None:
+    raise BlockingIOError(holder)
 
 
 @contextlib.contextmanager
@@ -42,23 +100,31 @@ def project_lock(
 
     `waiting` may raise, when there is no point in that.
     """
-    os.makedirs(paths.locks, mode=0o700, exist_ok=True)
-    path = f"{paths.locks}/{project}.lock"
-    descriptor = -1
+    lock = ProjectLock(f"{paths.locks}/{project}.lock", command)
     try:
-        while descriptor < 0:
-            descriptor = _acquire(path, waiting)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pycompose {command} (pid {os.getpid()})\n".encode(), 0)
-        yield ProjectLock(path)
+        lock.take(waiting)
+        yield lock
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        lock.let_go()
+
+
+@contextlib.contextmanager
+def making_lock(paths: Paths, project: str, command: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Be the only one who makes and starts containers of `project`; to be taken before its `project_lock`."""
+    lock = ProjectLock(f"{paths.locks}/{project}.making", command)
+    try:
+        lock.take(waiting)
+        yield
+    finally:
+        if lock.held:
+            lock.forget()
+        lock.let_go()
 
 
 def is_held(paths: Paths, project: str) -> bool:
     """Whether a command changes the project just now."""
-    return is_locked(f"{paths.locks}/{project}.lock", against=fcntl.LOCK_SH)
+    names = (f"{paths.locks}/{project}.{kind}" for kind in ("making", "lock"))
+    return any(is_locked(name, against=fcntl.LOCK_SH) for name in names)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,73 @@ def test_down_and_up_at_once_end_in_one_of_the_two(stack: Stack) -> None:
     assert stack.ps("--all") == {}
 
 
+WAITING = """
+services:
+  db:
+    image: IMAGE
+    command: [sleep, infinity]
+    stop_grace_period: 0s
+    healthcheck: {test: "false", interval: 1s, retries: 1000}
+  web: {image: IMAGE, command: [sleep, infinity], depends_on: {db: {condition: service_healthy}}}
+"""
+HELD_UP = """
+services:
+  web:
+    image: IMAGE
+    command: [sleep, infinity]
+    stop_grace_period: 0s
+    KIND: [{command: [sh, -c, "echo begun; exec sleep 77777"]}]
+"""
+
+
+@pytest.mark.parametrize("command", ["down", "stop", "kill", "down db"])
+def test_who_takes_away_works_beside_an_up_that_waits(stack: Stack, command: str) -> None:
+    stack.write(WAITING)
+    with stack.start("up", "-d") as waiting:
+        Lines(waiting.stderr).expect(f"Container {stack.name}-db-1  Waiting")
+        stack.run(*command.split())
+        assert end(waiting)[0] == 1
+    assert "running" not in {one["State"] for one in stack.ps("--all").values()}
+    stack.run("down")
+    assert os.listdir(stack.paths.locks) == []
+
+
+@pytest.mark.parametrize("kind", ["pre_start", "post_start"])
+def test_down_ends_an_up_that_waits_for_a_hook(stack: Stack, kind: str) -> None:
+    stack.write(HELD_UP.replace("KIND", kind))
+    with stack.start("up", "-d") as waiting:
+        Lines(waiting.stderr).expect("begun")
+        stack.run("down")
+        code, said = end(waiting)
+    assert code == 1 and "hook" in said, said
+    assert stack.ps("--all") == {}
+
+
+def test_an_up_waits_for_another_that_waits(stack: Stack) -> None:
+    """They would make and open the same things; whoever is asked to go on says for whom it waits."""
+    stack.write(WAITING)
+    with stack.start("up", "-d") as first:
+        Lines(first.stderr).expect(f"Container {stack.name}-db-1  Waiting")
+        with stack.start("up", "-d") as second:
+            Lines(second.stderr).expect(f"waiting for pycompose up (pid {first.pid})")
+            second.send_signal(signal.SIGINT)
+            assert second.wait(MOMENT) == 130
+        stack.run("down")
+        assert end(first)[0] == 1
+
+
+def test_down_works_beside_a_build(stack: Stack) -> None:
+    stack.write("FROM IMAGE\nRUN echo begun && sleep 77777\n", "Dockerfile")
+    stack.write(f"services:\n  built: {{build: .}}\n{STACK.split('services:')[1]}")
+    stack.up("db")
+    with stack.start("up", "-d") as building:
+        Lines(building.stderr).expect("begun")
+        stack.run("down", "-t", "0")
+        building.send_signal(signal.SIGINT)
+        assert building.wait(MOMENT) == 130
+    assert stack.ps("--all") == {}
+
+
 def test_many_runs_at_once_have_their_own_addresses_and_codes(stack: Stack) -> None:
     stack.write(STACK)
     stack.up()

@@ -20,6 +20,7 @@ from compose.volumes import VolumeStore
 from . import areas
 from .batch import Batcher
 from .hooks.before import Preparation
+from .turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from compose.network.types import ContainerLinks, NetworkSpec
     from compose.plan.target import Target, Wanted
     from compose.state.index import ContainerRow
+    from compose.state.lock import ProjectLock
     from compose.state.paths import Paths
 
     Detail = Callable[[str, str, float | None], None]
@@ -71,6 +73,7 @@ class Context:
         self.warn = warn
         self.no_cache = no_cache
         self.index = Index(paths)
+        self.turn = Turn(None, lambda: True)
         self.revival = Revival(paths, project_name)
         self.images = ImageStore(paths)
         self.volumes = VolumeStore(paths)
@@ -199,6 +202,10 @@ class Context:
         if found is None:
             raise PlanError(f"no such container: {name}")
         return found
+
+    def hold(self, lock: ProjectLock) -> None:
+        """The project is locked from here on, unless this command waits for something."""
+        self.turn = Turn(lock, lambda: self.index.project(self.name) is not None)
 
     def is_gone(self) -> bool:
         """Whether nothing is recorded of the project, so that nobody needs its lock's file."""

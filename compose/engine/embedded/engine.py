@@ -9,7 +9,7 @@ from compose.plan import actions as a
 from compose.runtime import records
 
 from . import creation, durable, images, lifecycle, networks, removal, service_record, volumes, waiting
-from .observe import observe
+from .observe import images_of, observe
 from .recorded import reconnect
 from .reserve import reserve
 from .threads import in_thread
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .context import Context
 
 
+_WAITS = (a.WaitHealthy, a.WaitCompleted, a.BuildImage, a.FetchImage)
+"""What changes nothing of the project: others may, meanwhile."""
+
+
 class EmbeddedEngine:
     """See `compose.engine.protocol.Engine`."""
 
@@ -29,6 +33,10 @@ class EmbeddedEngine:
 
     def observe(self) -> Observed:
         return observe(self._context)
+
+    def images(self) -> dict[str, str]:
+        """Image name -> id, for the names that the project uses and that are in the store."""
+        return images_of(self._context)
 
     def prepare(self, plan: Plan) -> None:
         reserve(self._context, plan)
@@ -39,7 +47,11 @@ class EmbeddedEngine:
     async def perform(self, action: a.Action) -> None:
         """Carry out one action; what the system refuses becomes an error that names the action."""
         try:
-            await self._perform(action)
+            if isinstance(action, _WAITS):
+                await self._perform(action)
+                return
+            async with self._context.turn.acting():
+                await self._perform(action)
         except OSError as error:
             words = a.WORDS[type(action)]
             where = f": {error.filename}" if error.filename else ""

@@ -34,7 +34,9 @@ async def start(context: Context, name: str) -> None:
         await in_thread(apparmor.make_ready, spec["oci"]["process"])
     service = service_record.read(context.paths, row.id)
     if service.get("pre_start"):
-        await in_thread(context.preparation.before_start, row)
+        async with context.turn.aside():
+            await in_thread(context.preparation.before_start, row)
+        context.row(name)  # somebody may have removed it meanwhile
     taken = context.listeners.pop(name, None)
     needs = [f"dns/{row.id}"] if (spec or {}).get("endpoints") else []
 
@@ -61,7 +63,8 @@ async def start(context: Context, name: str) -> None:
                 error.message = f"container {name}: {error.message}"
             raise
     if service.get("post_start"):
-        await in_thread(run_inside, context, row, "post_start")
+        async with context.turn.aside():
+            await in_thread(run_inside, context, row, "post_start")
 
 
 async def stop(

@@ -34,7 +34,7 @@ def observe(context: Context) -> Observed:
         containers,
         _networks(context),
         _volumes(context),
-        _images(context),
+        images_of(context),
         sandbox=os.path.exists(context.paths.project_run(name))
         or os.path.exists(context.paths.project_namespace(name)),
         recorded=context.index.project(name) is not None,
@@ -159,7 +159,8 @@ def _volumes_of_others(context: Context, names: set[str]) -> dict[str, list[str]
     return used
 
 
-def _images(context: Context) -> dict[str, str]:
+def images_of(context: Context) -> dict[str, str]:
+    """Image name -> id, for the names that the project uses and that are in the store."""
     if context.target is None:
         return {}
     found = {}

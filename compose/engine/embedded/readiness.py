@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
-from compose.runtime.records import read_state
 
 from .handshake import Question, ask
 from .threads import in_thread
@@ -86,13 +85,13 @@ async def ready(context: Context, row: ContainerRow, question: Question) -> None
     """Return when the server is ready; raise `ContainerError` when its container has ended before."""
     import anyio
 
-    from .waiting import ended
+    from .waiting import ended, present
 
     context.detail(row.name, f"has no health check: asked as {question}", None)
     deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
     hint = f"pycompose logs {row.service}"
     while True:
-        state = read_state(context.paths, row.id)
+        state = present(context.paths, row.id, row.name)
         if state.get("status") in ("exited", "dead"):
             raise ContainerError(f"container {row.name} {ended(state)} before it was ready", hint=hint)
         reason = await in_thread(ask, question, abandon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from compose.errors import ContainerError
@@ -19,24 +20,32 @@ _PAUSE = 0.2
 """Seconds between two looks where nobody tells."""
 
 
-async def states(paths: Paths, identity: str) -> AsyncIterator[ContainerState]:
-    """The state of a container now, and again after every change; without end."""
+async def states(paths: Paths, identity: str, name: str) -> AsyncIterator[ContainerState]:
+    """The state of a container now, and again after every change; raises `ContainerError` when it is gone."""
     import anyio
 
     try:
         watcher = Inotify()
     except OSError:  # a user has 128 of them by default; more containers than that can be waited for
         while True:
-            yield read_state(paths, identity)
+            yield present(paths, identity, name)
             await anyio.sleep(_PAUSE)
     try:
         watcher.add(paths.container(identity), MOVED_TO | CREATE)
         while True:
-            yield read_state(paths, identity)
+            yield present(paths, identity, name)
             await anyio.wait_readable(watcher.descriptor)
             watcher.read()
     finally:
         watcher.close()
+
+
+def present(paths: Paths, identity: str, name: str) -> ContainerState:
+    """The state of a container; raises `ContainerError` for one that another command has removed."""
+    state = read_state(paths, identity)
+    if not os.path.exists(paths.container(identity)):
+        raise ContainerError(f"container {name} was removed by another command")
+    return state
 
 
 async def healthy(
@@ -51,7 +60,7 @@ async def healthy(
             f"container {name} has no health check, but another service waits for it to be healthy",
             hint="add 'healthcheck:' to it, or use 'condition: service_started'",
         )
-    async for state in states(paths, identity):
+    async for state in states(paths, identity, name):
         health = health_of(state)
         status = state.get("status")
         if status == "running" and (not checked or health == "healthy"):
@@ -66,7 +75,7 @@ async def healthy(
 
 async def completed(paths: Paths, identity: str, name: str, service: str) -> None:
     """Return when the container has exited with code 0; raise when it has ended otherwise."""
-    async for state in states(paths, identity):
+    async for state in states(paths, identity, name):
         if state.get("status") in ("exited", "dead"):
             if state.get("exit_code") == 0:
                 return

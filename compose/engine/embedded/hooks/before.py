@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -14,7 +15,8 @@ from compose.engine.embedded.spec.process import arguments
 from compose.engine.embedded.spec.process import environment as variables
 from compose.errors import ContainerError, StateError
 from compose.linux.beneath import remove_path
-from compose.runtime import records
+from compose.linux.inotify import DELETE, DELETE_SELF, Inotify
+from compose.runtime import protocol, records
 from compose.runtime.client import run_once
 from compose.runtime.container.oci import device_rules, environment, tmpfs
 from compose.runtime.spec import SHARED_SHM
@@ -23,7 +25,7 @@ from compose.state.files import read_json, replace_json
 from .common import HookError, Output, adapt, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from compose.images.catalogue import Catalogue, Image
@@ -107,8 +109,11 @@ class Preparation:
         try:
             spec = self._spec(row, hook, key, image, directory)
             reader.start()
-            code = run_once(self._paths, spec, null, write, write)
+            with _removal(self._paths, row) as removal:
+                code = run_once(self._paths, spec, null, write, write, cancel=removal)
         except (ContainerError, StateError) as error:
+            if isinstance(error, ContainerError) and error.reason == protocol.CANCELLED:
+                raise HookError(f"{key}: {row.name} was removed before the hook ended") from None
             raise HookError(f"{key}: {error}", hint=error.hint) from None
         finally:
             os.close(write)
@@ -149,6 +154,21 @@ class Preparation:
             "work": f"{directory}/work",
         }
         return spec
+
+
+@contextlib.contextmanager
+def _removal(paths: Paths, row: ContainerRow) -> Iterator[int]:
+    """A descriptor that becomes readable when a container begins to be removed; -1 where there is none."""
+    try:
+        watcher = Inotify()
+    except OSError:  # a user has 128 of them by default
+        yield -1
+        return
+    try:
+        watcher.add(paths.container(row.id), DELETE | DELETE_SELF)
+        yield watcher.descriptor
+    finally:
+        watcher.close()
 
 
 def _share_nothing_but_the_network(spec: ContainerSpec) -> None:
