@@ -419,3 +419,59 @@ def test_a_tmpfs_looks_the_same_after_a_restart(stack: Stack) -> None:
     stack.up()
     stack.run("restart", "-t", "0")
     assert stack.shell("box", "stat -c %a /new /new/t") == "755\n1777"
+
+
+def test_of_several_that_want_one_place_one_is_there(stack: Stack) -> None:
+    """Which one is docker compose's choice; a container's shared memory and its own files give way too."""
+    for name in ("first", "second", "bound", "names"):
+        stack.write(f"{name}\n", name)
+    stack.write("""
+services:
+  box:
+    image: IMAGE
+    command: [sleep, infinity]
+    configs:
+      - {source: first, target: /two-configs}
+      - {source: second, target: /two-configs}
+      - {source: first, target: /config-and-secret}
+      - {source: first, target: /config-and-volume}
+      - {source: first, target: /config-and-tmpfs}
+      - {source: first, target: /config-and-device}
+      - {source: written, target: /etc/hostname}
+    secrets:
+      - {source: second, target: /config-and-secret}
+      - {source: second, target: /secret-and-bind}
+      - {source: second, target: /secret-and-device/}
+    volumes:
+      - data:/config-and-volume/
+      - ./bound:/secret-and-bind
+      - ./bound:/bind-and-device
+      - ./names:/etc/hosts
+    tmpfs: [/config-and-tmpfs, "/dev/shm:size=5m"]
+    devices:
+      - /dev/null:/config-and-device
+      - /dev/null:/secret-and-device
+      - /dev/null:/bind-and-device
+    shm_size: 20m
+configs: {first: {file: ./first}, second: {file: ./second}, written: {content: "given\n"}}
+secrets: {second: {file: ./second}}
+volumes: {data: {}}
+""")
+    stack.up()
+    places = {
+        "/two-configs": "second",
+        "/config-and-secret": "second",
+        "/secret-and-bind": "bound",
+        "/config-and-device": "first",
+        "/secret-and-device": "second",
+        "/bind-and-device": "bound",
+        "/etc/hosts": "names",
+        "/etc/hostname": "given",
+    }
+    assert stack.shell("box", f"cat {' '.join(places)}").split() == list(places.values())
+    table = [line.split(" ") for line in stack.shell("box", "cat /proc/mounts").splitlines()]
+    for place in (*places, "/config-and-volume", "/config-and-tmpfs", "/dev/shm"):
+        assert [line[1] for line in table].count(place) == 1, place
+    assert next(line[2] for line in table if line[1] == "/config-and-tmpfs") == "tmpfs"
+    assert "size=5120k" in next(line[3] for line in table if line[1] == "/dev/shm")
+    assert stack.shell("box", "ls -A /config-and-volume") == ""

@@ -68,6 +68,10 @@ class Attached(NamedTuple):
     """The AppArmor profile of those that name none; empty: there is none."""
 
 
+_REPLACED = frozenset({"/dev/shm", "/dev/mqueue"})
+"""Mounts of every container that are not made where something else is mounted."""
+
+
 def container_spec(
     wanted: Wanted, project: Project, image: Image, identity: Identity, attached: Attached
 ) -> ContainerSpec:
@@ -168,8 +172,12 @@ def _oci(wanted: Wanted, image: Mapping[str, Any], identity: Identity, attached:
     )
     if terminal and wanted.oneoff is not None:
         config["process"]["consoleSize"] = dict(wanted.oneoff.console_size)
-    config["mounts"] += [*_mounts(attached), *edits.mounts]
-    config["linux"]["devices"] += edits.nodes
+    wanted_mounts = [*_mounts(attached), *edits.mounts]
+    taken = {str(mount["destination"]) for mount in wanted_mounts}
+    replaced = _REPLACED & taken
+    config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] not in replaced]
+    config["mounts"] += wanted_mounts
+    config["linux"]["devices"] += [node for node in edits.nodes if node["path"] not in taken]
     if edits.hooks:
         config["hooks"] = edits.hooks
     limits = config["linux"]["resources"]
@@ -207,13 +215,17 @@ def _profile(asked: str, default: str) -> str:
 
 
 def _mounts(attached: Attached) -> list[dict[str, Any]]:
-    """Everything that is mounted, what lies above first: nothing covers what was mounted before it."""
+    """Everything that is mounted, what lies above first: nothing covers what was mounted before it.
+
+    What the user mounts takes the place of the files that we write; of these the last one counts.
+    """
     found = [*attached.mounts.oci]
     for use in attached.mounts.volumes:
         options = ["rbind", "rprivate", *(["rro"] if use.read_only else [])]
         directory = attached.volume_directories[use.name]
         found.append(bind_mount(directory, use.target, options, subpath=use.subpath))
-    for file in attached.written:
+    taken = {mount["destination"] for mount in found}
+    for file in {file.target: file for file in attached.written if file.target not in taken}.values():
         options = ["rbind", "rprivate", *(["rro"] if file.read_only else [])]
         found.append(bind_mount(file.source, file.target, options))
     return sorted(found, key=lambda mount: str(mount["destination"]).count("/"))

@@ -88,7 +88,9 @@ def mounts(
     """Sort out everything that is mounted; raises `ContainerError`.
 
     `borrow` adds what other containers lend. `definitions` holds the project's ``volumes``, ``configs`` and
-    ``secrets``. Anonymous volumes take the names in `inherited` (target -> name) or a `new_name`.
+    ``secrets``. Anonymous volumes take the names in `inherited` (target -> name) or a `new_name`. Of several
+    that want one place ``volumes`` and ``tmpfs`` win over secrets, these over configs, and among those the
+    last one, as with docker compose.
     """
     found = Mounts([], [], [], [])
     for mount in service.get("volumes") or ():
@@ -96,8 +98,11 @@ def mounts(
     for entry in service.get("tmpfs") or ():
         target, options = tmpfs.short(entry)
         found.oci.append(_tmpfs(clean(target), options))
-    for file in given(service, definitions):
-        _file(found, file)
+    taken = found.targets()
+    files = {clean(file.target): file for file in given(service, definitions)}
+    for target, file in files.items():
+        if target not in taken:
+            _file(found, file, target)
     if borrow is not None:
         borrow(found)
     covered = found.targets()
@@ -206,8 +211,7 @@ def makes_source(mount: Mapping[str, Any]) -> bool:
     return bind is None or bool(bind.get("create_host_path"))
 
 
-def _file(found: Mounts, file: GivenFile | ShownFile) -> None:
-    target = clean(file.target)
+def _file(found: Mounts, file: GivenFile | ShownFile, target: str) -> None:
     if isinstance(file, GivenFile):
         found.files.append(file._replace(target=target))
         return
