@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,3 +127,35 @@ services:
     stack.write(text.replace("false", "true"))
     stack.up()
     assert (stack.directory / "site").is_dir()
+
+
+REFUSED = {
+    "user": ("    user: nosuch\n", "5:5", "user nosuch: no such user"),
+    "sysctls": ("    sysctls: {net.core.nosuch: 1}\n", "5:15", "sysctls: set net.core.nosuch: No such file"),
+    "entrypoint": ("    entrypoint: [nosuch]\n", "5:18", "exec nosuch: executable file not found in $PATH"),
+    "volumes": ("    volumes: ['./compose.yaml:/bin']\n", "5:15", "mount /bin: a file cannot be mounted"),
+    "tmpfs": ("    tmpfs: ['/x:uid=me']\n", "5:13", "mount /x: Invalid argument"),
+    "networks": (
+        "    networks: {n: {ipv4_address: 10.123.0.9}}\n"
+        "networks: {n: {ipam: {config: [{subnet: 10.122.0.0/24}]}}}\n",
+        "5:20",
+        "10.123.0.9 is not in the subnet 10.122.0.0/24",
+    ),
+}
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_the_system_refuses_is_told_with_the_place_of_the_value(stack: Stack, key: str) -> None:
+    text, place, reason = REFUSED[key]
+    stack.write(f"services:\n  web:\n    image: IMAGE\n    command: [sleep, infinity]\n{text}")
+    said = stack.fails("up", "-d")
+    (line,) = [one for one in said.splitlines() if one.startswith("pycompose: ")]
+    assert line.startswith(f"pycompose: compose.yaml:{place}: service web: ") and reason in line, said
+
+
+def test_a_taken_port_is_told_with_its_place(stack: Stack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        stack.write(f"services:\n  web:\n    image: IMAGE\n    ports: ['127.0.0.1:{port}:80']\n")
+        said = stack.fails("up", "-d")
+    assert f"compose.yaml:4:13: service web: {stack.name}-web-1: publish port" in said, said

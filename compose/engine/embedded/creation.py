@@ -16,14 +16,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from compose.errors import StateError
+from compose.errors import NetworkError, StateError
 from compose.runtime import records
 from compose.runtime.container import apparmor
 from compose.runtime.spec import VERSION
 from compose.state import events
 from compose.state.files import replace, replace_json
 
-from . import areas, devices, files, networks, quota, service_record, sharing, sources
+from . import areas, blame, devices, files, networks, quota, service_record, sharing, sources
 from .removal import remove
 from .rows import anonymous_volumes, container_row, new_identity
 from .seccomp import program
@@ -243,5 +243,19 @@ async def create(context: Context, action: CreateContainer) -> None:
     found = creation.record_anonymous_volumes()
     spec = await in_thread(creation.write, found)
     if has_own_network(creation.wanted.config):
-        await networks.connect(context, creation.wanted, spec)
+        try:
+            await networks.connect(context, creation.wanted, spec)
+        except NetworkError as error:
+            _tell_place(context, action, spec["id"], error)
+            raise
     await in_thread(creation.complete, spec)
+
+
+def _tell_place(context: Context, action: CreateContainer, identity: str, error: NetworkError) -> None:
+    """Say which value of the file is to blame; several containers are furnished at once, and this one's
+    may be another's."""
+    prefix = f"container {identity[:12]}: "
+    if error.message.startswith(prefix):
+        error.message = error.message.removeprefix(prefix)
+        if action.oneoff or not blame.place(context.project, action.service, error):
+            error.message = f"container {action.target}: {error.message}"

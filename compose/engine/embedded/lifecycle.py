@@ -11,7 +11,7 @@ from compose.runtime.container import apparmor
 from compose.runtime.supervision.monitor.stop import SIGKILL, signal_number
 from compose.state import events
 
-from . import networks, ports, service_record, volumes
+from . import blame, networks, ports, service_record, volumes
 from .hooks.common import HookError
 from .hooks.inside import run_inside
 from .threads import in_thread
@@ -47,7 +47,7 @@ async def start(context: Context, name: str) -> None:
             if listeners:
                 keeper.put_all({listener.name: [listener.fileno()] for listener in listeners})
                 ports.record(context, row.id, listeners)
-            keeper.start(row.id, context.warn, needs=needs)
+            keeper.start(row.id, lambda text: _warn(context, row, text), needs=needs)
         finally:
             ports.release(listeners)
 
@@ -59,12 +59,35 @@ async def start(context: Context, name: str) -> None:
             await start(context, name)
             return
         if error.reason != protocol.RUNNING:  # a command that was killed may have got as far as this
-            if not error.message.startswith("container "):
-                error.message = f"container {name}: {error.message}"
+            _tell_place(context, row, error)
             raise
     if service.get("post_start"):
         async with context.turn.aside():
             await in_thread(run_inside, context, row, "post_start")
+
+
+def _tell_place(context: Context, row: ContainerRow, error: ContainerError) -> None:
+    """Say which value of the file is to blame for that a container cannot be started, or which container."""
+    error.message = error.message.removeprefix(f"container {row.id[:12]}: ")
+    if _is_of_file(context, row) and blame.place(context.project, row.service, error):
+        return
+    if not error.message.startswith("container "):
+        error.message = f"container {row.name}: {error.message}"
+
+
+def _warn(context: Context, row: ContainerRow, text: str) -> None:
+    warning = ContainerError(text)
+    if _is_of_file(context, row):
+        blame.place(context.project, row.service, warning)
+    context.warn(warning.message)
+
+
+def _is_of_file(context: Context, row: ContainerRow) -> bool:
+    """Whether a container is what the file wants: what `run` changes stands on its command line."""
+    services = context.target.services if context.target is not None else ()
+    return not row.oneoff and any(
+        one.name == row.service and one.config_hash == row.config_hash for one in services
+    )
 
 
 async def stop(

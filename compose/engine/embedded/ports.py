@@ -16,7 +16,7 @@ from compose.runtime.records import RUNNING, read_spec, read_state
 from compose.runtime.spec import PORTS_FILE
 from compose.state.files import read_json, replace_json
 
-from . import networks
+from . import blame, networks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,14 @@ def take(
     freed = _free_ended(context) or any(_ended_just_now(context, context.row(name).id) for name in started)
     given_up = _published_by(context, leaving)
     now = [port for ports in wanted.values() if not given_up & _numbers(ports) for port in ports]
-    for listener in _bind(now, freed=freed):
+    try:
+        listeners = _bind(now, freed=freed)
+    except NetworkError as error:
+        services = {action.target: action.service for action in creations}
+        services |= {name: context.row(name).service for name in started}
+        blame.place(context.project, services.get(error.message.partition(": ")[0], ""), error)
+        raise
+    for listener in listeners:
         context.listeners.setdefault(owners[listener.container], []).append(listener)
 
 

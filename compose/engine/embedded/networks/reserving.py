@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from compose.engine.embedded import blame
 from compose.errors import NetworkError
 from compose.network import addresses
 
@@ -123,7 +124,14 @@ def _assign(
         if version == 6 and not row.subnet6 and not fixed:
             continue
         kept = {name: both[place] for name, both in held.items() if both[place]}
-        found.append(addresses.assign(row.name, plan, [*slots], held=kept, fixed=fixed, version=version))
+        try:
+            given = addresses.assign(row.name, plan, [*slots], held=kept, fixed=fixed, version=version)
+        except NetworkError as error:
+            for name, action in slots.items():
+                if name in error.message.split():
+                    blame.place(context.project, action.service, error)
+            raise
+        found.append(given)
     transaction.executemany(
         "INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?)",
         [(row.id, name, found[0][name], found[1][name] if found[1:] else None) for name in slots],
