@@ -119,6 +119,9 @@ def _request(
 ) -> Request:
     from compose.model.request import Request
 
+    given = os.environ if environment is None else environment
+    if "" in given:  # what has no name is no variable
+        given = {name: value for name, value in given.items() if name}
     return Request(
         files=tuple(files or ()),
         project_directory=project_directory,
@@ -126,7 +129,7 @@ def _request(
         env_files=tuple(env_files),
         profiles=tuple(profiles),
         services=tuple(services),
-        environment=os.environ if environment is None else environment,
+        environment=given,
         cwd=cwd or os.getcwd(),
         switches=frozenset(switches),
     )

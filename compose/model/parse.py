@@ -33,6 +33,10 @@ _TRIED_AGAIN = 1 << 18
 """Characters of the largest file that is read more than once."""
 
 
+_KEY_TYPES = ("binary", "null", "bool", "int", "float", "timestamp")
+"""Tags of keys that say a type; any other one says nothing, as in docker compose."""
+
+
 class _Frame:
     """A container that is being filled."""
 
@@ -277,9 +281,11 @@ class _Builder:
         if plain and event.value == "<<" or event.tag == f"{_CORE}merge":
             key: Any = _MERGE
         else:
-            binary = event.tag == f"{_CORE}binary"
-            key = self._tagged("binary", event.value, at) if binary else event.value
-            value = resolve(key) if plain else key
+            tag = (event.tag or "").removeprefix(_CORE)
+            typed = event.tag == f"{_CORE}{tag}" and tag in _KEY_TYPES
+            value = self._tagged(tag, event.value, at) if typed else event.value
+            key = value if tag == "binary" else event.value
+            value = resolve(key) if plain else value
             if not isinstance(value, str):
                 raise error(
                     at, self._path(), f"the key `{key}` is not a string", f'write it in quotes: "{key}"'
