@@ -71,7 +71,7 @@ def killed_after(stack: Stack, seconds: float, *arguments: str) -> None:
         process.communicate(timeout=MOMENT)
 
 
-@pytest.mark.timeout(600 + 30 * MOMENTS)
+@pytest.mark.timeout(600 + 300 * MOMENTS)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_killed_at_any_moment_leaves_nothing_that_the_next_cannot_remove(
     stack: Stack, name: str
@@ -153,7 +153,7 @@ def kill_one(stack: Stack, generator: random.Random) -> None:
             os.kill(victim, signal.SIGKILL)
 
 
-@pytest.mark.timeout(600 + 12 * MOMENTS)
+@pytest.mark.timeout(600 + 300 * MOMENTS)
 def test_helpers_killed_while_commands_work(stack: Stack) -> None:
     """Whatever such a command says, the next ones put everything right."""
     stack.write(STACK)
