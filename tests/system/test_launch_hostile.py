@@ -17,7 +17,7 @@ from tests.support.launching import BASE, Box, Refused, Running, in_monitor
 from tests.unit.test_golden_defaults import MASKED, READ_ONLY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from compose.runtime.spec import ContainerSpec
 
@@ -25,12 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 @pytest.fixture
-def box(nothing_left: None, tmp_path: Any, busybox_root: str) -> Iterator[Box]:
-    root = f"{tmp_path}/root"
-    shutil.copytree(busybox_root, root, symlinks=True)
-    made = Box(str(tmp_path), root)
-    yield made
-    made.close()
+def box(own_box: Box) -> Box:
+    return own_box
 
 
 def link(root: str, name: str, text: str) -> None:

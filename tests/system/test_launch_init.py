@@ -15,16 +15,7 @@ from compose.runtime.supervision.monitor.stop import hears
 from tests.support.launching import Box, Done, Running, in_monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from compose.runtime.spec import ContainerSpec
-
-
-@pytest.fixture
-def box(nothing_left: None, tmp_path: Any, busybox_root: str) -> Iterator[Box]:
-    made = Box(str(tmp_path), busybox_root)
-    yield made
-    made.close()
 
 
 def with_init(box: Box, *args: str, **options: Any) -> ContainerSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,15 +15,7 @@ from compose.runtime.container.mounts.masks import open_null
 from tests.support.launching import BASE, Box, Refused, Running, in_monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def box(nothing_left: None, tmp_path: Any, busybox_root: str) -> Iterator[Box]:
-    made = Box(str(tmp_path), busybox_root)
-    yield made
-    made.close()
 
 
 def layer(box: Box, name: str, **files: str) -> str:

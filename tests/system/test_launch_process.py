@@ -14,7 +14,6 @@ from compose.runtime.container.oci import bind
 from tests.support.launching import Box, Done, Running, forking_always, in_monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from compose.runtime.spec import ContainerSpec
@@ -25,13 +24,6 @@ STATUS = (
 )
 DEFAULT = "00000000a80425fb"
 NOTHING = "0" * 16
-
-
-@pytest.fixture
-def box(nothing_left: None, tmp_path: Any, busybox_root: str) -> Iterator[Box]:
-    made = Box(str(tmp_path), busybox_root)
-    yield made
-    made.close()
 
 
 def status(text: str) -> dict[str, str]:

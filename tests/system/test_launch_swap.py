@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -20,19 +19,12 @@ from tests.support.launching import Box, Running, in_monitor
 from tests.support.patience import MOMENT
 from tests.system.test_launch_hostile import trap, watch_everything
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 SCRIPT = "while :; do cat /etc/deep/file; usleep 1000; done"
 
 
 @pytest.fixture
-def box(nothing_left: None, tmp_path: Any, busybox_root: str) -> Iterator[Box]:
-    root = f"{tmp_path}/root"
-    shutil.copytree(busybox_root, root, symlinks=True)
-    made = Box(str(tmp_path), root)
-    yield made
-    made.close()
+def box(own_box: Box) -> Box:
+    return own_box
 
 
 def save(box: Box, text: str) -> int:

@@ -15,19 +15,7 @@ from tests.support.patience import MOMENT
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from compose.state.paths import Paths
-
-
-@pytest.fixture
-def stand(nothing_left: None, paths: Paths, busybox_root: str) -> Iterator[Stand]:
-    made = Stand(paths, busybox_root)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def logging(address: object, *, stream: bool, driver: str = "syslog", **options: str) -> dict[str, Any]:

@@ -18,20 +18,18 @@ from tests.support.network_lab import CONTAINER, NETWORK, PROJECT, TARGET, Lab, 
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from compose.state.paths import Paths
 
 RESOLVER = "127.0.0.1"
 AWAY = "203.0.113.7"
 
 
 @pytest.fixture
-def lab(nothing_left: None, paths: Paths) -> Iterator[Lab]:
-    with contextlib.closing(Lab(paths)) as made:
-        made.endpoint(NETWORK, "lab.web.1", names=["web", "lab-web-1"])
-        made.endpoint(NETWORK, "lab.db.1", container="d" * 64, ipv4="10.213.7.3", names=["db", "lab-db-1"])
-        yield made
+def lab(lab: Lab) -> Lab:
+    lab.endpoint(NETWORK, "lab.web.1", names=["web", "lab-web-1"])
+    lab.endpoint(NETWORK, "lab.db.1", container="d" * 64, ipv4="10.213.7.3", names=["db", "lab-db-1"])
+    return lab
 
 
 class Resolver:

@@ -35,15 +35,8 @@ from tests.support.patience import MOMENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from compose.state.paths import Paths
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-
-
-@pytest.fixture
-def lab(nothing_left: None, paths: Paths) -> Iterator[Lab]:
-    with contextlib.closing(Lab(paths)) as made:
-        yield made
 
 
 @pytest.fixture

@@ -7,24 +7,15 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-import pytest
-
 from compose.network.netd.loop import Loop
 from compose.network.netd.udp import FIRST_IDLE, IDLE, UDPForwarder
 from tests.support.network_lab import CLIENT, GATEWAY, HOST, HOST6, TARGET, Lab, until
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from compose.network.netd.inside import Place
-    from compose.state.paths import Paths
-
-
-@pytest.fixture
-def lab(nothing_left: None, paths: Paths) -> Iterator[Lab]:
-    with contextlib.closing(Lab(paths)) as made:
-        yield made
 
 
 def test_flows_are_kept_apart_and_clients_seen(lab: Lab) -> None:

@@ -37,12 +37,6 @@ IP_TRANSPARENT = 19
 
 
 @pytest.fixture
-def host(nothing_left: None, paths: Paths) -> Iterator[FakeHost]:
-    with FakeHost(paths) as found:
-        yield found
-
-
-@pytest.fixture
 def setup(host: FakeHost, paths: Paths) -> Iterator[SetupClient]:
     """A client whose project is gone at the end, whatever the test did."""
     with fork_setup(paths) as client:

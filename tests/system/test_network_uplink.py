@@ -33,12 +33,6 @@ WEB = "a" * 64
 
 
 @pytest.fixture
-def host(nothing_left: None, paths: Paths) -> Iterator[FakeHost]:
-    with FakeHost(paths) as found:
-        yield found
-
-
-@pytest.fixture
 def setup(host: FakeHost, paths: Paths) -> Iterator[SetupClient]:
     with fork_setup(paths) as client:
         yield client

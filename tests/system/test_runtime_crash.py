@@ -24,19 +24,9 @@ from tests.support.network_lab import until
 from tests.support.patience import MOMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from compose.runtime.spec import ContainerState, RestartPolicy
-    from compose.state.paths import Paths
-
-
-@pytest.fixture
-def stand(nothing_left: None, paths: Paths, busybox_root: str) -> Iterator[Stand]:
-    made = Stand(paths, busybox_root)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 MANY = 300_000

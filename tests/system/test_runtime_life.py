@@ -23,19 +23,10 @@ from tests.support.patience import MOMENT
 from tests.support.tracing import WALL, seize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from compose.runtime.spec import ContainerState, Process
     from compose.state.paths import Paths
-
-
-@pytest.fixture
-def stand(nothing_left: None, paths: Paths, busybox_root: str) -> Iterator[Stand]:
-    made = Stand(paths, busybox_root)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def process(*args: str) -> Process:
