@@ -24,6 +24,7 @@ from compose.linux.beneath import remove_path
 from compose.runtime import cgroups, records
 from compose.runtime.cgroups import systemd
 from compose.runtime.container.gate import SOCKET, WAITING
+from compose.runtime.supervision import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,16 +153,11 @@ class Container:
         if self.record.get("cgroup"):
             group = self.cgroup()
             systemd.wait_for_end(os.path.basename(group.path))
-            deadline = time.monotonic() + _ENDING
-            while True:
-                try:
-                    group.remove()
-                    break
-                except OSError as error:
-                    if time.monotonic() > deadline:
-                        text = f"remove the control group {self.record['cgroup']}: {error.strerror}"
-                        raise ContainerError(text) from None
-                time.sleep(0.005)
+            try:
+                children.remove_cgroup(group)
+            except OSError as error:
+                text = f"remove the control group {self.record['cgroup']}: {error.strerror}"
+                raise ContainerError(text) from None
             base = str(self.record["cgroup"]).rpartition("/")[0]
             if base == BASE:
                 cgroups.remove_base(base)

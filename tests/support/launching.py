@@ -20,6 +20,7 @@ from compose.runtime.container.enter import enter
 from compose.runtime.container.launch import Stdio, launch
 from compose.runtime.container.oci import default_oci
 from compose.runtime.container.steps import LaunchError
+from compose.runtime.supervision.children import remove_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ class Running:
         try:
             self.launched = launch(spec, Stdio(null, writer, writer), self.cgroup, joined, files)
         except BaseException:
-            self.cgroup.remove()
+            remove_cgroup(self.cgroup)
             cgroups.remove_base(BASE)
             raise
         finally:
@@ -175,7 +176,7 @@ class Running:
         if not self._ended:
             self.cgroup.kill()
             self.wait()
-        self.cgroup.remove()
+        remove_cgroup(self.cgroup)
         cgroups.remove_base(BASE)
         os.close(self.launched.pidfd)
 

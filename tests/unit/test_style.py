@@ -144,8 +144,8 @@ LAYERS = {
         ("heir", "revival"),
         ("monitor", "asking"),
         ("spawn",),
-        ("lost", "leftovers", "orphans"),
-        ("hold", "children", "once", "isolation", "complaints"),
+        ("lost", "leftovers", "orphans", "once"),
+        ("hold", "children", "isolation", "complaints"),
     ),
 }
 """The modules and folders of a package, from the top down: each imports only from rows below its own."""

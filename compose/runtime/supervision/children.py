@@ -117,7 +117,7 @@ def empty_cgroup(cgroup: Cgroup, seconds: float) -> None:
 
 
 def remove_cgroup(cgroup: Cgroup) -> None:
-    """Remove a control group; who was killed in it may take a moment to leave it. Raises `OSError`."""
+    """Remove a control group; who has ended in it may take a moment to leave it. Raises `OSError`."""
     deadline = time.monotonic() + _LEAVING
     while True:
         try:

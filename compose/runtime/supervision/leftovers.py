@@ -53,7 +53,7 @@ def end(base: str, name: str) -> None:
     try:
         group = cgroups.find(base, name)
         children.empty_cgroup(group, _LAST_BREATH)
-        group.remove()
+        children.remove_cgroup(group)
     except (OSError, ContainerError):
         return
 

@@ -14,6 +14,7 @@ from compose.linux.process import exit_code
 from compose.runtime import protocol, records
 from compose.runtime.container.reexec import forget_environment
 from compose.runtime.loop import Loop
+from compose.runtime.supervision import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,4 +82,4 @@ def _clean(cgroup: Any) -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
-    cgroup.remove()
+    children.remove_cgroup(cgroup)
