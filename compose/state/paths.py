@@ -105,6 +105,10 @@ class Paths:
         return f"{self.data}/containers"
 
     @property
+    def furniture(self) -> str:
+        return f"{self.data}/furniture"
+
+    @property
     def hooks(self) -> str:
         return f"{self.data}/hooks"
 

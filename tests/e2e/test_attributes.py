@@ -95,6 +95,12 @@ ROWS = [
         "nslookup also >/dev/null && echo found",
         "found",
     ),
+    Row(
+        "what Docker adds to an image",
+        "read_only: true",
+        "readlink /etc/mtab; stat -c '%a %s' /.dockerenv; grep -c ' /proc ' /etc/mtab",
+        "/proc/mounts\n755 0\n1",
+    ),
     Row("read_only", "read_only: true", "touch /x 2>&1 | grep -o 'Read-only.*'", "Read-only file system"),
     Row(
         "read_only files of ours",

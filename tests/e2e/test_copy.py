@@ -230,7 +230,7 @@ def test_export_is_the_whole_file_system_without_what_is_mounted(stack: Stack) -
         content = tar.extractfile("new")
         assert content is not None
         assert content.read() == b"new\n"
-    assert {"bin/busybox", "etc/passwd", "home", "data", "proc"} <= names
+    assert {"bin/busybox", "etc/passwd", "home", "data", "proc", ".dockerenv", "etc/mtab"} <= names
     assert not {"etc/group", "data/volume", "proc/1"} & names
     assert second.islnk() and second.linkname == "again" and first.mode == 0o4755
     assert (first.uid, first.gid) == (12, 13)
@@ -262,6 +262,9 @@ def test_a_committed_container_is_an_image_that_up_starts(stack: Stack) -> None:
         "character special file",
     ]
     assert json.loads(stack.run("images", "--format", "json"))[0]["Tag"] == "one"
+    stack.write(f"FROM {name}\nRUN test ! -e /.dockerenv -a ! -L /etc/mtab\n", "Dockerfile")
+    stack.write("services: {box: {build: .}}")
+    stack.run("build")
 
 
 def test_a_commit_that_is_killed_leaves_nothing_paused(stack: Stack) -> None:

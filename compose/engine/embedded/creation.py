@@ -23,7 +23,7 @@ from compose.runtime.spec import VERSION
 from compose.state import events
 from compose.state.files import replace, replace_json
 
-from . import areas, blame, devices, files, networks, quota, service_record, sharing, sources
+from . import areas, blame, devices, files, furniture, networks, quota, service_record, sharing, sources
 from .removal import remove
 from .rows import anonymous_volumes, container_row, new_identity
 from .seccomp import program
@@ -161,7 +161,7 @@ class Creation:
             os.chown(source, file.uid, file.gid)
             written.append(WrittenFile(source, file.target, read_only=True))
         return Attached(
-            lower=list(reversed(self.image.layers)),
+            lower=[*reversed(self.image.layers), furniture.layer(self.context.paths)],
             mounts=found,
             volume_directories=directories,
             written=written,
