@@ -23,6 +23,7 @@ from compose.linux import numbers as n
 from compose.linux.namespaces import reset_pid_namespace
 from compose.linux.process import pidfd_open, pidfd_send_signal
 from compose.linux.vfork import ANY_ERROR, REPORT, forking
+from compose.runtime.container import birth as births
 from compose.runtime.container import users
 from compose.runtime.container.enter import open_root
 from compose.runtime.container.hardening import Program
@@ -120,7 +121,11 @@ class Nursery:
                 os.close(end)
                 os.close(null)
                 theirs.close()
-        self.pidfd = pidfd_open(self._pid)
+        try:
+            self.pidfd = pidfd_open(self._pid)
+        except OSError:  # he ends without our end of the socket
+            births.not_reaped.append(self._pid)
+            raise
 
     def _write(self, pidfd: int, null: int, end: int) -> None:
         way, calls = self._way, self._way.calls

@@ -30,11 +30,12 @@ KEEPER_FILE = "keeper.json"
 _ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 _SOCKET = 3
 _CODE = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from compose.linux.files import close_range; "
+    "import os, sys; sys.path.insert(0, sys.argv.pop(1)); from compose.linux.files import close_range; "
     f"close_range({_SOCKET + 1}); from {{module}} import main; "
-    "from compose.runtime.protocol import loads; main(loads(sys.argv.pop(1).encode()))"
+    "from compose.runtime.protocol import loads; main(loads(sys.argv.pop(1).encode())); os._exit(0)"
 )
-"""Whatever the caller's shell has open for its children, a lock perhaps, is none of a helper's."""
+"""Whatever the caller's shell has open for its children, a lock perhaps, is none of a helper's. At its
+end nothing is taken apart: whoever stops a project waits for that."""
 _PASSED_ON = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS")
 _ANSWER_TIME = 30.0
 _LAST_BREATH = 1.0

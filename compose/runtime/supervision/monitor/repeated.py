@@ -12,6 +12,7 @@ import os
 from compose.errors import ContainerError
 from compose.linux.files import readable
 from compose.linux.process import pidfd_open
+from compose.runtime.supervision.monitor import exits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _KEPT = 5.0
 _MOST_FAILURES = 3
 """In a row, after which there is no nurse any more."""
 _LAST_BREATH = 1.0
+_SIGKILL = 9
 
 
 class Born:
@@ -63,8 +65,8 @@ class Repeated:
             self._go_slowly()
         elif self._nursery is not None:
             self._ask(self._nursery)
-        else:
-            self._look()
+        elif not self._look():
+            self._fail()
 
     def settle(self, seconds: float) -> None:
         """Wait until a nurse has nothing of ours any more, but no longer than that."""
@@ -115,10 +117,15 @@ class Repeated:
 
     # by a nurse
 
-    def _look(self) -> None:
-        """Find out who its user is, which the container's files can hold up."""
+    def _look(self) -> bool:
+        """Find out who its user is, which the container's files can hold up; False: for want of descriptors
+        that cannot be done."""
         monitor, regular = self._monitor, self._regular
-        pid, held = monitor.pid, os.dup(monitor.pidfd)
+        pid = monitor.pid
+        try:
+            held = os.dup(monitor.pidfd)
+        except OSError:
+            return False
 
         def looked(_nothing: Any, error: Exception | None) -> None:
             self._entering = None
@@ -134,7 +141,12 @@ class Repeated:
             finally:
                 os.close(held)
 
-        self._entering = monitor.door.enter(lambda _birth: regular.look(pid, held), looked)
+        try:
+            self._entering = monitor.door.enter(lambda _birth: regular.look(pid, held), looked)
+        except OSError:
+            os.close(held)
+            return False
+        return True
 
     def _hire(self, pidfd: int) -> Nursery | None:
         try:
@@ -170,9 +182,17 @@ class Repeated:
     def _take(self, nursery: Nursery) -> bool:
         """Let the process arrive if it has been born."""
         pid = nursery.born() if self._arrived is not None and self._entering is None else 0
-        if pid:
-            self._arrive(Born(pid), None)
-        return bool(pid)
+        if not pid:
+            return False
+        try:
+            born = Born(pid)
+        except OSError as error:  # for want of descriptors
+            os.kill(pid, _SIGKILL)
+            exits.reap(self._monitor.loop, pid)
+            self._arrive(None, error)
+        else:
+            self._arrive(born, None)
+        return True
 
     def _gone(self, nursery: Nursery) -> None:
         """The nurse has ended."""
@@ -203,17 +223,19 @@ class Repeated:
 
     def _go_slowly(self) -> None:
         self._by_nurse = False
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        null = -1
 
         def arrived(launched: Any, error: Exception | None) -> None:
-            os.close(null)
+            if null >= 0:
+                os.close(null)
             self._entering = None
             self._arrive(launched, error)
 
         try:
+            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             descriptors = (null, self._output, self._output)
             self._entering = self._monitor.enter(self._process, descriptors, arrived, again=True)
-        except ContainerError as error:
+        except (ContainerError, OSError) as error:
             arrived(None, error)
 
     def _arrive(self, launched: Any, error: Exception | None) -> None:
