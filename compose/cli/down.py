@@ -37,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("local", "all"),
         help="also remove images: all, or those without a name of their own",
     )
-    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
+    add(
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="how long containers have to stop; -1: as long as they take",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("services", nargs="*", metavar="SERVICE")
     add("--no-deps", action="store_true", help="do not restart services that depend on these")
-    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
+    add(
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="how long containers have to stop; -1: as long as they take",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("services", nargs="*", metavar="SERVICE")
-    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
+    add(
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="how long containers have to stop; -1: as long as they take",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -51,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet-build", action="store_true", help="do not show the steps of builds")
     add("--wait", action="store_true", help="wait until services run or are healthy; implies -d")
     add("--wait-timeout", type=seconds, metavar="SECONDS", help="how long to wait for that")
-    add("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long containers have to stop")
+    add(
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="how long containers have to stop; -1: as long as they take",
+    )
     add_switch(parser, "watch", "-w", default=False, help="no effect yet: files are not watched")
     add_switch(parser, "menu", default=False, help="no effect yet: there is no menu of shortcuts")
     add("--abort-on-container-exit", action="store_true", help="stop all as soon as one container stops")

@@ -177,6 +177,13 @@ def test_zero_is_a_value(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tree / "memory/p/c/memory.oom_control").read_text() == ""
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_no_limit_of_processes(tree: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """0 is none, as with runc."""
+    group_of_version_1(tree, monkeypatch, pids=["pids.max"]).update({"pids": {"limit": limit}})
+    assert (tree / "pids/p/c/pids.max").read_text() == "max"
+
+
 def test_without_control_of_devices_nothing_starts(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = group_of_version_1(tree, monkeypatch, memory=[])
     with pytest.raises(ContainerError, match="limit access to devices: there is no devices controller"):

@@ -231,6 +231,37 @@ def test_who_hears_a_signal() -> None:
     assert not stop.is_init(os.getpid())
 
 
+class FakeLoop:
+    """Remembers after how many seconds it was to do something."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def after(self, seconds: float, _action: Any) -> None:
+        self.seconds.append(seconds)
+
+
+@pytest.mark.parametrize(("grace", "expected"), [(7.0, [stop._SECOND_LOOK, 7.0]), (-1.0, [])])
+def test_who_never_hears_the_signal_is_only_killed_where_the_grace_period_ends(
+    monkeypatch: pytest.MonkeyPatch, grace: float, expected: list[float]
+) -> None:
+    """-1 stands for no end, as in docker compose."""
+    monkeypatch.setattr(stop, "is_init", lambda _pid: True)
+    monkeypatch.setattr(stop, "hears", lambda _pid, _signal: False)
+    loop = FakeLoop()
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    pidfd = os.pidfd_open(pid)
+    try:
+        stop.Stopper(loop, pid, pidfd, signal.SIGCONT, grace, pytest.fail)  # type: ignore[arg-type]
+        assert loop.seconds == expected
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(pidfd)
+
+
 def test_exit_codes_of_wait_statuses() -> None:
     assert exit_code(7 << 8) == 7
     assert exit_code(9) == 137

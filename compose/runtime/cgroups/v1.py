@@ -157,7 +157,7 @@ class CgroupV1(Cgroup):
             if key == "realtimeRuntime":
                 self._grant_realtime(resources["cpu"], missing)
                 continue
-            unlimited = file == "pids.max" and value < 0
+            unlimited = file == "pids.max" and value <= 0  # 0 is no limit, as with runc
             self._set(controller, file, "max" if unlimited else _text(value), missing)
         blocks = resources.get("blockIO") or {}
         for key, file in _THROTTLES.items():

@@ -2,7 +2,7 @@
 
 Process 1 of a pid namespace only gets signals that it catches or blocks (pid_namespaces(7)), so that waiting
 for one that does neither would only waste the grace period: it is killed as soon as two looks, 50 ms apart,
-agree.
+agree; not where the grace period has no end.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Stopper:
             kill()
             return
         self._send()
-        if is_init(pid) and not hears(pid, signal):
+        if grace > 0 and is_init(pid) and not hears(pid, signal):
             self._timers.append(loop.after(_SECOND_LOOK, self._look_again))
         if grace > 0:
             self._timers.append(loop.after(grace, kill))
