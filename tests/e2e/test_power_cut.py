@@ -77,6 +77,8 @@ class Disk:
         command("mount", "-t", "ext4", "-o", OPTIONS, self.file, self.mount_point)
 
     def unmount(self) -> None:
+        """All is in the file afterwards, also when a process with mounts of its own still has this one."""
+        command("sync", "-f", self.mount_point)
         command("umount", self.mount_point)
 
     def copy(self, source: str, target: str) -> None:
