@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import struct
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compose.linux.namespaces import reset_pid_namespace
 from compose.runtime import oom
+from compose.runtime.container import enter as entering
+from compose.runtime.container.hardening import Program
 from compose.runtime.container.oci import bind
 from tests.support.launching import Box, Done, Running, forking_always, in_monitor
 
@@ -276,6 +280,30 @@ def test_process_1_has_its_own_session_and_keyring(box: Box, tmp_path: Path) -> 
     keyrings = [text.rstrip("\0").split(";") for text in (of_process_1, *of_exec)]
     names = [f"_ses.{identity}", "_ses.exec", "_ses.exec"]
     assert [(kind, name) for kind, *_, name in keyrings] == [("keyring", name) for name in names]
+
+
+def test_who_was_born_is_ended_when_our_way_back_fails(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would wait for him, and the container could never end."""
+    calls = []
+
+    def failing() -> None:
+        calls.append("reset")
+        if len(calls) == 2:  # before, and afterwards
+            raise OSError(errno.ENOMEM, "no memory")
+        reset_pid_namespace()
+
+    monkeypatch.setattr(entering, "reset_pid_namespace", failing)
+    monkeypatch.setattr(Program, "may_go_on", lambda _self: False)
+
+    def work() -> list[Any]:
+        with Running(box.spec("sleep", "1000")) as running:
+            with forking_always(), pytest.raises(OSError, match="no memory"):
+                running.exec("sleep", "1000")
+            reset_pid_namespace()
+            with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                return [len(calls), file.read().split() == [str(running.launched.pid)]]
+
+    assert in_monitor(work) == [2, True]
 
 
 def test_the_same_monitor_starts_a_container_again(box: Box) -> None:

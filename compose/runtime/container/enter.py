@@ -15,6 +15,7 @@ from compose.linux.namespaces import CLONE_NEWPID, reset_pid_namespace, setns
 from compose.linux.process import PR_SET_DUMPABLE, pidfd_open, prctl
 from compose.runtime import oom
 from compose.runtime.container import entrance, modules, steps, terminals, users
+from compose.runtime.container.birth import end
 from compose.runtime.container.hardening import Program, become, join_keyring
 from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.container.steps import LaunchError
@@ -71,14 +72,31 @@ def enter(
                 if not program.may_be_born_first(error):
                     raise
             entry.cradle = None
-        setns(held, CLONE_NEWPID)
-        return fork_and_wait(entry.run, program.items(), birth, terminal=terminal)
+        return _born_first(entry, birth, terminal=terminal)
     finally:
-        reset_pid_namespace()
         if root != -1:
             os.close(root)
         if own:
             os.close(held)
+
+
+def _born_first(entry: _Entry, birth: Birth | None, *, terminal: bool) -> Launched:
+    """Have it born in the container's pid namespace before it does anything. Raises LaunchError, and OSError
+    when our later children could not be born outside again: then it is ended."""
+    setns(entry.pidfd, CLONE_NEWPID)
+    launched = None
+    try:
+        launched = fork_and_wait(entry.run, entry.program.items(), birth, terminal=terminal)
+    finally:
+        try:
+            reset_pid_namespace()
+        except OSError:
+            if launched is not None:
+                end(launched.pid, launched.pidfd)
+                if launched.master is not None:
+                    os.close(launched.master)
+            raise
+    return launched
 
 
 def _identity_in(root: int, process: Process) -> users.Identity | None:
