@@ -111,14 +111,11 @@ def _change(
     from compose.cli.running import carry_out
     from compose.engine.embedded.context import Context
     from compose.engine.embedded.engine import EmbeddedEngine
-    from compose.state.lock import making_lock, project_lock
+    from compose.state.lock import change_lock
     from compose.ui.progress import reporter
 
-    command = f"boot {arguments.action}"
-    with contextlib.ExitStack() as held:
-        if arguments.action == "start":
-            held.enter_context(making_lock(paths, project, command, waiting))
-        lock = held.enter_context(project_lock(paths, project, command, waiting))
+    command, starts = f"boot {arguments.action}", arguments.action == "start"
+    with change_lock(paths, project, command, waiting, starts=starts) as lock:
         context = Context(paths, project, warn=warn)
         context.hold(lock)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from compose.engine.embedded.context import Context
 from compose.engine.embedded.engine import EmbeddedEngine
 from compose.errors import UsageError
 from compose.network.setup.client import fork_setup
-from compose.state.lock import making_lock, project_lock
+from compose.state.lock import change_lock
 from compose.state.paths import Paths
 from compose.ui.progress import reporter
 
@@ -66,10 +65,7 @@ def change(
     project = projects.load_if_there(arguments)
     name = projects.project_name(arguments, project)
     progress = reporter(command, arguments.progress)
-    with contextlib.ExitStack() as held:
-        if starts:
-            held.enter_context(making_lock(paths, name, command, projects.waiting))
-        lock = held.enter_context(project_lock(paths, name, command, projects.waiting))
+    with change_lock(paths, name, command, projects.waiting, starts=starts) as lock:
         context = Context(paths, name, project=project, network=network, warn=projects.warn)
         context.hold(lock)
         try:

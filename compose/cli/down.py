@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from compose.cli.grace import add_timeout
 from compose.errors import UsageError
-from compose.ui.times import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("local", "all"),
         help="also remove images: all, or those without a name of their own",
     )
-    add(
-        "-t",
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="how long containers have to stop; -1: as long as they take",
-    )
+    add_timeout(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compose.ui.times import seconds
+from compose.cli.grace import add_timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("services", nargs="*", metavar="SERVICE")
-    add(
-        "-t",
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="how long containers have to stop; -1: as long as they take",
-    )
+    add_timeout(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from compose.cli.grace import add_timeout
 from compose.cli.switch import add_switch
 from compose.errors import UsageError
 from compose.ui.times import seconds
@@ -51,13 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet-build", action="store_true", help="do not show the steps of builds")
     add("--wait", action="store_true", help="wait until services run or are healthy; implies -d")
     add("--wait-timeout", type=seconds, metavar="SECONDS", help="how long to wait for that")
-    add(
-        "-t",
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="how long containers have to stop; -1: as long as they take",
-    )
+    add_timeout(parser)
     add_switch(parser, "watch", "-w", default=False, help="no effect yet: files are not watched")
     add_switch(parser, "menu", default=False, help="no effect yet: there is no menu of shortcuts")
     add("--abort-on-container-exit", action="store_true", help="stop all as soon as one container stops")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import time
 
 from compose.errors import ContainerError
 from compose.linux.beneath import remove_path
@@ -141,12 +140,9 @@ class Container:
         if not self.record.get("cgroup"):
             return
         group = self.cgroup()
-        deadline = time.monotonic() + _ENDING
-        while group.pids():
-            group.kill()
-            if time.monotonic() > deadline:
-                raise ContainerError(f"container {self.id}: the kernel cannot end its processes yet")
-            time.sleep(0.005)
+        children.empty_cgroup(group, _ENDING)
+        if group.pids():
+            raise ContainerError(f"container {self.id}: the kernel cannot end its processes yet")
 
     def remove(self) -> None:
         """Remove what is left of it when nothing of it runs: control group, directory."""

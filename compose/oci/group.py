@@ -6,9 +6,9 @@ takes controllers away from groups in its slices that it knows nothing of.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
-import time
 
 from compose.errors import ContainerError
 from compose.linux import process
@@ -75,5 +75,5 @@ def _stand_in(above: int) -> int:
         return pid
     process.prctl(process.PR_SET_PDEATHSIG, _SIGKILL)
     while os.getppid() == above:
-        time.sleep(3600)
+        _signal.pause()
     os._exit(0)

@@ -121,6 +121,18 @@ def making_lock(paths: Paths, project: str, command: str, waiting: Callable[[str
         lock.let_go()
 
 
+@contextlib.contextmanager
+def change_lock(
+    paths: Paths, project: str, command: str, waiting: Callable[[str], None], *, starts: bool
+) -> Iterator[ProjectLock]:
+    """Hold the `project_lock` for a command that changes what is there, one that `starts` containers within a
+    `making_lock`."""
+    with contextlib.ExitStack() as held:
+        if starts:
+            held.enter_context(making_lock(paths, project, command, waiting))
+        yield held.enter_context(project_lock(paths, project, command, waiting))
+
+
 def is_held(paths: Paths, project: str) -> bool:
     """Whether a command changes the project just now."""
     names = (f"{paths.locks}/{project}.{kind}" for kind in ("making", "lock"))
