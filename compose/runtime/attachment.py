@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from compose.linux.sockets import Socket
     from compose.runtime.client import Keeper
 
+_AS_LONG_AS_IT_TAKES = 1e9
+"""Seconds. Not negative: then who does not hear the signal would be waited for too (monitor/stop.py)."""
+
 
 class Attachment:
     """`writer` leads to process 1: its terminal's master, its input's pipe, or None."""
@@ -135,7 +138,7 @@ class Attachment:
         """Send process 1 a signal that is to end it, and wait for that. Where it would not get the signal,
         because it neither catches nor blocks it, it is killed."""
         try:
-            self._keeper.stop(self._identity, number, grace=-1)
+            self._keeper.stop(self._identity, number, grace=_AS_LONG_AS_IT_TAKES)
         except ContainerError:
             return
 
