@@ -12,8 +12,8 @@ from compose.errors import ContainerError
 from compose.oci import shape
 from compose.runtime import cgroups
 from compose.runtime.container import capabilities, seccomp, sysctls
-from compose.runtime.container.launch import NAMESPACES
 from compose.runtime.container.oci import device_rules
+from compose.runtime.container.setup import NAMESPACES
 from compose.state import files
 
 TYPE_CHECKING = False

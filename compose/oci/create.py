@@ -14,10 +14,10 @@ from compose.linux.namespaces import reset_pid_namespace
 from compose.oci import bundle, group, shape
 from compose.oci.container import SECCOMP_FILE, Container
 from compose.runtime import cgroups, records
-from compose.runtime.container import hardening, host_hooks, launch, steps
+from compose.runtime.container import child, hardening, host_hooks, launch, steps
+from compose.runtime.container.child import Stdio
 from compose.runtime.container.enter import enter
 from compose.runtime.container.gate import SOCKET, Gate
-from compose.runtime.container.launch import Stdio
 from compose.state import files
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from compose.runtime.container.launch import Launched
+    from compose.runtime.container.child import Launched
     from compose.runtime.spec import ContainerSpec, OciConfig, Process
 
     Options = dict[str, Any]
@@ -182,7 +182,7 @@ def start(options: Options, warn: Warn) -> None:
             raise ContainerError(text) from None
         words = {int(step): names for step, names in container.record["words"].items()}
         try:
-            launch.listen(connection, words)
+            child.listen(connection, words)
         finally:
             connection.close()
         os.chdir(container.record["bundle"])  # where hooks begin

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compose.oci.bundle import VERSION
 from compose.runtime.container import capabilities, seccomp
-from compose.runtime.container.launch import NAMESPACES
 from compose.runtime.container.mounts.options import option_names
+from compose.runtime.container.setup import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

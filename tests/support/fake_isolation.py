@@ -20,14 +20,14 @@ MARK = "PYCOMPOSE_FAKE_CONTAINER"
 
 
 class Stdio:
-    """As in `compose.runtime.container.launch`."""
+    """As in `compose.runtime.container.child`."""
 
     def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
         self.descriptors = (stdin, stdout, stderr)
 
 
 class Launched:
-    """As in `compose.runtime.container.launch`."""
+    """As in `compose.runtime.container.child`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from compose.runtime import cgroups
 from compose.runtime.container import entrance, seccomp
+from compose.runtime.container.child import Stdio
 from compose.runtime.container.enter import enter
-from compose.runtime.container.launch import Stdio, launch
+from compose.runtime.container.launch import launch
 from compose.runtime.container.oci import default_oci
 from compose.runtime.container.steps import LaunchError
 from compose.runtime.supervision.children import remove_cgroup
@@ -25,7 +26,7 @@ from compose.runtime.supervision.children import remove_cgroup
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from compose.runtime.container.launch import Launched
+    from compose.runtime.container.child import Launched
     from compose.runtime.spec import ContainerSpec, Process
 
 T = TypeVar("T")

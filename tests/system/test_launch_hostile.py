@@ -279,7 +279,8 @@ sys.path.insert(0, sys.argv[1])
 from compose.runtime import cgroups
 from compose.runtime.container import reexec
 from compose.runtime.container.enter import enter
-from compose.runtime.container.launch import Stdio, launch
+from compose.runtime.container.child import Stdio
+from compose.runtime.container.launch import launch
 reexec.forget_environment()
 spec = json.loads(sys.argv[2])
 group = cgroups.create(sys.argv[3], spec["id"], {})
@@ -427,7 +428,7 @@ def test_a_terminal_of_its_own(box: Box) -> None:
 
 
 def test_a_terminal_for_an_exec(box: Box) -> None:
-    from compose.runtime.container.launch import Stdio
+    from compose.runtime.container.child import Stdio
 
     def enter(running: Running) -> int | None:
         process = "tty; stat -c %u $(tty); echo $TERM; read x; echo got $x"

@@ -11,7 +11,7 @@ import pytest
 import compose.runtime.container.enter as enter_module
 from compose.runtime import oom
 from compose.runtime.container import seccomp
-from compose.runtime.container.launch import Stdio, fork_and_wait
+from compose.runtime.container.child import Stdio, fork_and_wait
 from tests.support.launching import Box, Running, forking_always, in_monitor
 from tests.support.nursing import Nursed
 

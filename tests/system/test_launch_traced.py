@@ -15,8 +15,8 @@ import pytest
 
 from compose.linux.process import PR_SET_DUMPABLE, prctl
 from compose.runtime.container import capabilities, hardening
+from compose.runtime.container.child import Stdio
 from compose.runtime.container.enter import enter
-from compose.runtime.container.launch import Stdio
 from tests.support.launching import Box, Running, forking_always, in_monitor
 from tests.support.nursing import Nursed
 from tests.support.tracing import Catch, Tracer

@@ -1,9 +1,11 @@
 """A process in a container: what is set up before its program runs, and what is read or changed from outside.
 
-launch.py      process 1: forks it into its namespaces; the steps are in the modules it calls
+launch.py      process 1: in which pid namespace it is born
+setup.py       what it does there until its program runs; the steps are in the modules it calls
 enter.py       every other process that is put into a running container
+child.py       what the creator of both does: fork, and listen until the program runs
 nursery.py     one that is born there again and again
 hardening.py   the last steps of both: capabilities, seccomp, security modules
 mounts/        where its mounts come from, and how they are attached
-oci.py         the OCI configuration that launch.py works from
+oci.py         the OCI configuration that setup.py works from
 """

@@ -16,8 +16,8 @@ from compose.linux.process import PR_SET_DUMPABLE, pidfd_open, prctl
 from compose.runtime import oom
 from compose.runtime.container import entrance, modules, steps, terminals, users
 from compose.runtime.container.birth import end
+from compose.runtime.container.child import Launched, Stdio, fork_and_wait
 from compose.runtime.container.hardening import Program, become, join_keyring
-from compose.runtime.container.launch import Launched, Stdio, fork_and_wait, send_descriptor
 from compose.runtime.container.steps import LaunchError
 from compose.runtime.container.way import JOINED
 
@@ -152,7 +152,7 @@ class _Entry:
             progress.at(steps.TERMINAL)
             master, slave = terminals.open_inside(self.root)
             self.program.resize(slave)
-            send_descriptor(progress.channel, master)
+            progress.give(master)
             stdio = (slave, slave, slave)
         if self.program.oom_score is not None:
             progress.at(steps.OOM_SCORE)

@@ -14,7 +14,7 @@ from compose.linux import numbers as n
 from compose.linux.vfork import REPORT, forking
 from compose.runtime.container import birth as births
 from compose.runtime.container import terminals
-from compose.runtime.container.launch import Launched
+from compose.runtime.container.child import Launched
 from compose.runtime.container.steps import Failure
 from compose.runtime.container.way import Way
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from compose.runtime.cgroups.common import Cgroup
+    from compose.runtime.container.child import Stdio
     from compose.runtime.container.hardening import Program
-    from compose.runtime.container.launch import Stdio
     from compose.runtime.container.users import Identity
 
 

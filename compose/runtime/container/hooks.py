@@ -7,7 +7,7 @@
 
 All of them run in the container's control group and pid namespace, with the container's state as JSON on
 their standard input and their messages in its log. The first that fails ends the launch. Everything here
-happens in the child of a launch (launch.py): nothing is imported, and reports are numbers. Those that come
+happens in the child of a launch (setup.py): nothing is imported, and reports are numbers. Those that come
 later are in host_hooks.py.
 """
 

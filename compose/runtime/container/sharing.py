@@ -2,8 +2,8 @@
 
     network     nothing to open: the namespace is pinned, and its path stands in the spec
     pid, ipc    those of the owner's process 1, which must be running: they end with it
-    proc        for pid also the owner's mount namespace, where its /proc is looked up (launch.py)
-    shm         for ipc also the owner's mount namespace, where its /dev/shm is looked up (launch.py)
+    proc        for pid also the owner's mount namespace, where its /proc is looked up (setup.py)
+    shm         for ipc also the owner's mount namespace, where its /dev/shm is looked up (setup.py)
 
 They are opened whenever the container starts, so that a restart finds those that its owner has then.
 """

@@ -11,6 +11,7 @@ import os
 import struct
 
 from compose.errors import ContainerError
+from compose.linux import sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,6 +190,12 @@ class Progress:
     def warn(self, step: int, number: int, index: int = 0) -> None:
         """Report something that failed without being fatal."""
         os.write(self.channel, RECORD.pack(-step, number, index, 0))
+
+    def give(self, descriptor: int) -> None:
+        """Send the terminal's master to the parent, before anybody else can have us in his hands."""
+        socket = sockets.adopt(self.channel)
+        sockets.send(socket, RECORD.pack(NOTHING, 0, 0, 0), [descriptor])
+        socket.detach()
 
     def fail(self, error: BaseException) -> None:
         """Report the exception that ends the child."""

@@ -6,8 +6,9 @@ Keeper and monitor load the module of this name, or the one that a test names in
 from __future__ import annotations
 
 from compose.runtime.cgroups import Cgroup, create, find, prepare, remove_base
+from compose.runtime.container.child import Launched, Stdio
 from compose.runtime.container.enter import enter
-from compose.runtime.container.launch import Launched, Stdio, launch
+from compose.runtime.container.launch import launch
 from compose.runtime.container.nursery import Regular
 
 __all__ = [
