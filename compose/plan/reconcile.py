@@ -142,7 +142,18 @@ class _Up:
         for service in target.services:
             if service.oneoff is not None:
                 self.one_off(service, service.oneoff)
-        if options.wait and not options.no_start:
+        if not options.no_start:
+            self.waits()
+
+    def waits(self) -> None:
+        """Wait for what others depend on, also where these run already, as docker compose does.
+
+        A database that does not answer any more makes the next `up` fail.
+        """
+        for service in self.target.services:
+            if service.oneoff is None and service.scale:
+                self.starts.before(service)
+        if self.options.wait:
             self.starts.wait_for_all()
 
     # What is not in the file any more ---------------------------------------------------------------------

@@ -29,7 +29,27 @@ services:
     told = stack.up()
     assert "cache-1 | has no health check: asked as redis on " in told
     assert stack.shell("cache", "ls /loaded") == "/loaded"
-    assert stack.up().count("Started") == 0  # asked again, and ready
+    told = stack.up()
+    assert "asked as redis on " in told and "Started" not in told
+
+
+def test_a_server_that_answers_no_longer_is_noticed_by_the_next_up(stack: Stack) -> None:
+    stack.write("""
+services:
+  cache:
+    image: IMAGE
+    expose: ["5672"]
+    command: >-
+      sh -c 'while [ ! -e /stop ]; do printf "\\001\\000\\000" | nc -l -p 5672; done; touch /over;
+      sleep 1000'
+  app:
+    image: IMAGE
+    command: sleep 1000
+    depends_on: {cache: {condition: service_healthy}}
+""")
+    stack.up()
+    stack.shell("cache", "touch /stop; until [ -e /over ]; do nc 127.0.0.1 5672 < /dev/null || true; done")
+    assert "asked as rabbitmq on " in stack.fails("up", "-d", "--wait", "--wait-timeout", "1")
 
 
 def test_a_server_that_ends_before_it_is_ready(stack: Stack) -> None:

@@ -205,6 +205,15 @@ def test_a_one_off_that_has_completed_is_not_waited_for() -> None:
     """)
 
 
+def test_what_others_depend_on_is_waited_for_although_all_run() -> None:
+    shop = target(wanted("db"), wanted("web", depends_on={"db": {"condition": "service_healthy"}}))
+    well, ill = running("db", health="healthy"), running("db", health="unhealthy")
+    web = running("web")
+    assert not plan_up(shop, observed(well, web), UpOptions())
+    assert text(plan_up(shop, observed(ill, web), UpOptions())) == "1. wait for health of shop-db-1"
+    assert not plan_up(shop, observed(ill, web), UpOptions(no_start=True))
+
+
 def test_images_are_built_once_a_name_and_fetched_when_missing() -> None:
     web = Wanted("web", {"build": {"context": "."}}, "h", "shop-web")
     worker = Wanted("worker", {"build": {"context": "."}}, "h", "shop-web")

@@ -6,11 +6,13 @@ import contextlib
 import socket
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
-from compose.engine.embedded import handshake
+from compose.engine.embedded import handshake, readiness, waiting
 from compose.engine.embedded.handshake import Question, ask
 from compose.engine.embedded.readiness import choose
 from tests.support.patience import MOMENT
@@ -142,3 +144,59 @@ def test_what_is_chosen(image: str, exposed: list[str], expected: tuple[str, int
         assert (found.address, found.namespace) == ("10.1.2.3", "/n")
     assert choose({"healthcheck": {"disable": True}}, spec) is None
     assert choose({"healthcheck": {"test": ["NONE"]}}, spec) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "args", "env", "expected"),
+    [
+        ("mysql:8", ["docker-entrypoint.sh", "mysqld", "--port=3307"], [], ("mysql", 3307)),
+        ("mariadb", ["mariadbd", "-P", "3308"], ["MYSQL_TCP_PORT=3307"], ("mysql", 3308)),
+        ("mariadb", ["mariadbd"], ["X=1", "MYSQL_TCP_PORT=3307"], ("mysql", 3307)),
+        ("postgres", ["postgres", "-p5433"], [], ("postgres", 5433)),
+        ("postgres", ["postgres", "-c", "port=5434", "-c", "fsync=off"], [], ("postgres", 5434)),
+        ("postgres", ["postgres"], ["PGPORT=5435"], ("postgres", 5435)),
+        ("redis", ["redis-server", "--port", "6380"], [], ("redis", 6380)),
+        ("redis", ["redis-server", "--port", "0"], [], ("redis", 6379)),
+        ("memcached", ["memcached", "-p", "11212", "-m", "64"], [], ("memcached", 11212)),
+        ("rabbitmq", ["rabbitmq-server"], ["RABBITMQ_NODE_PORT=5673"], ("rabbitmq", 5673)),
+        ("shop-cache", ["/usr/bin/redis-server", "--port", "6381"], [], ("redis", 6381)),
+        ("shop-cache", ["docker-entrypoint.sh", "memcached"], ["PGPORT=1"], ("memcached", 11211)),
+        ("shop-web", ["nginx", "-p", "/srv"], [], ("http", 80)),
+        ("shop-app", ["python", "-p", "1"], ["PGPORT=5433"], None),
+    ],
+)
+def test_where_a_server_listens_is_what_it_is_told(
+    image: str, args: list[str], env: list[str], expected: tuple[str, int] | None
+) -> None:
+    spec: Any = {"image_name": image, "oci": {"process": {"args": args, "env": env}}}
+    found = choose({}, spec)
+    assert (found and (found.protocol, found.port)) == expected
+
+
+def test_a_port_that_tells_the_protocol_is_the_one_that_is_asked() -> None:
+    spec: Any = {
+        "image_name": "shop-db",
+        "exposed": ["5432"],
+        "oci": {"process": {"args": ["pooler", "-p", "80"]}},
+    }
+    found = choose({}, spec)
+    assert found and (found.protocol, found.port) == ("postgres", 5432)
+    spec = {"image_name": "shop-nginx", "exposed": ["8081/tcp"]}
+    found = choose({}, spec)
+    assert found and (found.protocol, found.port) == ("http", 8081)
+
+
+def test_why_a_server_is_not_ready_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = iter(["Connection refused", "Connection refused", "it is starting", ""])
+    monkeypatch.setattr(readiness, "_SILENCE", 0.0)
+    monkeypatch.setattr(readiness, "ask", lambda question: next(reasons))
+    monkeypatch.setattr(waiting, "present", lambda *about: {"status": "running"})
+    told: list[str] = []
+    context: Any = SimpleNamespace(paths=None, detail=lambda name, text, _: told.append(text))
+    row: Any = SimpleNamespace(id="1", name="shop-db-1", service="db")
+    anyio.run(readiness.ready, context, row, Question("mysql", "10.1.2.3", 3306))
+    assert told == [
+        "has no health check: asked as mysql on 10.1.2.3 port 3306",
+        "is not ready yet: Connection refused",
+        "is not ready yet: it is starting",
+    ]
