@@ -85,7 +85,6 @@ class Setup:
         linux = oci.get("linux") or {}
         self.spec = spec
         self.oci = oci
-        self.linux = linux
         self.stdio = stdio
         self.cgroup = cgroup
         self.files = files
@@ -95,13 +94,8 @@ class Setup:
         self.devices: list[dict[str, Any]] = linux.get("devices") or []
         self.masked: list[str] = linux.get("maskedPaths") or []
         self.read_only: list[str] = linux.get("readonlyPaths") or []
-        self.namespaces = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
-        if spec.get("network_namespace"):
-            self.namespaces["network"] = spec["network_namespace"]
-        self.flags = 0
-        for kind, path in self.namespaces.items():
-            if not path and kind not in ("pid", "user"):
-                self.flags |= NAMESPACES[kind]
+        self.namespaces = _namespaces(spec)
+        self.flags = _own(self.namespaces)
         self.shared_shm = shared.get("shm", -1)
         self.shared_proc = shared.get("proc", -1)
         self.cradle: Cradle | None = None
@@ -184,20 +178,8 @@ class Setup:
         if self.cradle is None:
             os.setsid()
         os.umask(0)  # nodes and directories get the modes that we say; 0022 before exec
-        progress.at(steps.CONFINE)
-        modules.confine(self.process)
-        progress.at(steps.CGROUP)
-        self.cgroup.join()
-        if self.program.oom_score is not None:
-            progress.at(steps.OOM_SCORE)
-            oom.write(self.program.oom_score)
-        trees = sources.open_sources(self.mounts, self.files, progress)
-        if self.shared_shm >= 0:
-            trees.update(sources.open_shared(self.mounts, self.shared_shm, progress))
-        if self.cradle is not None:
-            foreign = self.pid_namespace()[1]
-            assert foreign is not None
-            trees.update(sources.open_proc(self.mounts, self.shared_proc, foreign, progress))
+        self._confine(progress)
+        trees = self._open_trees(progress)
         null = masks.open_null()
         if self.hooks is not None:
             self.hooks.prepare()
@@ -216,26 +198,38 @@ class Setup:
         progress.at(steps.USER)
         identity = users.resolve(self.process.get("user") or {}, root)
         self._make_working_directory(root, progress)
-        if (self.oci.get("root") or {}).get("readonly"):
-            progress.at(steps.ROOT)
-            m.mount_setattr(root, "", flags=m.AT_EMPTY_PATH, attr_set=m.MOUNT_ATTR_RDONLY)
-        rootfs.change_root(root, progress, steps.PIVOT)
-        stdio = (
-            (terminal,) * 3
-            if terminal is not None
-            else (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr)
-        )
-        with_terminal = terminal is not None
+        self._enter_root(root, progress)
         become(
             self.program,
             identity,
-            stdio,
+            (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr) if terminal is None else (terminal,) * 3,
             progress,
-            terminal=with_terminal,
+            terminal=terminal is not None,
             gate=self.gate,
             hooks=self.hooks,
             cradle=self.cradle,
         )
+
+    def _confine(self, progress: Progress) -> None:
+        """What is written to /proc and to control groups, while those that we see are the host's."""
+        progress.at(steps.CONFINE)
+        modules.confine(self.process)
+        progress.at(steps.CGROUP)
+        self.cgroup.join()
+        if self.program.oom_score is not None:
+            progress.at(steps.OOM_SCORE)
+            oom.write(self.program.oom_score)
+
+    def _open_trees(self, progress: Progress) -> dict[int, int]:
+        """Sources by the number of their mount; in the namespaces of our own it would be too late."""
+        trees = sources.open_sources(self.mounts, self.files, progress)
+        if self.shared_shm >= 0:
+            trees.update(sources.open_shared(self.mounts, self.shared_shm, progress))
+        if self.cradle is not None:
+            foreign = self.pid_namespace()[1]
+            assert foreign is not None
+            trees.update(sources.open_proc(self.mounts, self.shared_proc, foreign, progress))
+        return trees
 
     def _enter_namespaces(self, progress: Progress) -> None:
         order = list(NAMESPACES)
@@ -262,6 +256,13 @@ class Setup:
         root = rootfs.make_root(self.spec.get("rootfs"), plain, progress)
         rootfs.check_reserved(root)
         return root
+
+    def _enter_root(self, root: int, progress: Progress) -> None:
+        """Last of all, when nothing has to be made in it any more."""
+        if (self.oci.get("root") or {}).get("readonly"):
+            progress.at(steps.ROOT)
+            m.mount_setattr(root, "", flags=m.AT_EMPTY_PATH, attr_set=m.MOUNT_ATTR_RDONLY)
+        rootfs.change_root(root, progress, steps.PIVOT)
 
     def _terminal(self, root: int, progress: Progress) -> int | None:
         """A terminal of the container's devpts, also as /dev/console; its master goes to the parent."""
@@ -299,6 +300,24 @@ class Setup:
         if not path.startswith("/"):
             raise Failure(steps.WORKING_DIRECTORY, steps.OUTSIDE)
         os.close(rootfs.open_target(root, path, directory=True))
+
+
+def _namespaces(spec: ContainerSpec) -> dict[str, str]:
+    """The path of each namespace that the configuration lists; "" for one of the container's own."""
+    listed = (spec["oci"].get("linux") or {}).get("namespaces") or ()
+    found = {entry["type"]: entry.get("path") or "" for entry in listed}
+    if spec.get("network_namespace"):
+        found["network"] = spec["network_namespace"]
+    return found
+
+
+def _own(namespaces: Mapping[str, str]) -> int:
+    """Flags of those that the child makes for itself; that of process ids is made before its fork."""
+    flags = 0
+    for kind, path in namespaces.items():
+        if not path and kind not in ("pid", "user"):
+            flags |= NAMESPACES[kind]
+    return flags
 
 
 def _write_beneath(directory: int, path: str, value: str) -> None:
