@@ -109,6 +109,15 @@ def spread_directories(directory: str) -> bool:
     return True
 
 
+def write_value(path: str, value: str) -> None:
+    """Write to a file in which the kernel takes a value as a whole, with a single write(2)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
 def memfd_create(name: str, flags: int) -> int:
     """memfd_create(2)."""
     return syscall(SYS_memfd_create, os.fsencode(name), flags, what="memfd_create")

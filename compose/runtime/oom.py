@@ -7,7 +7,7 @@ was started with.
 
 from __future__ import annotations
 
-import os
+from compose.linux.files import write_value
 
 FILE = "/proc/self/oom_score_adj"
 _PROTECTED = -999
@@ -35,8 +35,4 @@ def original() -> int | None:
 
 def write(score: int) -> None:
     """Set the score of the calling process."""
-    descriptor = os.open(FILE, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, str(score).encode())
-    finally:
-        os.close(descriptor)
+    write_value(FILE, str(score))

@@ -130,15 +130,6 @@ def remove_groups(paths: Iterable[str]) -> None:
             continue
 
 
-def write(path: str, value: str) -> None:
-    """Write one value to a control file with a single write(2)."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)
-
-
 def read(path: str) -> str:
     """The text of a control file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

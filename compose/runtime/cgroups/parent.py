@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 
 from compose.errors import ContainerError
+from compose.linux.files import write_value
 from compose.runtime.cgroups import common, systemd, versions
-from compose.runtime.cgroups.common import OWN_LEAF, write
+from compose.runtime.cgroups.common import OWN_LEAF
 
 _MARKS = ("trusted.pycompose", "user.pycompose")
 """Extended attributes; ordinary users may set the second one on a version 2 group of theirs."""
@@ -59,7 +60,7 @@ def enter(parent: str, project: str, identity: str) -> None:
         )
         leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
         common.make_group(leaf)
-        write(f"{leaf}/cgroup.procs", "0")
+        write_value(f"{leaf}/cgroup.procs", "0")
     except OSError as error:
         raise ContainerError(f"cgroup_parent: {parent}: {error.strerror or error}") from None
 

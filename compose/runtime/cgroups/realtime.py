@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from compose.errors import ContainerError
-from compose.runtime.cgroups.common import number, write
+from compose.linux.files import write_value
+from compose.runtime.cgroups.common import number
 
 _PERIOD = 1_000_000
 _EINVAL, _EBUSY = 22, 16
@@ -30,7 +31,7 @@ def grant(root: str, path: str, runtime: int, period: int | None) -> bool:
     for _ in range(_ROUNDS):
         try:
             _raise_above(root, path.split("/"), runtime / (period or _PERIOD))
-            write(f"{root}/{path}/cpu.rt_runtime_us", str(runtime))
+            write_value(f"{root}/{path}/cpu.rt_runtime_us", str(runtime))
             return True
         except OSError as error:
             refused = error.errno or 0
@@ -52,7 +53,7 @@ def _raise_above(root: str, parts: list[str], share: float) -> None:
     for above, needed in reversed(wanted):
         if needed > _share(above):
             period = number(f"{above}/cpu.rt_period_us") or _PERIOD
-            write(f"{above}/cpu.rt_runtime_us", str(min(period, int(needed * period) + 1)))
+            write_value(f"{above}/cpu.rt_runtime_us", str(min(period, int(needed * period) + 1)))
 
 
 def _share(directory: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from compose.linux import mount as m
+from compose.linux.files import write_value
 from compose.runtime.cgroups import common
 from compose.runtime.cgroups.common import (
     OWN_LEAF,
@@ -16,7 +17,6 @@ from compose.runtime.cgroups.common import (
     refuse_open_devices,
     remove_groups,
     remove_tree,
-    write,
 )
 
 TYPE_CHECKING = False
@@ -142,7 +142,7 @@ class CgroupV1(Cgroup):
         # "0" to `tasks` moves the calling thread, which is the whole process here, without the global lock
         # that cgroup.procs takes: that one waits for an RCU grace period, 10 to 20 ms for each container.
         for path in self.entrances():
-            write(path, "0")
+            write_value(path, "0")
 
     def entrances(self) -> list[str]:
         return [f"{directory}/tasks" for directory in self._directories.values()]
@@ -198,11 +198,11 @@ class CgroupV1(Cgroup):
             return
         try:
             try:
-                write(f"{directory}/{file}", value)
+                write_value(f"{directory}/{file}", value)
             except FileNotFoundError:
                 if file not in _SUCCESSORS:
                     raise
-                write(f"{directory}/{_SUCCESSORS[file]}", value)
+                write_value(f"{directory}/{_SUCCESSORS[file]}", value)
         except FileNotFoundError:
             missing.append(file)
         except OSError as error:
@@ -232,7 +232,7 @@ class CgroupV1(Cgroup):
             raise OSError(95, "freeze: no freezer controller")
         state = "FROZEN" if frozen else "THAWED"
         for _ in range(_FREEZE_ROUNDS):  # a process that forks meanwhile makes it start over
-            write(f"{directory}/freezer.state", state)
+            write_value(f"{directory}/freezer.state", state)
             if read(f"{directory}/freezer.state").strip() == state:
                 return
 
@@ -270,7 +270,7 @@ class CgroupV1(Cgroup):
             control = os.open(f"{self._of('memory') or ''}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 events = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-                write(f"{self._of('memory')}/cgroup.event_control", f"{events} {control}")
+                write_value(f"{self._of('memory')}/cgroup.event_control", f"{events} {control}")
             finally:
                 os.close(control)
         except OSError:  # no memory controller: nothing is killed for it either
@@ -369,7 +369,7 @@ def _fill_cpuset(directory: str) -> None:
         if not value:
             _fill_cpuset(above)
             value = read(f"{above}/{file}").strip()
-        write(f"{directory}/{file}", value)
+        write_value(f"{directory}/{file}", value)
 
 
 def _pids(directory: str) -> list[int]:

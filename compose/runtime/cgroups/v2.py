@@ -6,7 +6,7 @@ import os
 import select
 
 from compose.errors import ContainerError
-from compose.linux.files import CGROUP2_SUPER_MAGIC, file_system_type
+from compose.linux.files import CGROUP2_SUPER_MAGIC, file_system_type, write_value
 from compose.runtime.cgroups import common, devices, systemd
 from compose.runtime.cgroups.common import (
     OWN_LEAF,
@@ -19,7 +19,6 @@ from compose.runtime.cgroups.common import (
     remove_groups,
     remove_tree,
     words,
-    write,
 )
 
 TYPE_CHECKING = False
@@ -66,7 +65,7 @@ def prepare(project: str) -> tuple[str, list[str]]:
         make_group(f"{common.ROOT}/{base}")
     leaf = f"{common.ROOT}/{base}/{OWN_LEAF}"
     make_group(leaf)
-    write(f"{leaf}/cgroup.procs", "0")
+    write_value(f"{leaf}/cgroup.procs", "0")
     return base, [name for name in _NEEDED if name not in enable_controllers(base)]
 
 
@@ -86,7 +85,7 @@ def _enable(directory: str) -> None:
     for name in CONTROLLERS:
         if name in there and name not in enabled:
             try:
-                write(f"{directory}/cgroup.subtree_control", f"+{name}")
+                write_value(f"{directory}/cgroup.subtree_control", f"+{name}")
             except OSError:  # not delegated, or processes in the way: reported as missing
                 continue
 
@@ -123,7 +122,7 @@ class CgroupV2(Cgroup):
             self.fresh = make_group(self._directory)
 
     def join(self) -> None:
-        write(f"{self._directory}/cgroup.procs", "0")
+        write_value(f"{self._directory}/cgroup.procs", "0")
 
     def entrances(self) -> list[str]:
         return []
@@ -146,7 +145,7 @@ class CgroupV2(Cgroup):
 
     def _set(self, controller: str, file: str, value: str, missing: list[str]) -> None:
         try:
-            write(f"{self._directory}/{file}", value)
+            write_value(f"{self._directory}/{file}", value)
         except FileNotFoundError:
             there = controller in words(f"{self._directory}/cgroup.controllers")
             missing.append(file if there else controller)
@@ -190,7 +189,7 @@ class CgroupV2(Cgroup):
 
     def freeze(self, *, frozen: bool) -> None:
         wanted = int(frozen)
-        write(f"{self._directory}/cgroup.freeze", str(wanted))
+        write_value(f"{self._directory}/cgroup.freeze", str(wanted))
         events = os.open(f"{self._directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         try:
             poll = select.poll()
@@ -209,7 +208,7 @@ class CgroupV2(Cgroup):
 
     def kill(self) -> None:
         try:
-            write(f"{self._directory}/cgroup.kill", "1")
+            write_value(f"{self._directory}/cgroup.kill", "1")
         except FileNotFoundError:
             return
 

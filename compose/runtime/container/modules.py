@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from compose.linux.files import write_value
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from compose.runtime.spec import Process
@@ -35,7 +37,7 @@ def has_selinux() -> bool:
 def confine(process: Process) -> None:
     """Say what confines the calling process after its next execve; raises OSError."""
     for path, text in labels(process):
-        _write(path, text)
+        write_value(path, text)
 
 
 def labels(process: Process) -> list[tuple[str, str]]:
@@ -47,11 +49,3 @@ def labels(process: Process) -> list[tuple[str, str]]:
     if context := process.get("selinuxLabel"):
         found.append((_SELINUX, context))
     return found
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
