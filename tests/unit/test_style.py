@@ -145,7 +145,7 @@ LAYERS = {
         ("monitor", "asking"),
         ("spawn",),
         ("lost", "leftovers", "orphans", "once"),
-        ("hold", "children", "isolation", "complaints"),
+        ("hold", "children", "isolation", "complaints", "bytecode"),
     ),
 }
 """The modules and folders of a package, from the top down: each imports only from rows below its own."""

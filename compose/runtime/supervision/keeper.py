@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 from compose.errors import ContainerError, StateError
 from compose.linux import process, sockets
@@ -249,5 +250,6 @@ def share_memory() -> None:
     """Load what monitors need, and put it where the collector of the forked processes will not touch it."""
     __import__("compose.runtime.supervision.monitor.monitor")
     __import__("compose.runtime.container.capabilities", fromlist=["available"]).available()
+    sys._clear_type_cache()  # the names in it would be let go of by each monitor, page after page
     gc.collect()
     gc.freeze()

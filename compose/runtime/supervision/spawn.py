@@ -20,6 +20,7 @@ from compose.runtime import protocol, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from compose.linux.sockets import Socket
@@ -36,6 +37,13 @@ _CODE = (
 )
 """Whatever the caller's shell has open for its children, a lock perhaps, is none of a helper's. At its
 end nothing is taken apart: whoever stops a project waits for that."""
+_LOADED = (
+    protocol.KEEPER_MODULE,
+    "compose.runtime.supervision.monitor.monitor",
+    "compose.runtime.cgroups.v1",
+    "compose.runtime.cgroups.v2",
+)
+_ONCE_MODULE = "compose.runtime.supervision.once"
 _PASSED_ON = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS")
 _ANSWER_TIME = 30.0
 _LAST_BREATH = 1.0
@@ -232,11 +240,13 @@ class OnceProcess:
 
 def start_once(paths: Paths, isolation: str) -> tuple[Socket, OnceProcess]:
     """A private keeper that lives as long as the connection."""
+    from compose.runtime.supervision import bytecode
+
     sweep_once()
     ours, theirs = sockets.pair()
     options = {"data": paths.data, "run": paths.run, "isolation": isolation}
     try:
-        return ours, OnceProcess(_spawn("compose.runtime.supervision.once", options, theirs.fileno()))
+        return ours, OnceProcess(_spawn(_ONCE_MODULE, bytecode.PLAIN, options, theirs.fileno()))
     except BaseException:
         ours.close()
         raise
@@ -317,21 +327,23 @@ def _lock(directory: str) -> int:
 
 def _start_keeper(paths: Paths, project: str, options: dict[str, Any]) -> None:
     from compose.linux.limits import raise_descriptor_limit
+    from compose.runtime.supervision import bytecode
 
     raise_descriptor_limit()  # it inherits ours, and holds the descriptors of all containers
     listener = sockets.listen(paths.project_run(project), protocol.KEEPER_SOCKET)
     try:
         options = {**options, "data": paths.data, "run": paths.run, "project": project}
-        _children.append(_spawn(protocol.KEEPER_MODULE, options, listener.fileno()))
+        flags = bytecode.flags(_ROOT, (*_LOADED, options["isolation"], options["netd"]))
+        _children.append(_spawn(protocol.KEEPER_MODULE, flags, options, listener.fileno()))
     finally:
         listener.close()
 
 
-def _spawn(module: str, options: dict[str, Any], socket: int) -> int:
+def _spawn(module: str, flags: Sequence[str], options: dict[str, Any], socket: int) -> int:
     """Execute `module`.main with options and one socket, in a session of its own; its process number."""
     from compose.runtime.container.reexec import interpreter
 
-    arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(module=module), _ROOT]
+    arguments = [sys.executable, *flags, "-c", _CODE.format(module=module), _ROOT]
     arguments.append(protocol.dumps({**options, "socket": _SOCKET}).decode())
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     actions: list[tuple[Any, ...]] = [
