@@ -52,6 +52,13 @@ def read_until(descriptor: int, text: bytes) -> bytes:
 # beginning and end --------------------------------------------------------------------------------
 
 
+def test_helpers_run_on_bytecode_without_docstrings(stand: Stand) -> None:
+    identity = stand.run("sleep", "1000")
+    for pid in (stand.keeper_pid(), stand.state(identity)["monitor_pid"]):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            assert b"-OO" in file.read().split(b"\0")
+
+
 def test_a_container_runs_writes_and_ends(stand: Stand) -> None:
     identity = stand.shell("echo out; echo err >&2; exit 7")
     state = stand.keeper.wait(identity)
