@@ -121,6 +121,10 @@ def _read(path: str) -> dict[str, Any] | None:
 def _write(path: str, data: dict[str, Any]) -> None:
     temporary = f"{path}.{os.getpid()}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(json.dumps(data, separators=(",", ":")))  # json.dump would do without the C encoder
-    os.replace(temporary, path)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(json.dumps(data, separators=(",", ":")))  # json.dump would do without the C encoder
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise

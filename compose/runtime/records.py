@@ -101,6 +101,11 @@ def write(path: str, value: Any, *, durable: bool = False) -> None:
     files.replace_json(path, value, durable=durable)
 
 
+def rewrite(path: str, value: Any) -> None:
+    """`write` what is smaller than before, or hardly larger: on a full file system too."""
+    files.replace_or_overwrite(path, files.readable(value))
+
+
 def read_spec(paths: Paths, identity: str) -> ContainerSpec:
     """A container's spec.json; raises `StateError`."""
     path = f"{paths.container(identity)}/{SPEC_FILE}"

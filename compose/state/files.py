@@ -7,6 +7,7 @@ the processes that stay.
 from __future__ import annotations
 
 import _json
+import errno
 import os
 from itertools import count
 
@@ -95,14 +96,40 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) 
             view = view[os.write(descriptor, view) :]
         if durable:
             os.fsync(descriptor)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = path  # of what cannot be written; a descriptor does not tell
         raise
     finally:
         os.close(descriptor)
     os.rename(temporary, path)
     if durable:
         sync_directory(os.path.dirname(path))
+
+
+def replace_or_overwrite(path: str, data: bytes) -> None:
+    """`replace` of JSON, not durably; without room for a second file the old one takes what fits into it.
+
+    That is one write, blanks at its end: a process that is killed leaves the old content or the new one.
+    """
+    try:
+        replace(path, data, durable=False)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not _overwrite(path, data):
+            raise
+
+
+def _overwrite(path: str, data: bytes) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        size = os.fstat(descriptor).st_size
+        return len(data) <= size and os.pwrite(descriptor, data.ljust(size), 0) == size
+    finally:
+        os.close(descriptor)
 
 
 def keep_spare(path: str) -> None:

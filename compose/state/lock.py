@@ -57,8 +57,10 @@ class ProjectLock:
         return True
 
     def _sign(self) -> None:
+        """Say in the file who has it; where there is no room for that, it is held all the same."""
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, self._holder, 0)
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, self._holder, 0)
 
     def let_go(self) -> None:
         """Have it no more, for good or for a while; nor do processes that were forked meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -144,6 +145,17 @@ def test_the_cache_does_not_grow_for_ever(
 def test_a_cache_that_cannot_be_written_is_no_error(directory: Path) -> None:
     (directory / "cache").write_text("a file")
     assert load(cwd=str(directory), environment={}, cache=str(directory / "cache")).name
+
+
+def test_an_entry_for_which_there_is_no_room_leaves_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*about: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert load(cwd=str(directory), environment={}, cache=str(directory / "cache")).name
+    assert not os.listdir(directory / "cache" / "model")
 
 
 def test_errors_are_not_kept(loader: Loader, directory: Path) -> None:

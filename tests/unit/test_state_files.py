@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compose.state import files, lock
 from compose.state.files import dumps, loads, read_json, readable, replace_json
 
 if TYPE_CHECKING:
@@ -89,3 +91,43 @@ for text in (b"", b"{", b"[1,]", b'{"a', b'"\\\\x"'):
 def test_what_json_does_not_know_is_refused() -> None:
     with pytest.raises(TypeError, match="set is nothing that JSON knows"):
         dumps({"a": {1}})
+
+
+def _full(*about: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", _full)
+    with pytest.raises(OSError, match="No space left") as failed:
+        files.replace(f"{tmp_path}/state.json", b"{}")
+    assert failed.value.filename == f"{tmp_path}/state.json"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_grows_no_larger_is_written_without_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{tmp_path}/keeper.json"
+    files.replace_or_overwrite(path, b'{"stopping": false}')
+    monkeypatch.setattr(os, "write", _full)
+    files.replace_or_overwrite(path, b'{"stopping": true}')
+    assert files.read_json(path) == {"stopping": True}
+    files.replace_or_overwrite(path, b'{"stopping": false}')
+    assert files.read_json(path) == {"stopping": False}
+    with pytest.raises(OSError, match="No space left"):
+        files.replace_or_overwrite(path, b'{"stopping": false, "more": 1}')
+    assert files.read_json(path) == {"stopping": False}
+
+
+def test_a_lock_is_held_although_there_is_no_room_to_say_by_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", _full)
+    found = lock.ProjectLock(f"{tmp_path}/shop.lock", "up")
+    found.take(None)
+    try:
+        other = lock.ProjectLock(f"{tmp_path}/shop.lock", "down")
+        assert found.held and not other.take_again()
+    finally:
+        found.let_go()

@@ -25,7 +25,7 @@ from compose.network import labels
 from compose.network.kernel import links
 from compose.network.kernel.netlink import ROUTE, Netlink
 from compose.network.setup.namespaces import Namespaces, get_sysctl, set_sysctl
-from compose.state.files import read_json, replace_json
+from compose.state.files import read_json, readable, replace_or_overwrite
 
 _SHOWN = "former.json"
 
@@ -88,7 +88,7 @@ class Record:
             # not synced: a power cut takes away all that it tells about
             for path in (self._path, f"{self._run}/{_SHOWN}"):
                 _make_way(path)
-                replace_json(path, self.content, durable=False)
+                replace_or_overwrite(path, readable(self.content))
         else:
             remove_path(self._path)
             remove_path(f"{self._run}/{_SHOWN}")

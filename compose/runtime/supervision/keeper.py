@@ -79,7 +79,7 @@ class Keeper:
             "netd": self.settings.netd,
             "isolation": self.isolation_module,
         }
-        records.write(f"{self._directory}/{KEEPER_FILE}", value)
+        records.rewrite(f"{self._directory}/{KEEPER_FILE}", value)
 
     def _accept(self) -> None:
         while (connection := sockets.accept(self.listener)) is not None:

@@ -138,7 +138,7 @@ def set_stopping(paths: Paths, project: str, *, stopping: bool) -> None:
         if connection is None:
             record = _record(paths, project)
             if record:
-                records.write(f"{directory}/{KEEPER_FILE}", {**record, "stopping": stopping})
+                records.rewrite(f"{directory}/{KEEPER_FILE}", {**record, "stopping": stopping})
             return
         try:
             _tell(connection, stopping=stopping)
