@@ -85,10 +85,13 @@ class Loop:
         return timer
 
     def run(self) -> None:
-        """Go on until `running` is false."""
+        """Go on until `running` is false; then nothing more is done: who connects is a successor's."""
         poll, handlers = self._epoll.poll, self._handlers
         while self.running:
-            for descriptor, events in poll(self._next() if self._timers else None, 512):
+            patience = self._next() if self._timers else None
+            for descriptor, events in poll(patience, 512) if self.running else ():
+                if not self.running:
+                    return
                 if handler := handlers.get(descriptor):
                     try:
                         handler(events)
@@ -110,7 +113,7 @@ class Loop:
                     self._report(error)
         if self._closing:
             self._close_all()
-        return max(timers[0][0] - now, 0) if timers and self.running else None if self.running else 0
+        return max(timers[0][0] - now, 0) if timers else None
 
     def _failed(self, descriptor: int, error: Exception) -> None:
         self._report(error)
