@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import pytest
 
 from compose.network.netd.loop import Loop
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop(pytest.fail)
+def loop() -> Iterator[Loop]:
+    failures: list[BaseException] = []
+    yield Loop(failures.append)
+    assert not failures
 
 
 def ready() -> int:
@@ -41,12 +48,12 @@ def test_so_is_an_event_that_ends_it(loop: Loop) -> None:
     done: list[int] = []
     sources = [ready(), ready(), ready()]
 
-    def end(source: int) -> None:
+    def end(source: int, _events: int) -> None:
         done.append(source)
         loop.running = False
 
     for source in sources:
-        loop.add(source, lambda _events, source=source: end(source))
+        loop.add(source, functools.partial(end, source))
     loop.run()
     assert len(done) == 1
     for source in sources:
