@@ -7,7 +7,6 @@ the processes that stay.
 from __future__ import annotations
 
 import _json
-import errno
 import os
 from itertools import count
 
@@ -116,7 +115,7 @@ def replace_or_overwrite(path: str, data: bytes) -> None:
     try:
         replace(path, data, durable=False)
     except OSError as error:
-        if error.errno != errno.ENOSPC or not _overwrite(path, data):
+        if error.errno != _ENOSPC or not _overwrite(path, data):
             raise
 
 
@@ -166,6 +165,7 @@ def replace_from_spare(path: str, data: bytes) -> None:
 
 
 _SPARE_SIZE = 8192
+_ENOSPC = 28  # without the module, which would stay in the memory of every helper
 
 
 def _spare(path: str) -> str:
