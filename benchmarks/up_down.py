@@ -74,7 +74,7 @@ def sleepers(directory: str, count: int) -> str:
 
 
 def resident(pids: list[int]) -> float:
-    """The proportional set size of some processes together, in MB; none for one that has ended meanwhile."""
+    """The proportional set size of some processes together, in MiB; none for one that has ended meanwhile."""
     total = 0
     for pid in pids:
         try:
@@ -82,7 +82,7 @@ def resident(pids: list[int]) -> float:
                 total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return total / 1000
+    return total / 1024
 
 
 def our_helpers() -> list[int]:
@@ -112,7 +112,7 @@ def measure(
     tools: list[Tool], title: str, file: str, repeat: int, up: list[str], down: list[str]
 ) -> list[Row]:
     """Up and down `repeat` times on each side in turn, after one round that is not counted."""
-    rows = [Row(f"up, {title}", "s", {}), Row(f"down, {title}", "s", {}), Row(f"helpers, {title}", "MB", {})]
+    rows = [Row(f"up, {title}", "s", {}), Row(f"down, {title}", "s", {}), Row(f"helpers, {title}", "MiB", {})]
     for repetition in range(repeat + 1):
         for tool in tools:
             try:
